@@ -1,0 +1,138 @@
+//! Instruction sets: which the CPU has, which may be used, and thin wrappers of their loads, stores and masks.
+//!
+//! The wrappers ([`avx2`], [`avx512`]) are the only place with raw vector memory accesses.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+
+/// A level of instructions that kernels are written for. Each level includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// What the target always has.
+    Scalar,
+    /// AVX2, FMA, F16C.
+    Avx2,
+    /// AVX-512 F, BW, VL, DQ.
+    Avx512,
+}
+
+impl Isa {
+    /// Every level, weakest first.
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+
+    /// Name in case ids, records and `ETALON_ISA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether the CPU (and the operating system) has the level, whatever `ETALON_ISA` says.
+    pub fn detected(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            match self {
+                Isa::Scalar => true,
+                Isa::Avx2 => {
+                    is_x86_feature_detected!("avx2")
+                        && is_x86_feature_detected!("fma")
+                        && is_x86_feature_detected!("f16c")
+                }
+                Isa::Avx512 => {
+                    Isa::Avx2.detected()
+                        && is_x86_feature_detected!("avx512f")
+                        && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512vl")
+                        && is_x86_feature_detected!("avx512dq")
+                }
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            self == Isa::Scalar
+        }
+    }
+
+    /// The strongest level that may be used: what the CPU has, at most what `ETALON_ISA` names. Read once.
+    ///
+    /// # Panics
+    /// If `ETALON_ISA` names no level, or `ETALON_REQUIRE_ISA` a level that is not usable.
+    pub fn best() -> Isa {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let read = |name: &str| {
+                std::env::var(name).ok().filter(|v| !v.is_empty()).map(|v| match v.parse::<Isa>() {
+                    Ok(isa) => isa,
+                    Err(error) => panic!("{name}: {error}"),
+                })
+            };
+            let ceiling = read("ETALON_ISA").unwrap_or(Isa::Avx512);
+            let best = *Isa::ALL.iter().rfind(|isa| isa.detected() && **isa <= ceiling).expect("scalar is there");
+            if let Some(required) = read("ETALON_REQUIRE_ISA") {
+                assert!(best >= required, "ETALON_REQUIRE_ISA={required}, but the best usable level is {best}");
+            }
+            best
+        })
+    }
+
+    /// Why the level can't be used, or `Ok`.
+    pub fn usable(self) -> Result<(), String> {
+        if !self.detected() {
+            Err(format!("the CPU lacks {self}"))
+        } else if self > Isa::best() {
+            Err(format!("ETALON_ISA={} forbids {self}", Isa::best()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The text names no level.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown ISA `{0}`: expected scalar, avx2 or avx512")]
+pub struct UnknownIsa(String);
+
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+    fn from_str(text: &str) -> Result<Isa, UnknownIsa> {
+        Isa::ALL.into_iter().find(|isa| isa.name() == text).ok_or_else(|| UnknownIsa(text.into()))
+    }
+}
+
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident, $isa:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name(());
+
+        impl $name {
+            /// The proof, if the CPU has the level. Does not look at `ETALON_ISA`: dispatch does.
+            pub fn detect() -> Option<$name> {
+                $isa.detected().then_some($name(()))
+            }
+        }
+    };
+}
+
+token!(
+    /// Proof that the CPU has [`Isa::Avx2`]: it makes calling a function of that level sound.
+    Avx2Token, Isa::Avx2
+);
+token!(
+    /// Proof that the CPU has [`Isa::Avx512`]: it makes calling a function of that level sound.
+    Avx512Token, Isa::Avx512
+);

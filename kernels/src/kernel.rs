@@ -1,0 +1,125 @@
+//! One way to compute an operator, as an entry of its list.
+
+use etalon_reference::{DType, Element, Problem, Slice, SliceMut};
+
+use crate::isa::Isa;
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// An entry of an operator's kernel list. Made by [`Kernel::new`] and the `with_` methods.
+#[derive(Clone, Copy)]
+pub struct Kernel {
+    /// Name in case ids, unique within the operator: ISA or library, then algorithm and tile.
+    pub name: &'static str,
+    /// What the CPU must have.
+    pub isa: Isa,
+    /// Element types it computes.
+    pub dtypes: &'static [DType],
+    /// Whether it can compute the problem; `Err` says why not.
+    pub supports: fn(&dyn Problem, DType) -> Result<(), String>,
+    /// Computes.
+    pub run: fn(&mut Call<'_>) -> Result<(), KernelError>,
+    /// Work done once for several calls (packed weights), outside the clock. `run` then finds it in [`Call::plan`].
+    pub plan: Option<fn(&dyn Problem, DType, &[Slice<'_>]) -> Result<Plan, KernelError>>,
+    /// Whether it promises the operator's canonical order: the same bits as every other canonical kernel.
+    pub canonical: bool,
+}
+
+/// What a kernel's `plan` made; its `run` knows the type.
+pub type Plan = Box<dyn std::any::Any + Send + Sync>;
+
+/// One invocation: operands, threads, scratch memory.
+pub struct Call<'a> {
+    /// The validated problem.
+    pub problem: &'a dyn Problem,
+    /// Element type.
+    pub dtype: DType,
+    /// Input buffers, in the problem's order.
+    pub inputs: &'a [Slice<'a>],
+    /// Output buffers, in the problem's order; the ones that are updated in place hold their initial values.
+    pub outputs: &'a mut [SliceMut<'a>],
+    /// Threads.
+    pub pool: &'a Pool,
+    /// Scratch memory that is kept between calls.
+    pub workspace: &'a mut Workspace,
+    /// Result of the kernel's `plan`, if it has one.
+    pub plan: Option<&'a Plan>,
+}
+
+impl<'a> Call<'a> {
+    /// Input `index` as elements of `T`.
+    ///
+    /// # Panics
+    /// If the buffer has another dtype: callers check operands against the problem's ports.
+    pub fn input<T: Element>(&self, index: usize) -> &'a [T] {
+        T::slice(self.inputs[index]).expect("the port's dtype")
+    }
+
+    /// Output `index` as elements of `T`.
+    ///
+    /// # Panics
+    /// If the buffer has another dtype.
+    pub fn output<T: Element>(&mut self, index: usize) -> &mut [T] {
+        T::slice_mut(self.outputs[index].reborrow()).expect("the port's dtype")
+    }
+}
+
+/// Why a kernel did not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// A buffer is shorter than the problem needs.
+    #[error("{operand} has {found} elements, the problem needs {needed}")]
+    TooShort {
+        /// The operand.
+        operand: &'static str,
+        /// Elements it has.
+        found: usize,
+        /// Elements it needs.
+        needed: usize,
+    },
+    /// The kernel can't compute this problem.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// The CPU lacks the instructions, or they are forbidden.
+    #[error("{0}")]
+    Isa(String),
+}
+
+impl Kernel {
+    /// A kernel for every problem of its operator, without plan, that promises the canonical order.
+    pub const fn new(
+        name: &'static str,
+        isa: Isa,
+        dtypes: &'static [DType],
+        run: fn(&mut Call<'_>) -> Result<(), KernelError>,
+    ) -> Kernel {
+        Kernel { name, isa, dtypes, supports: |_, _| Ok(()), run, plan: None, canonical: true }
+    }
+
+    /// Computes only what `supports` accepts.
+    pub const fn with_supports(self, supports: fn(&dyn Problem, DType) -> Result<(), String>) -> Kernel {
+        Kernel { supports, ..self }
+    }
+
+    /// Prepares with `plan`.
+    pub const fn with_plan(self, plan: fn(&dyn Problem, DType, &[Slice<'_>]) -> Result<Plan, KernelError>) -> Kernel {
+        Kernel { plan: Some(plan), ..self }
+    }
+
+    /// Sums in an order of its own.
+    pub const fn own_order(self) -> Kernel {
+        Kernel { canonical: false, ..self }
+    }
+
+    /// Whether the kernel can run here: dtype, ISA and problem. `Err` says why it is skipped.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn applies(&self, problem: &dyn Problem, dtype: DType) -> Result<(), String> {
+        if !self.dtypes.contains(&dtype) {
+            return Err(format!("{} does not compute {dtype}", self.name));
+        }
+        self.isa.usable()?;
+        (self.supports)(problem, dtype)
+    }
+}

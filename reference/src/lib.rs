@@ -1,0 +1,28 @@
+//! What is right: the definition of every operator.
+//!
+//! The data's way is the reading order: an [`Operator`] makes a [`Problem`] of a [`Point`]; a [`Fill`] makes its inputs
+//! from a seed; the problem's reference decides what is right; [`compare`](compare::compare) holds a buffer against it.
+//! [`ops`] lists the operators.
+#![forbid(unsafe_code)]
+
+pub mod axis;
+pub mod case;
+pub mod compare;
+pub mod dtype;
+pub mod fill;
+pub mod gradient;
+pub mod operator;
+pub mod ops;
+pub mod record;
+#[cfg(feature = "proptest")]
+pub mod strategy;
+pub mod tensor;
+pub mod tolerance;
+
+pub use axis::{Axis, Point};
+pub use case::Case;
+pub use dtype::DType;
+pub use fill::Fill;
+pub use operator::{GradientOf, Operator, Problem, ProblemError, Work, Workload};
+pub use tensor::{Data, Element, Layout, Port, Slice, SliceMut, gather, scatter};
+pub use tolerance::Tolerance;

@@ -1,0 +1,188 @@
+//! The contract: what one definition of an operator gives.
+//!
+//! An [`Operator`] names its axes, and makes a validated [`Problem`] of a [`Point`]. The problem says everything else:
+//! operands, reference, tolerance, work. Tests, gradient checks, fuzzing, benches and the report's columns follow from
+//! these two traits alone.
+
+use std::any::Any;
+use std::fmt::Debug;
+
+use ndarray::ArrayD;
+
+use crate::{Axis, DType, Fill, Point, Port, Tolerance};
+
+/// A mathematical contract: inputs, outputs, rules for NaN, ±0 and ∞.
+pub trait Operator: Sync {
+    /// Name in case ids; also the name of the folder with its kernels.
+    fn name(&self) -> &'static str;
+
+    /// One line for documents and pages.
+    fn summary(&self) -> &'static str;
+
+    /// The coordinates of its problems.
+    fn axes(&self) -> &'static [Axis];
+
+    /// Element types it is defined for.
+    fn dtypes(&self) -> &'static [DType];
+
+    /// The validated problem at `point`. All shape arithmetic happens here, checked.
+    ///
+    /// # Errors
+    /// [`ProblemError`] if the point is outside the operator's domain or a size overflows.
+    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError>;
+
+    /// The points that benchmarks time.
+    fn workloads(&self) -> &'static [Workload];
+
+    /// How NaN, ±∞ and ±0 are treated, for documents.
+    fn special_values(&self) -> &'static str;
+
+    /// If this operator is the gradient of another one: how the two belong together.
+    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
+        None
+    }
+
+    /// The axis along which problems are independent, if there is one: row `i` of a batch must equal, bit for bit, the
+    /// same row computed alone.
+    fn batch_axis(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// One validated instance of an operator: shapes and attributes, no data. Cannot be wrong.
+pub trait Problem: Any + Debug + Send + Sync {
+    /// The problem as `Any`, for kernels, which know its type.
+    fn as_any(&self) -> &dyn Any;
+
+    /// Inputs in a fixed order; absent optional ones have no element.
+    fn inputs(&self, dtype: DType) -> Vec<Port>;
+
+    /// Outputs in a fixed order.
+    fn outputs(&self, dtype: DType) -> Vec<Port>;
+
+    /// The formula, in f64, written to be read. One array an output, of the output's logical shape.
+    fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>>;
+
+    /// How far from the reference each output may be, for inputs of `fill`.
+    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance>;
+
+    /// Operations and least bytes moved.
+    fn work(&self, dtype: DType) -> Work;
+
+    /// Inputs of which gradients are taken by this problem's witnesses, by position.
+    fn differentiable(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Whether its outputs may rightly be constant or nearly all zeros, so that an exact comparison says little.
+    fn degenerate(&self) -> bool {
+        false
+    }
+}
+
+/// How a gradient operator belongs to its forward operator. All arrays are logical ones in f64.
+pub trait GradientOf: Sync {
+    /// The forward operator.
+    fn forward(&self) -> &'static dyn Operator;
+
+    /// The forward problem's point for a point of the gradient operator.
+    fn forward_point(&self, point: &Point) -> Point;
+
+    /// Inputs of the gradient problem, from the forward problem's inputs and outputs and the upstream gradient (one array
+    /// an output of the forward problem; zero for outputs that are statistics).
+    fn inputs(
+        &self,
+        gradient: &dyn Problem,
+        forward: &dyn Problem,
+        inputs: &[ArrayD<f64>],
+        outputs: &[ArrayD<f64>],
+        upstream: &ArrayD<f64>,
+    ) -> Vec<ArrayD<f64>>;
+
+    /// The gradient with respect to each differentiable forward input, `(input's position, array)`, from the gradient
+    /// problem's outputs.
+    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)>;
+
+    /// Inputs (of the forward operator) in which it is linear, so that the adjoint test holds exactly with the exact fill.
+    fn linear(&self, _gradient: &dyn Problem) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Whether the forward function has a kink within `eps` of these inputs, where differences mean nothing.
+    fn near_kink(&self, _forward: &dyn Problem, _inputs: &[ArrayD<f64>], _eps: f64) -> bool {
+        false
+    }
+}
+
+/// Operations and least bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Work {
+    /// Floating-point (or integer) operations; a fused multiply-add counts two.
+    pub flops: f64,
+    /// Bytes that must be read and written at least, each operand once.
+    pub bytes: f64,
+}
+
+/// A named point that benchmarks time.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// Unique name within the operator, `network.layer`.
+    pub name: &'static str,
+    /// The point, as [`Point::parse`] reads it.
+    pub point: &'static str,
+    /// Where the shape comes from.
+    pub source: &'static str,
+    /// Part of the profile `smoke`.
+    pub smoke: bool,
+}
+
+/// Why a point makes no problem.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProblemError {
+    /// A coordinate outside its domain.
+    #[error("{axis} = {value} is out of range: {rule}")]
+    OutOfRange {
+        /// The axis.
+        axis: &'static str,
+        /// Its value.
+        value: i64,
+        /// What holds for valid values.
+        rule: &'static str,
+    },
+    /// A size, stride or offset does not fit the address space.
+    #[error("{what} overflows the address space")]
+    Overflow {
+        /// What was computed.
+        what: &'static str,
+    },
+    /// Coordinates that do not go together.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// The coordinate as a size.
+///
+/// # Errors
+/// [`ProblemError::OutOfRange`] if it is negative or does not fit `usize`.
+pub fn size(point: &Point, axis: &'static str) -> Result<usize, ProblemError> {
+    let value = point.get(axis);
+    usize::try_from(value).map_err(|_| ProblemError::OutOfRange { axis, value, rule: "a size is not negative" })
+}
+
+/// The product, if a buffer of so many elements of 8 bytes fits the address space.
+///
+/// # Errors
+/// [`ProblemError::Overflow`] naming `what`.
+pub fn elements(what: &'static str, factors: &[usize]) -> Result<usize, ProblemError> {
+    // A zero factor does not excuse an overflow of the others: strides are products of the inner extents alone.
+    let product = factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f));
+    product.filter(|&p| p <= isize::MAX as usize / 8).ok_or(ProblemError::Overflow { what })
+}
+
+/// The problem as its own type.
+///
+/// # Panics
+/// If it is another operator's problem; registries pair each kernel with its operator.
+pub fn downcast<P: Problem>(problem: &dyn Problem) -> &P {
+    problem.as_any().downcast_ref().expect("a problem of the kernel's operator")
+}

@@ -1,0 +1,280 @@
+//! `gemm_backward`: the gradients of [`gemm`](super::gemm).
+//!
+//! With `z = α·A·B + β·C + bias` and `y = act(z)`: from `dy` (and z, where the activation needs it)
+//! `dz = dy·act′(z)`, `dA = α·dz·Bᵀ`, `dB = α·Aᵀ·dz`, `dbias = Σ rows of dz`. The gradient with respect to C is β·dz.
+//! All operands are contiguous. The sums of dA run over n and those of dB over m in the canonical order of `gemm`; those
+//! of dbias run over all rows in order.
+
+use std::any::Any;
+
+use ndarray::{ArrayD, Axis as NdAxis, Ix3};
+
+use super::gemm::{Activation, Gemm, GemmOperator, activation, chain, choice_value, factor, gelu_derivative, magnitude};
+use crate::operator::{downcast, elements, size};
+use crate::{
+    Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
+    tolerance,
+};
+
+const SIZES: &[i64] = &[0, 1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
+
+const AXES: &[Axis] = &[
+    Axis::int("m", "rows of A and C", 1, 130, SIZES),
+    Axis::int("n", "columns of B and C", 1, 130, SIZES),
+    Axis::int("k", "columns of A, rows of B", 1, 130, SIZES),
+    Axis::int("batch", "matrices", 1, 3, &[0, 1, 2, 3]),
+    Axis::choice("alpha", "factor of the product", &["1", "0", "-1", "2", "0.5"]),
+    Axis::choice("bias", "whether the gradient of a bias is wanted", &["none", "row"]),
+    Axis::choice("act", "activation", &["none", "relu", "gelu"]),
+];
+
+/// β of the forward problem that the gradient checks use.
+const BETA: f64 = 2.0;
+
+/// A validated gradient of a GEMM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GemmBackward {
+    /// Rows of A and C.
+    pub m: usize,
+    /// Columns of B and C.
+    pub n: usize,
+    /// Columns of A and rows of B.
+    pub k: usize,
+    /// Matrices.
+    pub batch: usize,
+    /// Factor of the product.
+    pub alpha: f64,
+    /// Whether dbias is wanted.
+    pub bias: bool,
+    /// Activation.
+    pub activation: Activation,
+}
+
+impl GemmBackward {
+    /// Derivative of the activation times `dy`: 0 where ReLU's z ≤ 0, `dy` where z is NaN.
+    fn dz(&self, dy: &ArrayD<f64>, z: &ArrayD<f64>) -> ArrayD<f64> {
+        match self.activation {
+            Activation::None => dy.clone(),
+            Activation::Relu => ndarray::Zip::from(dy).and(z).map_collect(|&g, &z| if z <= 0.0 { 0.0 } else { g }),
+            Activation::Gelu => ndarray::Zip::from(dy).and(z).map_collect(|&g, &z| g * gelu_derivative(z)),
+        }
+    }
+}
+
+/// `α·x·y`, batched; nothing is formed if α = 0 or the inner size is 0.
+fn product(alpha: f64, x: &ArrayD<f64>, y: &ArrayD<f64>) -> ArrayD<f64> {
+    let (batch, rows, inner, cols) = (x.shape()[0], x.shape()[1], x.shape()[2], y.shape()[2]);
+    let mut gemm = Gemm::new(rows, cols, inner).expect("sizes were checked");
+    (gemm.batch, gemm.alpha) = (batch, alpha);
+    let none = ArrayD::zeros(vec![batch, rows, cols]);
+    gemm.preactivation(&[x.clone(), y.clone(), none])
+}
+
+/// The last two dimensions exchanged.
+fn transposed(x: &ArrayD<f64>) -> ArrayD<f64> {
+    let mut x = x.clone();
+    x.swap_axes(1, 2);
+    x.as_standard_layout().into_owned()
+}
+
+impl Problem for GemmBackward {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn inputs(&self, dtype: DType) -> Vec<Port> {
+        let of = |rows, cols| Layout::contiguous(&[self.batch, rows, cols]);
+        vec![
+            Port::new("dy", dtype, of(self.m, self.n)),
+            Port::new("a", dtype, of(self.m, self.k)),
+            Port::new("b", dtype, of(self.k, self.n)),
+            Port::optional("z", dtype, of(self.m, self.n), self.activation != Activation::None),
+        ]
+    }
+
+    fn outputs(&self, dtype: DType) -> Vec<Port> {
+        let of = |rows, cols| Layout::contiguous(&[self.batch, rows, cols]);
+        vec![
+            Port::new("dz", dtype, of(self.m, self.n)),
+            Port::new("da", dtype, of(self.m, self.k)),
+            Port::new("db", dtype, of(self.k, self.n)),
+            Port::optional("dbias", dtype, Layout::contiguous(&[self.n]), self.bias),
+        ]
+    }
+
+    fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
+        let [dy, a, b, z] = inputs else { panic!("four inputs") };
+        let dz = self.dz(dy, z);
+        let da = product(self.alpha, &dz, &transposed(b));
+        let db = product(self.alpha, &transposed(a), &dz);
+        let dbias = if self.bias {
+            dz.sum_axis(NdAxis(0)).sum_axis(NdAxis(0))
+        } else {
+            ArrayD::zeros(vec![0])
+        };
+        vec![dz, da, db, dbias]
+    }
+
+    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+        let gelu = self.activation == Activation::Gelu;
+        if fill == Fill::Exact && !gelu {
+            return vec![Tolerance::Exact; 4];
+        }
+        let u = dtype.unit_roundoff();
+        let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
+        // GELU's derivative is at most 1.13 and is evaluated within 16u absolutely: erf, exp, two products and a sum,
+        // where |z|·exp(−z²/2) amplifies the rounding of z² by at most z² · |z|·exp(−z²/2) < 1.2.
+        let (slope, own) = if gelu { (1.13, 16.0) } else { (1.0, 0.0) };
+        let dz = inputs[0].mapv(f64::abs);
+        let rows = self.batch * self.m;
+        let finish = |mut bound: ArrayD<f64>, expected: &ArrayD<f64>| {
+            ndarray::Zip::from(&mut bound).and(expected).for_each(|b, y| {
+                *b += if y.is_finite() { u * y.abs() + dtype.underflow() } else { 0.0 };
+            });
+            bound
+        };
+        let sum = |steps: usize, magnitude: ArrayD<f64>, factor: f64| {
+            let steps = steps + 1;
+            magnitude.mapv(|s| {
+                factor * sides * ((slope * tolerance::gamma(steps, u) + own * u) * s + steps as f64 * dtype.underflow())
+            })
+        };
+        let formed = |inner: usize| if inner == 0 { 0.0 } else { self.alpha.abs() };
+        let da = magnitude(&dz, &transposed(&inputs[2])).into_dyn();
+        let db = magnitude(&transposed(&inputs[1]), &dz).into_dyn();
+        let dbias = dz.view().into_dimensionality::<Ix3>().expect("batch×m×n").sum_axis(NdAxis(0)).sum_axis(NdAxis(0));
+        let dbias = if self.bias { dbias.into_dyn() } else { ArrayD::zeros(vec![0]) };
+        let bounds = [
+            ("16u|dy| + u|dz| for GELU, equal bits otherwise", dz.mapv(|g| own * u * g * sides)),
+            ("γ(chain(n)+1)·|α|Σ|dz||b| + u|dA| (GELU: 1.13× + 16u·Σ)", sum(chain(self.n), da, formed(self.n))),
+            ("γ(chain(m)+1)·|α|Σ|a||dz| + u|dB| (GELU: 1.13× + 16u·Σ)", sum(chain(self.m), db, formed(self.m))),
+            ("γ(batch·m)·Σ|dz| + u|dbias| (GELU: 1.13× + 16u·Σ)", sum(rows, dbias, 1.0)),
+        ];
+        bounds
+            .into_iter()
+            .zip(expected)
+            .map(|((formula, bound), y)| Tolerance::Bound { formula, bound: finish(bound, y) })
+            .collect()
+    }
+
+    fn work(&self, dtype: DType) -> Work {
+        let [m, n, k, batch] = [self.m, self.n, self.k, self.batch].map(|x| x as f64);
+        let z = if self.activation == Activation::None { 0.0 } else { 1.0 };
+        let elements = batch * ((2.0 + z) * m * n + 2.0 * m * k + 2.0 * k * n);
+        Work { flops: 4.0 * batch * m * n * k, bytes: elements * dtype.size() as f64 }
+    }
+
+    fn degenerate(&self) -> bool {
+        self.alpha == 0.0 || self.m <= 1 || self.n <= 1 || self.k == 0
+    }
+}
+
+/// The operator `gemm_backward`.
+pub struct GemmBackwardOperator;
+
+impl Operator for GemmBackwardOperator {
+    fn name(&self) -> &'static str {
+        "gemm_backward"
+    }
+
+    fn summary(&self) -> &'static str {
+        "gradients of gemm: dz, dA, dB, dbias"
+    }
+
+    fn axes(&self) -> &'static [Axis] {
+        AXES
+    }
+
+    fn dtypes(&self) -> &'static [DType] {
+        &[DType::F32, DType::F64]
+    }
+
+    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+        let [m, n, k, batch] = [size(point, "m")?, size(point, "n")?, size(point, "k")?, size(point, "batch")?];
+        elements("m·n·batch", &[m, n, batch])?;
+        elements("m·k·batch", &[m, k, batch])?;
+        elements("k·n·batch", &[k, n, batch])?;
+        Ok(Box::new(GemmBackward {
+            m,
+            n,
+            k,
+            batch,
+            alpha: factor(point, "alpha")?,
+            bias: choice_value(point, "bias")? == "row",
+            activation: activation(point)?,
+        }))
+    }
+
+    fn workloads(&self) -> &'static [Workload] {
+        const fn w(name: &'static str, point: &'static str, smoke: bool) -> Workload {
+            Workload { name, point, source: "TorchBench operator logs", smoke }
+        }
+        static WORKLOADS: &[Workload] = &[
+            w("square.64", "m=64,n=64,k=64", true),
+            w("square.512", "m=512,n=512,k=512", false),
+            w("bert.512x3072x768-gelu", "m=512,n=3072,k=768,bias=row,act=gelu", false),
+        ];
+        WORKLOADS
+    }
+
+    fn special_values(&self) -> &'static str {
+        "NaN and ∞ follow the formula; ReLU passes dy where z is NaN; α = 0 or an empty sum forms no product"
+    }
+
+    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
+        Some(&GemmBackwardOperator)
+    }
+}
+
+impl GradientOf for GemmBackwardOperator {
+    fn forward(&self) -> &'static dyn Operator {
+        &GemmOperator
+    }
+
+    fn forward_point(&self, point: &Point) -> Point {
+        let beta = 3; // The choice "2".
+        ["m", "n", "k", "batch", "alpha", "bias", "act"]
+            .into_iter()
+            .fold(Point::default_of(GemmOperator.axes()).with("beta", beta), |p, axis| p.with(axis, point.get(axis)))
+    }
+
+    fn inputs(
+        &self,
+        gradient: &dyn Problem,
+        forward: &dyn Problem,
+        inputs: &[ArrayD<f64>],
+        _outputs: &[ArrayD<f64>],
+        upstream: &ArrayD<f64>,
+    ) -> Vec<ArrayD<f64>> {
+        let gradient: &GemmBackward = downcast(gradient);
+        let z = if gradient.activation == Activation::None {
+            ArrayD::zeros(vec![0])
+        } else {
+            downcast::<Gemm>(forward).preactivation(inputs)
+        };
+        vec![upstream.clone(), inputs[0].clone(), inputs[1].clone(), z]
+    }
+
+    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)> {
+        let gradient: &GemmBackward = downcast(gradient);
+        let mut all = vec![(0, outputs[1].clone()), (1, outputs[2].clone()), (2, &outputs[0] * BETA)];
+        if gradient.bias {
+            all.push((3, outputs[3].clone()));
+        }
+        all
+    }
+
+    fn linear(&self, gradient: &dyn Problem) -> Vec<usize> {
+        match downcast::<GemmBackward>(gradient).activation {
+            Activation::None => vec![0, 1, 2],
+            _ => Vec::new(),
+        }
+    }
+
+    fn near_kink(&self, forward: &dyn Problem, inputs: &[ArrayD<f64>], eps: f64) -> bool {
+        let forward: &Gemm = downcast(forward);
+        // A difference of eps in one input moves z by at most eps times the largest factor.
+        let reach = eps * inputs.iter().flat_map(|x| x.iter()).fold(2.0, |m: f64, x| m.max(2.0 * x.abs()));
+        forward.activation == Activation::Relu && forward.preactivation(inputs).iter().any(|z| z.abs() <= reach)
+    }
+}

@@ -1,0 +1,15 @@
+//! The operators, one file each. A new one: its file, its `mod` line, its entry in [`ALL`].
+
+pub mod gemm;
+pub mod gemm_backward;
+mod gemm_workloads;
+
+use crate::Operator;
+
+/// Every operator.
+pub static ALL: &[&dyn Operator] = &[&gemm::GemmOperator, &gemm_backward::GemmBackwardOperator];
+
+/// The operator of this name.
+pub fn find(name: &str) -> Option<&'static dyn Operator> {
+    ALL.iter().copied().find(|o| o.name() == name)
+}

@@ -1,0 +1,34 @@
+//! How far from the reference an output may be.
+
+use ndarray::ArrayD;
+
+/// What a correct output satisfies.
+#[derive(Clone, Debug)]
+pub enum Tolerance {
+    /// Equal to the reference rounded to the output's dtype, bit for bit (any NaN for NaN; −0 equals +0).
+    Exact,
+    /// `|y − ŷ| ≤ bound`, element by element. NaN for NaN and the same infinity for an infinity.
+    Bound {
+        /// The formula, for people.
+        formula: &'static str,
+        /// Its value for each element.
+        bound: ArrayD<f64>,
+    },
+}
+
+impl Tolerance {
+    /// The formula, for people.
+    pub fn formula(&self) -> &'static str {
+        match self {
+            Tolerance::Exact => "equal bits",
+            Tolerance::Bound { formula, .. } => formula,
+        }
+    }
+}
+
+/// `γ(n) = n·u / (1 − n·u)`: bound of the relative error of a chain of n roundings (Higham, *Accuracy and Stability of
+/// Numerical Algorithms*, lemma 3.1).
+pub fn gamma(n: usize, unit_roundoff: f64) -> f64 {
+    let nu = n as f64 * unit_roundoff;
+    nu / (1.0 - nu)
+}
