@@ -74,6 +74,11 @@ pub trait Problem: Any + Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Inputs that a kernel need not read at all (the factor 0 stands before them), by position: their buffers may be short.
+    fn unread_inputs(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// Whether its outputs may rightly be constant or nearly all zeros, so that an exact comparison says little.
     fn degenerate(&self) -> bool {
         false

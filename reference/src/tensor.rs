@@ -123,7 +123,7 @@ impl Port {
 }
 
 macro_rules! buffers {
-    ($($variant:ident $ty:ty, $dtype:ident, $from:expr, $to:expr;)*) => {
+    ($($variant:ident $ty:ty, $dtype:ident, $from:expr, $to:expr, $bits:expr;)*) => {
         /// An owned flat buffer.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Data { $(#[doc = concat!("Elements of `", stringify!($ty), "`.")] $variant(Vec<$ty>)),* }
@@ -148,6 +148,10 @@ macro_rules! buffers {
             /// Each value widened; exact for every dtype.
             pub fn to_f64(&self) -> Vec<f64> {
                 match self { $(Data::$variant(v) => v.iter().map(|&x| $to(x)).collect()),* }
+            }
+            /// The bit pattern of each element, one pattern for all NaNs.
+            pub fn bits(&self) -> Vec<u64> {
+                match self { $(Data::$variant(v) => v.iter().map(|&x| $bits(x)).collect()),* }
             }
             /// Number of elements.
             pub fn len(&self) -> usize { match self { $(Data::$variant(v) => v.len()),* } }
@@ -217,14 +221,17 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     fn slice_mut(slice: SliceMut<'_>) -> Option<&mut [Self]>;
 }
 
+/// Stands for every NaN in [`Data::bits`].
+const NAN: u64 = u64::MAX;
+
 buffers! {
-    F64 f64, F64, |v: f64| v, |x: f64| x;
-    F32 f32, F32, |v: f64| v as f32, f64::from;
-    F16 f16, F16, f16::from_f64, f16::to_f64;
-    Bf16 bf16, Bf16, bf16::from_f64, bf16::to_f64;
-    I32 i32, I32, |v: f64| v.round_ties_even() as i32, f64::from;
-    I8 i8, I8, |v: f64| v.round_ties_even() as i8, f64::from;
-    U8 u8, U8, |v: f64| v.round_ties_even() as u8, f64::from;
+    F64 f64, F64, |v: f64| v, |x: f64| x, |x: f64| if x.is_nan() { NAN } else { x.to_bits() };
+    F32 f32, F32, |v: f64| v as f32, f64::from, |x: f32| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
+    F16 f16, F16, f16::from_f64, f16::to_f64, |x: f16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
+    Bf16 bf16, Bf16, bf16::from_f64, bf16::to_f64, |x: bf16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
+    I32 i32, I32, |v: f64| v.round_ties_even() as i32, f64::from, |x: i32| x as u64;
+    I8 i8, I8, |v: f64| v.round_ties_even() as i8, f64::from, |x: i8| x as u64;
+    U8 u8, U8, |v: f64| v.round_ties_even() as u8, f64::from, |x: u8| x as u64;
 }
 
 /// The logical array that lies in `data`, in f64.

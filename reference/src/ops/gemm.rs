@@ -311,6 +311,11 @@ impl Problem for Gemm {
         inputs
     }
 
+    fn unread_inputs(&self) -> Vec<usize> {
+        // β·C is read from the output's buffer.
+        vec![2]
+    }
+
     fn degenerate(&self) -> bool {
         // All outputs may be equal: no product is formed, or only one column or depth of zeros is likely.
         self.k <= 1 || self.alpha == 0.0

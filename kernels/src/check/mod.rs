@@ -1,0 +1,279 @@
+//! One case, judged: inputs made, the kernel run in guarded memory, its outputs held against the reference.
+//!
+//! [`Prepared`] is a problem with inputs, reference and tolerances; [`Prepared::run`] runs one kernel on it. [`suite`] asks
+//! everything of a kernel that the project promises.
+
+mod guard;
+#[cfg(feature = "proptest")]
+pub mod suite;
+
+use std::sync::Arc;
+
+use etalon_reference::compare::{Comparison, Verdict, compare};
+use etalon_reference::tensor::{Initial, gather};
+use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Port, Problem, ProblemError, Slice, SliceMut, Tolerance};
+use ndarray::ArrayD;
+
+pub use guard::{Guard, GuardedBuffer};
+
+use crate::kernel::{Call, Kernel, KernelError};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// A problem with everything that judging a kernel takes.
+pub struct Prepared {
+    /// The operator.
+    pub operator: &'static dyn Operator,
+    /// The problem's point.
+    pub point: Point,
+    /// Element type.
+    pub dtype: DType,
+    /// Fill of the inputs.
+    pub fill: Fill,
+    /// Seed of the inputs.
+    pub seed: u64,
+    /// The problem.
+    pub problem: Arc<dyn Problem>,
+    /// Input buffers.
+    pub inputs: Vec<Data>,
+    /// The reference's outputs.
+    pub expected: Vec<ArrayD<f64>>,
+    /// What a correct output satisfies.
+    pub tolerances: Vec<Tolerance>,
+}
+
+/// Where operands lie in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement {
+    /// Bytes from a 64-byte boundary to each buffer's start, rounded down to the element's alignment.
+    pub offset_bytes: usize,
+    /// What lies around each buffer.
+    pub guard: Guard,
+}
+
+impl Placement {
+    /// On a 64-byte boundary, between zones that are checked afterwards.
+    pub const ALIGNED: Placement = Placement { offset_bytes: 0, guard: Guard::Zones };
+}
+
+/// What a kernel made of a case.
+pub struct Outcome {
+    /// Output buffers.
+    pub outputs: Vec<Data>,
+    /// One comparison an output.
+    pub comparisons: Vec<Comparison>,
+    /// The worst verdict; a fault is a failure.
+    pub verdict: Verdict,
+    /// Memory that was touched and must not be: an input, a gap between rows, a guard zone.
+    pub fault: Option<String>,
+}
+
+impl Outcome {
+    /// The comparison with the least headroom, and its output's position; `None` without outputs.
+    pub fn worst(&self) -> Option<(usize, &Comparison)> {
+        self.comparisons.iter().enumerate().max_by(|a, b| a.1.headroom.total_cmp(&b.1.headroom))
+    }
+
+    /// What is wrong, in a line; `None` if nothing is.
+    pub fn complaint(&self, prepared: &Prepared) -> Option<String> {
+        if self.verdict != Verdict::Fail {
+            return None;
+        }
+        if let Some(fault) = &self.fault {
+            return Some(fault.clone());
+        }
+        let (output, c) = self.worst()?;
+        Some(format!(
+            "{}{:?} is {:e}, expected {:e}: off by {:e}, allowed {:e} ({}); {} NaN or ∞ misplaced",
+            prepared.problem.outputs(prepared.dtype)[output].name,
+            c.worst,
+            c.got,
+            c.expected,
+            (c.got - c.expected).abs(),
+            c.bound,
+            prepared.tolerances[output].formula(),
+            c.class_mismatches,
+        ))
+    }
+}
+
+impl Prepared {
+    /// Makes inputs from the seed and computes the reference.
+    ///
+    /// # Errors
+    /// [`ProblemError`] if the point makes no problem.
+    pub fn new(
+        operator: &'static dyn Operator,
+        point: &Point,
+        dtype: DType,
+        fill: Fill,
+        seed: u64,
+    ) -> Result<Prepared, ProblemError> {
+        let problem: Arc<dyn Problem> = operator.problem(point)?.into();
+        let inputs = fill.make(&problem.inputs(dtype), seed);
+        Ok(Prepared::with_inputs(operator, point, dtype, fill, seed, problem, inputs))
+    }
+
+    /// With given inputs.
+    pub fn with_inputs(
+        operator: &'static dyn Operator,
+        point: &Point,
+        dtype: DType,
+        fill: Fill,
+        seed: u64,
+        problem: Arc<dyn Problem>,
+        inputs: Vec<Data>,
+    ) -> Prepared {
+        let arrays: Vec<ArrayD<f64>> =
+            problem.inputs(dtype).iter().zip(&inputs).map(|(port, data)| gather(&port.layout, data)).collect();
+        let expected = problem.reference(&arrays);
+        let tolerances = problem.tolerance(dtype, fill, &arrays, &expected);
+        Prepared { operator, point: point.clone(), dtype, fill, seed, problem, inputs, expected, tolerances }
+    }
+
+    /// The case id with this kernel and number of threads.
+    pub fn case(&self, kernel: &Kernel, threads: usize) -> Case {
+        Case {
+            op: self.operator.name().into(),
+            kernel: kernel.name.into(),
+            dtype: self.dtype,
+            point: self.point.clone(),
+            threads,
+            fill: self.fill,
+            seed: self.seed,
+        }
+    }
+
+    /// Runs `kernel` on copies of the inputs in guarded memory and judges what it wrote.
+    ///
+    /// # Errors
+    /// [`KernelError`] if the kernel refuses.
+    pub fn run(
+        &self,
+        kernel: &Kernel,
+        pool: &Pool,
+        workspace: &mut Workspace,
+        placement: Placement,
+    ) -> Result<Outcome, KernelError> {
+        kernel.isa.usable().map_err(KernelError::Isa)?;
+        let ports = self.problem.outputs(self.dtype);
+        let initial = initial_outputs(&*self.problem, self.dtype, &self.inputs);
+        let inputs: Vec<Placed> = self.inputs.iter().map(|data| Placed::new(data, placement)).collect();
+        let mut outputs: Vec<Placed> = initial.iter().map(|data| Placed::new(data, placement)).collect();
+        {
+            let inputs: Vec<Slice<'_>> = inputs.iter().map(Placed::slice).collect();
+            let mut outputs: Vec<SliceMut<'_>> = outputs.iter_mut().map(Placed::slice_mut).collect();
+            let plan = kernel.plan.map(|plan| plan(&*self.problem, self.dtype, &inputs)).transpose()?;
+            (kernel.run)(&mut Call {
+                problem: &*self.problem,
+                dtype: self.dtype,
+                inputs: &inputs,
+                outputs: &mut outputs,
+                pool,
+                workspace,
+                plan: plan.as_ref(),
+            })?;
+        }
+        let fault = self.fault(&inputs, &initial, &outputs, &ports);
+        Ok(self.judge(outputs.iter().map(|p| p.slice().to_data()).collect(), fault))
+    }
+
+    /// Judges output buffers that were computed elsewhere (by a peer, or on the buffers that are timed).
+    pub fn judge(&self, outputs: Vec<Data>, fault: Option<String>) -> Outcome {
+        let ports = self.problem.outputs(self.dtype);
+        let comparisons: Vec<Comparison> = ports
+            .iter()
+            .zip(&outputs)
+            .zip(self.expected.iter().zip(&self.tolerances))
+            .map(|((port, data), (expected, tolerance))| {
+                compare(port.dtype, expected, tolerance, &gather(&port.layout, data))
+            })
+            .collect();
+        let verdict = if fault.is_some() || comparisons.iter().any(|c| c.verdict == Verdict::Fail) {
+            Verdict::Fail
+        } else if comparisons.iter().any(|c| c.verdict == Verdict::Mistrusted) && !self.problem.degenerate() {
+            Verdict::Mistrusted
+        } else {
+            Verdict::Pass
+        };
+        Outcome { outputs, comparisons, verdict, fault }
+    }
+
+    fn fault(&self, inputs: &[Placed], initial: &[Data], outputs: &[Placed], ports: &[Port]) -> Option<String> {
+        let input_ports = self.problem.inputs(self.dtype);
+        for ((placed, data), port) in inputs.iter().zip(&self.inputs).zip(&input_ports) {
+            if placed.slice().to_data().bits() != data.bits() {
+                return Some(format!("input {} was changed", port.name));
+            }
+            if !placed.buffer.canaries_intact() {
+                return Some(format!("memory around input {} was overwritten", port.name));
+            }
+        }
+        for ((placed, before), port) in outputs.iter().zip(initial).zip(ports) {
+            if !placed.buffer.canaries_intact() {
+                return Some(format!("memory around output {} was overwritten", port.name));
+            }
+            let (before, after) = (before.bits(), placed.slice().to_data().bits());
+            let mut owned = vec![false; after.len()];
+            port.layout.offsets().into_iter().for_each(|o| owned[o] = true);
+            if let Some(gap) = (0..after.len()).find(|&i| !owned[i] && before[i] != after[i]) {
+                return Some(format!("output {}: the gap at element {gap} was overwritten", port.name));
+            }
+        }
+        None
+    }
+}
+
+/// Output buffers as a kernel finds them: poisoned, or holding the input they update.
+pub fn initial_outputs(problem: &dyn Problem, dtype: DType, inputs: &[Data]) -> Vec<Data> {
+    problem
+        .outputs(dtype)
+        .iter()
+        .map(|port| match port.initial {
+            Initial::Input(input) => inputs[input].clone(),
+            Initial::Poison => {
+                let poison = if port.dtype.is_float() { f64::NAN } else { 90.0 };
+                Data::from_f64(port.dtype, &vec![poison; port.layout.span()])
+            }
+        })
+        .collect()
+}
+
+/// A buffer in guarded memory.
+struct Placed {
+    dtype: DType,
+    buffer: GuardedBuffer,
+}
+
+macro_rules! by_dtype {
+    ($dtype:expr, $kind:ident, |$ty:ident| $e:expr) => {
+        match $dtype {
+            DType::F64 => { type $ty = f64; $kind::F64($e) }
+            DType::F32 => { type $ty = f32; $kind::F32($e) }
+            DType::F16 => { type $ty = half::f16; $kind::F16($e) }
+            DType::Bf16 => { type $ty = half::bf16; $kind::Bf16($e) }
+            DType::I32 => { type $ty = i32; $kind::I32($e) }
+            DType::I8 => { type $ty = i8; $kind::I8($e) }
+            DType::U8 => { type $ty = u8; $kind::U8($e) }
+        }
+    };
+}
+
+impl Placed {
+    fn new(data: &Data, placement: Placement) -> Placed {
+        let (dtype, size) = (data.dtype(), data.dtype().size());
+        let offset = placement.offset_bytes / size * size;
+        let buffer = GuardedBuffer::new(data.len() * size, size, offset, placement.guard);
+        let mut placed = Placed { dtype, buffer };
+        placed.slice_mut().copy_from(data.as_slice());
+        placed
+    }
+
+    fn slice(&self) -> Slice<'_> {
+        by_dtype!(self.dtype, Slice, |T| self.buffer.as_slice::<T>())
+    }
+
+    fn slice_mut(&mut self) -> SliceMut<'_> {
+        by_dtype!(self.dtype, SliceMut, |T| self.buffer.as_mut_slice::<T>())
+    }
+}

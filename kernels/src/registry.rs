@@ -1,0 +1,37 @@
+//! The list of lists: every operator with its kernels. Tests, benches, fuzzing and the parity gate go through it.
+
+use etalon_reference::{Operator, ops};
+
+use crate::kernel::Kernel;
+
+/// An operator and the kernels that compute it, weakest first; the last one that applies is the default.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The operator.
+    pub operator: &'static dyn Operator,
+    /// Its kernels.
+    pub kernels: &'static [Kernel],
+}
+
+/// Every operator.
+pub static ALL: &[Entry] = &[
+    Entry { operator: &ops::gemm::GemmOperator, kernels: crate::gemm::KERNELS },
+    Entry { operator: &ops::gemm_backward::GemmBackwardOperator, kernels: crate::gemm_backward::KERNELS },
+];
+
+/// The entry of the operator with this name.
+pub fn find(operator: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|e| e.operator.name() == operator)
+}
+
+/// The operators alone, as case ids are parsed with.
+pub fn operators() -> Vec<&'static dyn Operator> {
+    ALL.iter().map(|e| e.operator).collect()
+}
+
+impl Entry {
+    /// The kernel with this name.
+    pub fn kernel(&self, name: &str) -> Option<&'static Kernel> {
+        self.kernels.iter().find(|k| k.name == name)
+    }
+}

@@ -1,0 +1,54 @@
+//! The house rules that a test can hold: lists and folders belong together.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use etalon_kernels::registry;
+use etalon_reference::ops;
+
+#[test]
+fn every_operator_has_kernels_and_a_folder() {
+    let defined: Vec<&str> = ops::ALL.iter().map(|o| o.name()).collect();
+    let registered: Vec<&str> = registry::ALL.iter().map(|e| e.operator.name()).collect();
+    assert_eq!(defined, registered, "ops::ALL and registry::ALL list the same operators in the same order");
+    for entry in registry::ALL {
+        let name = entry.operator.name();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name);
+        assert!(folder.is_dir(), "kernels/src/{name}/ is missing");
+        assert!(!entry.kernels.is_empty(), "{name} has no kernels");
+        let scalar = &entry.kernels[0];
+        assert_eq!(scalar.name, "scalar", "{name}: the scalar kernel comes first");
+    }
+}
+
+#[test]
+fn every_folder_is_listed() {
+    let infrastructure = ["isa", "check", "ffi"];
+    let listed: BTreeSet<String> = registry::ALL.iter().map(|e| e.operator.name().to_string()).collect();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for item in std::fs::read_dir(source).expect("the source folder") {
+        let item = item.expect("an item");
+        let name = item.file_name().into_string().expect("a plain name");
+        if item.path().is_dir() && !infrastructure.contains(&name.as_str()) {
+            assert!(listed.contains(&name), "kernels/src/{name}/ is not in registry::ALL");
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_short() {
+    for entry in registry::ALL {
+        let names: BTreeSet<&str> = entry.kernels.iter().map(|k| k.name).collect();
+        assert_eq!(names.len(), entry.kernels.len(), "{}: two kernels share a name", entry.operator.name());
+        for kernel in entry.kernels {
+            assert!(kernel.name.len() + "-bf16".len() < 64, "{}: criterion truncates the name", kernel.name);
+            assert!(!kernel.dtypes.is_empty(), "{} computes no dtype", kernel.name);
+        }
+    }
+}
+
+#[test]
+fn a_required_isa_is_there() {
+    // `Isa::best` panics if ETALON_REQUIRE_ISA names a level that can't be used.
+    eprintln!("best usable ISA: {}", etalon_kernels::isa::Isa::best());
+}
