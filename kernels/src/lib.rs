@@ -1,7 +1,17 @@
 //! What is fast: hand-tuned kernels, one folder an operator, and what they stand on.
 //!
-//! Reading order: [`isa`] (which instructions there are), [`pool`], [`aligned`] and [`workspace`] (threads and memory),
-//! [`kernel`] (an entry of a list), then the operators' folders, and [`registry`], the list of lists.
+//! Reading order: [`isa`] (which instructions there are), [`pool`], [`aligned`], [`workspace`] and [`disjoint`] (threads
+//! and memory), [`kernel`] (an entry of a list), then the operators' folders, and [`registry`], the list of lists.
+//! [`check`] judges one case; its `suite` asks every question of a kernel.
 
+pub mod aligned;
+pub mod check;
+pub mod disjoint;
 pub mod ffi;
+pub mod gemm;
+pub mod gemm_backward;
 pub mod isa;
+pub mod kernel;
+pub mod pool;
+pub mod registry;
+pub mod workspace;

@@ -207,6 +207,12 @@ macro_rules! buffers {
             fn slice_mut<'a>(slice: SliceMut<'a>) -> Option<&'a mut [$ty]> {
                 match slice { SliceMut::$variant(v) => Some(v), _ => None }
             }
+            fn erase(elements: &[$ty]) -> Slice<'_> {
+                Slice::$variant(elements)
+            }
+            fn erase_mut(elements: &mut [$ty]) -> SliceMut<'_> {
+                SliceMut::$variant(elements)
+            }
         })*
     };
 }
@@ -219,6 +225,10 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     fn slice(slice: Slice<'_>) -> Option<&[Self]>;
     /// The elements, if `slice` holds this type.
     fn slice_mut(slice: SliceMut<'_>) -> Option<&mut [Self]>;
+    /// As a buffer of any dtype.
+    fn erase(elements: &[Self]) -> Slice<'_>;
+    /// As a mutable buffer of any dtype.
+    fn erase_mut(elements: &mut [Self]) -> SliceMut<'_>;
 }
 
 /// Stands for every NaN in [`Data::bits`].

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use etalon_reference::compare::{Comparison, Verdict, compare};
 use etalon_reference::tensor::{Initial, gather};
-use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Port, Problem, ProblemError, Slice, SliceMut, Tolerance};
+use etalon_reference::{Case, DType, Data, Element, Fill, Operator, Point, Port, Problem, ProblemError, Slice, SliceMut, Tolerance};
+use half::{bf16, f16};
 use ndarray::ArrayD;
 
 pub use guard::{Guard, GuardedBuffer};
@@ -245,20 +246,6 @@ struct Placed {
     buffer: GuardedBuffer,
 }
 
-macro_rules! by_dtype {
-    ($dtype:expr, $kind:ident, |$ty:ident| $e:expr) => {
-        match $dtype {
-            DType::F64 => { type $ty = f64; $kind::F64($e) }
-            DType::F32 => { type $ty = f32; $kind::F32($e) }
-            DType::F16 => { type $ty = half::f16; $kind::F16($e) }
-            DType::Bf16 => { type $ty = half::bf16; $kind::Bf16($e) }
-            DType::I32 => { type $ty = i32; $kind::I32($e) }
-            DType::I8 => { type $ty = i8; $kind::I8($e) }
-            DType::U8 => { type $ty = u8; $kind::U8($e) }
-        }
-    };
-}
-
 impl Placed {
     fn new(data: &Data, placement: Placement) -> Placed {
         let (dtype, size) = (data.dtype(), data.dtype().size());
@@ -270,10 +257,32 @@ impl Placed {
     }
 
     fn slice(&self) -> Slice<'_> {
-        by_dtype!(self.dtype, Slice, |T| self.buffer.as_slice::<T>())
+        fn of<T: Element>(buffer: &GuardedBuffer) -> Slice<'_> {
+            T::erase(buffer.as_slice())
+        }
+        match self.dtype {
+            DType::F64 => of::<f64>(&self.buffer),
+            DType::F32 => of::<f32>(&self.buffer),
+            DType::F16 => of::<f16>(&self.buffer),
+            DType::Bf16 => of::<bf16>(&self.buffer),
+            DType::I32 => of::<i32>(&self.buffer),
+            DType::I8 => of::<i8>(&self.buffer),
+            DType::U8 => of::<u8>(&self.buffer),
+        }
     }
 
     fn slice_mut(&mut self) -> SliceMut<'_> {
-        by_dtype!(self.dtype, SliceMut, |T| self.buffer.as_mut_slice::<T>())
+        fn of<T: Element>(buffer: &mut GuardedBuffer) -> SliceMut<'_> {
+            T::erase_mut(buffer.as_mut_slice())
+        }
+        match self.dtype {
+            DType::F64 => of::<f64>(&mut self.buffer),
+            DType::F32 => of::<f32>(&mut self.buffer),
+            DType::F16 => of::<f16>(&mut self.buffer),
+            DType::Bf16 => of::<bf16>(&mut self.buffer),
+            DType::I32 => of::<i32>(&mut self.buffer),
+            DType::I8 => of::<i8>(&mut self.buffer),
+            DType::U8 => of::<u8>(&mut self.buffer),
+        }
     }
 }

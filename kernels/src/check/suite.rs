@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use etalon_reference::compare::Verdict;
 use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Problem, gather, scatter, strategy};
-use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::{Guard, Outcome, Placement, Prepared};

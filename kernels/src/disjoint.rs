@@ -1,0 +1,83 @@
+//! The one piece of sharing that Rust can't check for us: the tasks of an operator own interleaved parts of an output (the
+//! planes of a channel, the tiles of a matrix).
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::pool::Pool;
+
+/// A slice that several tasks write, each its own part.
+#[derive(Clone, Copy, Debug)]
+pub struct Disjoint<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a handle gives out parts only under the promise of `part`, so that no element is reached from two threads.
+unsafe impl<T: Send> Send for Disjoint<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+
+impl<'a, T> Disjoint<'a, T> {
+    /// Over all of `slice`.
+    pub fn new(slice: &'a mut [T]) -> Disjoint<'a, T> {
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The elements of `range`.
+    ///
+    /// # Safety
+    /// While the part lives, no part that overlaps it does.
+    ///
+    /// # Panics
+    /// If the range is not within the slice.
+    // One handle gives out many parts; that they don't overlap is the promise.
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {} elements", self.len);
+        // SAFETY: within the slice, which is borrowed for as long as the handle lives; not aliased by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.end - range.start) }
+    }
+}
+
+/// Runs `body(start, part)` for each part of `slice` of `chunk` elements (the last may be shorter), split over the pool.
+///
+/// # Panics
+/// If `chunk` is 0.
+pub fn chunks<T: Send>(pool: &Pool, slice: &mut [T], chunk: usize, body: impl Fn(usize, &mut [T]) + Sync) {
+    let len = slice.len();
+    let parts = Disjoint::new(slice);
+    pool.run(len.div_ceil(chunk), |task, _| {
+        let range = task * chunk..(task * chunk + chunk).min(len);
+        // SAFETY: ranges of different tasks do not overlap, and each task runs once.
+        body(range.start, unsafe { parts.part(range) });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_the_ranges_asked_for() {
+        let mut data = vec![0usize; 103];
+        let parts = Disjoint::new(&mut data);
+        Pool::new(3).run(11, |task, _| {
+            let range = task * 10..parts.len().min(task * 10 + 10);
+            // SAFETY: ranges of different tasks do not overlap.
+            unsafe { parts.part(range) }.fill(task + 1);
+        });
+        assert!(data.iter().enumerate().all(|(i, &v)| v == i / 10 + 1));
+    }
+}

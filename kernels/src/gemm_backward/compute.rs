@@ -1,0 +1,161 @@
+//! dz by element, then two GEMMs, then the sum of rows.
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::gemm::{Activation, Gemm, Matrix, gelu_derivative};
+use etalon_reference::ops::gemm_backward::GemmBackward;
+use etalon_reference::{DType, Element, Slice, SliceMut};
+
+use crate::disjoint::chunks;
+use crate::isa::Isa;
+use crate::kernel::{Call, Kernel, KernelError};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// Elements that one task computes at least.
+const TASK: usize = 16 * 1024;
+/// Columns of dbias that one task sums.
+const COLUMNS: usize = 256;
+
+/// All outputs, with the GEMM kernel of `isa`.
+pub fn backward(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    match call.dtype {
+        DType::F32 => typed::<f32>(call, isa),
+        DType::F64 => typed::<f64>(call, isa),
+        other => Err(KernelError::Unsupported(format!("gemm_backward in {other}"))),
+    }
+}
+
+/// f32 or f64.
+trait Float: Element + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = Self> {
+    fn gelu_derivative(z: Self) -> Self;
+}
+
+impl Float for f32 {
+    fn gelu_derivative(z: f32) -> f32 {
+        gelu_derivative(f64::from(z)) as f32
+    }
+}
+
+impl Float for f64 {
+    fn gelu_derivative(z: f64) -> f64 {
+        gelu_derivative(z)
+    }
+}
+
+fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    let p: &GemmBackward = downcast(call.problem);
+    let (mn, mk, kn) = (p.batch * p.m * p.n, p.batch * p.m * p.k, p.batch * p.k * p.n);
+    let gated = p.activation != Activation::None;
+    let dy = long_enough("dy", call.input::<T>(0), mn)?;
+    let a = long_enough("a", call.input::<T>(1), mk)?;
+    let b = long_enough("b", call.input::<T>(2), kn)?;
+    let z = long_enough("z", call.input::<T>(3), if gated { mn } else { 0 })?;
+    let bias = if p.bias { p.n } else { 0 };
+    for (index, (operand, needed)) in [("dz", mn), ("da", mk), ("db", kn), ("dbias", bias)].into_iter().enumerate() {
+        long_enough(operand, call.output::<T>(index), needed)?;
+    }
+
+    let (pool, gemm) = (call.pool, gemm_kernel(isa));
+    let [dz, da, db, dbias] = &mut *call.outputs else { panic!("four outputs") };
+    let dz = T::slice_mut(dz.reborrow()).expect("the port's dtype");
+    gate(p.activation, dy, z, &mut dz[..mn], pool);
+    let dz = &dz[..mn];
+
+    let plain = |rows: usize, cols: usize| Matrix { row: cols.max(1), col: 1, batch: rows * cols };
+    let exchanged = |rows: usize, cols: usize| Matrix { row: 1, col: cols.max(1), batch: rows * cols };
+    let mut product = |m, n, k, x: (Matrix, &[T]), y: (Matrix, &[T]), out: &mut SliceMut<'_>| {
+        let problem = Gemm {
+            m,
+            n,
+            k,
+            batch: p.batch,
+            a: x.0,
+            b: y.0,
+            c: plain(m, n),
+            alpha: p.alpha,
+            beta: 0.0,
+            bias: false,
+            activation: Activation::None,
+        };
+        run_gemm(gemm, &problem, T::DTYPE, T::erase(x.1), T::erase(y.1), out.reborrow(), pool, call.workspace)
+    };
+    product(p.m, p.k, p.n, (plain(p.m, p.n), dz), (exchanged(p.k, p.n), b), da)?;
+    product(p.k, p.n, p.m, (exchanged(p.m, p.k), a), (plain(p.m, p.n), dz), db)?;
+    if p.bias {
+        sum_rows(dz, p.n, &mut T::slice_mut(dbias.reborrow()).expect("the port's dtype")[..p.n], pool);
+    }
+    Ok(())
+}
+
+/// `elements`, if there are enough of them.
+fn long_enough<'a, T>(operand: &'static str, elements: &'a [T], needed: usize) -> Result<&'a [T], KernelError> {
+    if elements.len() < needed {
+        return Err(KernelError::TooShort { operand, found: elements.len(), needed });
+    }
+    Ok(elements)
+}
+
+/// The last kernel of this ISA in GEMM's list that takes B as it is and keeps the canonical order.
+fn gemm_kernel(isa: Isa) -> &'static Kernel {
+    let fits = |k: &&Kernel| k.isa == isa && k.canonical && k.plan.is_none();
+    crate::gemm::KERNELS.iter().rfind(fits).expect("GEMM has a kernel for each ISA")
+}
+
+fn run_gemm(
+    kernel: &Kernel,
+    problem: &Gemm,
+    dtype: DType,
+    a: Slice<'_>,
+    b: Slice<'_>,
+    out: SliceMut<'_>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    // C is not read (β = 0) and there is no bias: both are the empty end of an operand.
+    let none = match a {
+        Slice::F32(_) => Slice::F32(&[]),
+        _ => Slice::F64(&[]),
+    };
+    (kernel.run)(&mut Call {
+        problem,
+        dtype,
+        inputs: &[a, b, none, none],
+        outputs: &mut [out],
+        pool,
+        workspace,
+        plan: None,
+    })
+}
+
+/// `dz = dy·act′(z)`.
+fn gate<T: Float>(activation: Activation, dy: &[T], z: &[T], dz: &mut [T], pool: &Pool) {
+    chunks(pool, dz, TASK, |start, dz| {
+        let range = start..start + dz.len();
+        let dy = &dy[range.clone()];
+        match activation {
+            Activation::None => dz.copy_from_slice(dy),
+            Activation::Relu => {
+                for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
+                    *dz = if z <= T::default() { T::default() } else { dy };
+                }
+            }
+            Activation::Gelu => {
+                for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
+                    *dz = dy * T::gelu_derivative(z);
+                }
+            }
+        }
+    });
+}
+
+/// Each column's sum over all rows, in order.
+fn sum_rows<T: Float>(dz: &[T], n: usize, dbias: &mut [T], pool: &Pool) {
+    chunks(pool, dbias, COLUMNS, |start, sums| {
+        sums.fill(T::default());
+        for row in dz.chunks_exact(n) {
+            for (sum, &x) in sums.iter_mut().zip(&row[start..]) {
+                *sum += x;
+            }
+        }
+    });
+}

@@ -1,0 +1,25 @@
+//! Gradients of GEMM: `dz = dy·act′(z)`, `dA = α·dz·Bᵀ`, `dB = α·Aᵀ·dz`, `dbias = Σ rows of dz`.
+//!
+//! Two GEMMs on exchanged strides, so each kernel here is the kernel of the same name in [`gemm`](crate::gemm) and keeps
+//! its promises: the same bits on every ISA and for any thread count.
+//!
+//! Operands (row-major, contiguous, f32 or f64): dy, dz, z batch×m×n; a, da batch×m×k; b, db batch×k×n; dbias n.
+//! Error: dA and dB as the GEMMs they are; dbias γ(batch·m)·Σ|dz|; dz exact but for GELU (16u·|dy|).
+//! NaN: as the formula says; where z is NaN, ReLU passes dy.
+
+mod compute;
+
+use etalon_reference::DType;
+
+use self::compute::backward;
+use crate::isa::Isa;
+use crate::kernel::Kernel;
+
+const FLOATS: &[DType] = &[DType::F32, DType::F64];
+
+/// The kernels, weakest first.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, FLOATS, |call| backward(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| backward(call, Isa::Avx2)),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| backward(call, Isa::Avx512)),
+];

@@ -1,0 +1,104 @@
+//! Scratch memory that is kept between calls.
+
+use std::marker::PhantomData;
+
+use etalon_reference::Element;
+
+use crate::aligned::{ALIGNMENT, AlignedVec};
+
+/// Scratch memory for kernels. It grows to what the largest call needs and is then reused: a call that finds it large
+/// enough does not allocate.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    bytes: AlignedVec<u8>,
+}
+
+impl Workspace {
+    /// Empty; does not allocate.
+    pub const fn new() -> Workspace {
+        Workspace { bytes: AlignedVec::new() }
+    }
+
+    /// `len` elements that start on a 64-byte boundary. They are initialised, with unspecified contents: what the last
+    /// call left.
+    ///
+    /// # Panics
+    /// If the size overflows the address space.
+    pub fn slice<T: Element>(&mut self, len: usize) -> &mut [T] {
+        let [part] = self.slices([len]);
+        part
+    }
+
+    /// Several parts at once, each on a 64-byte boundary, with contents as for [`slice`](Workspace::slice).
+    ///
+    /// # Panics
+    /// If the size overflows the address space.
+    pub fn slices<T: Element, const N: usize>(&mut self, lens: [usize; N]) -> [&mut [T]; N] {
+        let sizes = lens.map(|len| {
+            len.checked_mul(size_of::<T>())
+                .and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT))
+                .expect("the size fits the address space")
+        });
+        let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
+        let total = total.expect("the size fits the address space");
+        if self.bytes.len() < total {
+            // Nothing of the old contents is wanted.
+            self.bytes = AlignedVec::new();
+            self.bytes = AlignedVec::zeroed(total);
+        }
+        let mut parts = Parts { rest: &mut self.bytes, element: PhantomData };
+        std::array::from_fn(|i| parts.take(lens[i], sizes[i]))
+    }
+
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// The memory not yet given out.
+struct Parts<'a, T> {
+    rest: &'a mut [u8],
+    element: PhantomData<T>,
+}
+
+impl<'a, T: Element> Parts<'a, T> {
+    fn take(&mut self, len: usize, size: usize) -> &'a mut [T] {
+        let (part, rest) = std::mem::take(&mut self.rest).split_at_mut(size);
+        self.rest = rest;
+        if len == 0 {
+            return &mut [];
+        }
+        // SAFETY: `part` has room for `len` elements and starts on a 64-byte boundary, as each part's size is a multiple
+        // of 64; every bit pattern is a value of every element type.
+        unsafe { std::slice::from_raw_parts_mut(part.as_mut_ptr().cast(), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_aligned_and_apart() {
+        let mut workspace = Workspace::new();
+        assert_eq!(workspace.bytes(), 0);
+        let [a, b, c] = workspace.slices::<f32, 3>([5, 0, 17]);
+        a.fill(1.0);
+        c.fill(2.0);
+        assert_eq!((a.len(), b.len(), c.len()), (5, 0, 17));
+        assert!(a.iter().all(|&x| x == 1.0));
+        assert!([a.as_ptr(), c.as_ptr()].iter().all(|p| (*p as usize).is_multiple_of(64)));
+    }
+
+    #[test]
+    fn memory_is_kept() {
+        let mut workspace = Workspace::new();
+        let start = workspace.slice::<f64>(1000).as_ptr() as usize;
+        let bytes = workspace.bytes();
+        assert!(bytes >= 8000);
+        assert_eq!(workspace.slice::<f32>(900).as_ptr() as usize, start);
+        assert_eq!(workspace.bytes(), bytes);
+        assert_eq!(workspace.slice::<u8>(0).len(), 0);
+    }
+}
