@@ -98,7 +98,7 @@ fn long_enough<'a, T>(operand: &'static str, elements: &'a [T], needed: usize) -
 /// The last kernel of this ISA in GEMM's list that takes B as it is and keeps the canonical order.
 fn gemm_kernel(isa: Isa) -> &'static Kernel {
     let fits = |k: &&Kernel| k.isa == isa && k.canonical && k.plan.is_none();
-    crate::gemm::KERNELS.iter().rfind(fits).expect("GEMM has a kernel for each ISA")
+    crate::gemm::KERNELS.iter().rfind(fits).or(crate::gemm::KERNELS.first()).expect("GEMM has kernels")
 }
 
 fn run_gemm(
