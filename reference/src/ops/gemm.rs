@@ -63,6 +63,16 @@ pub struct Matrix {
     pub batch: usize,
 }
 
+impl Matrix {
+    /// Elements from the first to one past the last of a valid batch of `rows`×`cols` matrices.
+    fn span(&self, rows: usize, cols: usize, batch: usize) -> usize {
+        if rows == 0 || cols == 0 || batch == 0 {
+            return 0;
+        }
+        (rows - 1) * self.row + (cols - 1) * self.col + (batch - 1) * self.batch + 1
+    }
+}
+
 /// A validated GEMM.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
@@ -137,17 +147,17 @@ impl Gemm {
 
     /// Elements the buffer of A has at least.
     pub fn a_len(&self) -> usize {
-        self.layout(&self.a, self.m, self.k).span()
+        self.a.span(self.m, self.k, self.batch)
     }
 
     /// Elements the buffer of B has at least.
     pub fn b_len(&self) -> usize {
-        self.layout(&self.b, self.k, self.n).span()
+        self.b.span(self.k, self.n, self.batch)
     }
 
     /// Elements the buffer of C has at least.
     pub fn c_len(&self) -> usize {
-        self.layout(&self.c, self.m, self.n).span()
+        self.c.span(self.m, self.n, self.batch)
     }
 
     fn layout(&self, matrix: &Matrix, rows: usize, cols: usize) -> Layout {

@@ -1,0 +1,86 @@
+//! A call with a workspace that has grown allocates nothing, on one thread and on two.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use etalon_kernels::check::initial_outputs;
+use etalon_kernels::kernel::Call;
+use etalon_kernels::pool::Pool;
+use etalon_kernels::registry;
+use etalon_kernels::workspace::Workspace;
+use etalon_reference::{Data, Fill, Point};
+
+/// Counts what the system's allocator is asked for.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_warm_call_allocates_nothing() {
+    let mut calls = 0;
+    for entry in registry::ALL {
+        for workload in entry.operator.workloads() {
+            let point = Point::parse(entry.operator.axes(), workload.point).expect("a workload parses");
+            let problem = entry.operator.problem(&point).expect("a workload is valid");
+            for &dtype in entry.operator.dtypes() {
+                // Small ones: every code path that a size chooses is a small path plus loops.
+                if problem.work(dtype).flops > 4e7 || problem.work(dtype).bytes > 4e6 {
+                    continue;
+                }
+                let inputs = Fill::Real.make(&problem.inputs(dtype), 1);
+                let mut outputs = initial_outputs(&*problem, dtype, &inputs);
+                for kernel in entry.kernels {
+                    if kernel.applies(&*problem, dtype).is_err() || kernel.name == "openblas" {
+                        continue;
+                    }
+                    for threads in [1, 2] {
+                        let (pool, mut workspace) = (Pool::new(threads), Workspace::new());
+                        let slices: Vec<_> = inputs.iter().map(Data::as_slice).collect();
+                        let plan = kernel.plan.map(|plan| plan(&*problem, dtype, &slices).expect("a plan"));
+                        let mut counts = Vec::new();
+                        for _ in 0..3 {
+                            let mut outputs: Vec<_> = outputs.iter_mut().map(Data::as_mut).collect();
+                            let before = ALLOCATIONS.load(Ordering::Relaxed);
+                            (kernel.run)(&mut Call {
+                                problem: &*problem,
+                                dtype,
+                                inputs: &slices,
+                                outputs: &mut outputs,
+                                pool: &pool,
+                                workspace: &mut workspace,
+                                plan: plan.as_ref(),
+                            })
+                            .expect("the kernel applies");
+                            counts.push(ALLOCATIONS.load(Ordering::Relaxed) - before);
+                        }
+                        let name = format!("{}/{}/{dtype}/{}", entry.operator.name(), kernel.name, workload.name);
+                        assert_eq!(counts[2], 0, "{name} on {threads} threads allocates: {counts:?} in three calls");
+                        calls += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(calls > 0, "no call was counted");
+}
