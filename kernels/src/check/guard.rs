@@ -258,7 +258,9 @@ mod tests {
     #[test]
     fn lies_where_it_was_asked_to() {
         for offset in 0..64 {
-            let at = |align: usize| GuardedBuffer::new(40, align, offset, Guard::Zones).as_slice::<u8>().as_ptr() as usize % 64;
+            let at = |align: usize| {
+                GuardedBuffer::new(40, align, offset, Guard::Zones).as_slice::<u8>().as_ptr() as usize % 64
+            };
             assert_eq!(at(1), offset);
             assert_eq!(at(4), offset / 4 * 4);
             assert_eq!(at(8), offset / 8 * 8);

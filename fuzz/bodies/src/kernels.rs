@@ -1,0 +1,82 @@
+//! A kernel against the reference.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use etalon_kernels::check::{Outcome, Placement, Prepared};
+use etalon_kernels::kernel::Kernel;
+use etalon_kernels::pool::Pool;
+use etalon_kernels::registry::{self, Entry};
+use etalon_kernels::workspace::Workspace;
+use etalon_reference::Data;
+
+use crate::MAX_LEN;
+use crate::input::Input;
+
+/// Runs the case that the bytes stand for: the kernel in guarded memory against the reference, then the same bits on one
+/// thread in plain memory with a workspace that has been used, and the same bits as the operator's first canonical kernel.
+/// Returns whether there was something to run.
+///
+/// # Panics
+/// With what is wrong and the case id, if anything is; also if `operator` is unknown.
+pub fn run(operator: &str, bytes: &[u8]) -> bool {
+    let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
+    if bytes.len() > MAX_LEN {
+        return false;
+    }
+    let Some(input) = Input::decode(entry, bytes) else { return false };
+    if let Err(complaint) = check(entry, &input) {
+        panic!("{complaint}\nREPRO: cargo xtask parity '{}'", input.case);
+    }
+    true
+}
+
+/// What the bytes stand for, for people; nothing is run.
+pub fn describe(operator: &str, bytes: &[u8]) -> String {
+    let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
+    match Input::decode(entry, bytes) {
+        Some(input) => format!("{} in {:?}", input.case, input.placement),
+        None => "no problem".into(),
+    }
+}
+
+fn check(entry: &Entry, input: &Input) -> Result<(), String> {
+    let case = &input.case;
+    let prepared = Prepared::new(entry.operator, &case.point, case.dtype, case.fill, case.seed)
+        .map_err(|e| format!("no problem the second time: {e}"))?;
+    let mut workspace = Workspace::new();
+    let mut run = |kernel: &Kernel, threads: usize, placement: Placement| -> Result<Outcome, String> {
+        with_pool(threads, |pool| prepared.run(kernel, pool, &mut workspace, placement))
+            .map_err(|e| format!("{} refuses: {e}", kernel.name))
+    };
+    let outcome = run(&input.kernel, case.threads, input.placement)?;
+    if let Some(complaint) = outcome.complaint(&prepared) {
+        return Err(format!("{complaint} ({:?})", input.placement));
+    }
+    let plain = run(&input.kernel, 1, Placement::ALIGNED)?;
+    same(&outcome, &plain, || format!("{} threads, {:?} and 1 thread, aligned", case.threads, input.placement))?;
+    let standard = entry.kernels.iter().find(|k| k.canonical && k.applies(&*prepared.problem, case.dtype).is_ok());
+    if let Some(standard) = standard.filter(|_| input.kernel.canonical) {
+        let theirs = run(standard, 1, Placement::ALIGNED)?;
+        same(&outcome, &theirs, || format!("{} and {}", input.kernel.name, standard.name))?;
+    }
+    Ok(())
+}
+
+fn same(a: &Outcome, b: &Outcome, who: impl Fn() -> String) -> Result<(), String> {
+    let outputs = a.outputs.iter().map(Data::bits).zip(b.outputs.iter().map(Data::bits));
+    for (output, (a, b)) in outputs.enumerate() {
+        if let Some(at) = (0..a.len()).find(|&i| a[i] != b[i]) {
+            return Err(format!("{} differ in the bits of output {output} at element {at}", who()));
+        }
+    }
+    Ok(())
+}
+
+/// Lends a pool; pools live as long as the thread that fuzzes.
+fn with_pool<R>(threads: usize, run: impl FnOnce(&Pool) -> R) -> R {
+    thread_local! {
+        static POOLS: RefCell<BTreeMap<usize, Pool>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    POOLS.with_borrow_mut(|pools| run(pools.entry(threads).or_insert_with(|| Pool::new(threads))))
+}
