@@ -1,5 +1,8 @@
 //! The operators, one file each. A new one: its file, its `mod` line, its entry in [`ALL`].
 
+pub mod batchnorm_relu;
+pub mod batchnorm_relu_backward;
+mod batchnorm_workloads;
 pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
