@@ -74,7 +74,7 @@ fn cases_and_bytes_are_one() {
         let all = input::kernels(entry);
         let usable: Vec<usize> = (0..all.len()).filter(|&i| all[i].isa.usable().is_ok()).collect();
         let choices = (
-            strategy::problems(entry.operator, 2e5),
+            strategy::problems(entry.operator, 5e4),
             proptest::sample::select(usable),
             any::<u16>(),
             1..=3_usize,

@@ -64,12 +64,9 @@ impl GuardedBuffer {
             }
         };
         let mut buffer = GuardedBuffer { memory, start, bytes, unit: align };
-        let all = buffer.memory.bytes_mut();
-        for (at, byte) in all.iter_mut().enumerate() {
-            if at < start || at >= start + bytes {
-                *byte = canary(start, align, at);
-            }
-        }
+        let (before, rest) = buffer.memory.bytes_mut().split_at_mut(start);
+        fill(before, canary(align, start));
+        fill(&mut rest[bytes..], canary(align, bytes.wrapping_neg()));
         buffer
     }
 
@@ -99,15 +96,23 @@ impl GuardedBuffer {
 
     /// Whether nothing around the buffer was overwritten. Covers both zones, or the rest of the buffer's own pages.
     pub fn canaries_intact(&self) -> bool {
-        let all = self.memory.bytes();
-        let intact = |at: usize| all[at] == canary(self.start, self.unit, at);
-        (0..self.start).all(intact) && (self.start + self.bytes..all.len()).all(intact)
+        let (before, rest) = self.memory.bytes().split_at(self.start);
+        let untouched = |bytes: &[u8], line: [u8; LINE]| bytes.chunks(LINE).all(|chunk| *chunk == line[..chunk.len()]);
+        untouched(before, canary(self.unit, self.start))
+            && untouched(&rest[self.bytes..], canary(self.unit, self.bytes.wrapping_neg()))
     }
 }
 
-/// Byte `at` of the memory around a buffer that begins at `start`: signalling NaNs. Reading one as an element spoils what
-/// is computed from it, and what is computed from it has another pattern when it is written back.
-fn canary(start: usize, unit: usize, at: usize) -> u8 {
+/// Bytes of a canary that are written and compared at once.
+const LINE: usize = 64;
+
+fn fill(bytes: &mut [u8], line: [u8; LINE]) {
+    bytes.chunks_mut(LINE).for_each(|chunk| chunk.copy_from_slice(&line[..chunk.len()]));
+}
+
+/// What lies around a buffer whose first byte is `ahead` bytes further on: signalling NaNs. Reading one as an element spoils
+/// what is computed from it, and what is computed from it has another pattern when it is written back.
+fn canary(unit: usize, ahead: usize) -> [u8; LINE] {
     let pattern: [u8; 8] = match unit {
         8.. => 0xfff7_ffff_ffff_ffff_u64,
         4.. => 0xffbf_ffff_ffbf_ffff,
@@ -115,7 +120,7 @@ fn canary(start: usize, unit: usize, at: usize) -> u8 {
         _ => 0xa5a5_a5a5_a5a5_a5a5,
     }
     .to_le_bytes();
-    pattern[at.wrapping_sub(start) % 8]
+    std::array::from_fn(|at| pattern[at.wrapping_sub(ahead) % 8])
 }
 
 const PAGES: bool = cfg!(all(any(target_os = "linux", target_os = "macos"), not(miri)));
@@ -293,8 +298,7 @@ mod tests {
     #[test]
     fn what_is_computed_from_a_canary_shows() {
         let value = |unit: usize| {
-            let bytes: Vec<u8> = (0..8).map(|at| canary(1024, unit, at)).collect();
-            u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+            u64::from_le_bytes(std::array::from_fn(|at| canary(unit, 1024)[at]))
         };
         let double = f64::from_bits(value(8));
         assert!(double.is_nan() && std::hint::black_box(double + 1.0).to_bits() != value(8));
