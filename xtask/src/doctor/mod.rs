@@ -1,0 +1,200 @@
+//! `doctor`: what this machine is, what is wrong with it for measuring, and a one-line cure for each fault.
+
+mod machine;
+mod probe;
+
+use clap::Args;
+
+use crate::process;
+use crate::setup;
+use crate::workspace::Workspace;
+
+/// Arguments of `doctor`.
+#[derive(Args)]
+#[command(after_help = "\
+Facts are marked `ok`, what spoils measurements `warn`, what makes results wrong or commands fail `FAULT`; each of the latter
+two comes with its cure. Exit code 4 when there is a fault. Nothing is installed and no setting is changed.")]
+pub struct Arguments {
+    /// Leave out what needs a build: libraries as a process sees them
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// How a finding is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// A fact.
+    Fine,
+    /// Measurements suffer.
+    Warning,
+    /// Results are wrong, or commands fail.
+    Fault,
+}
+
+/// One line of the doctor.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    grade: Grade,
+    name: &'static str,
+    value: String,
+    cure: &'static str,
+}
+
+impl Finding {
+    /// A fact.
+    pub fn fine(name: &'static str, value: impl Into<String>) -> Finding {
+        Finding {
+            grade: Grade::Fine,
+            name,
+            value: value.into(),
+            cure: "",
+        }
+    }
+
+    /// Something that spoils measurements.
+    pub fn warning(name: &'static str, value: impl Into<String>, cure: &'static str) -> Finding {
+        Finding {
+            grade: Grade::Warning,
+            name,
+            value: value.into(),
+            cure,
+        }
+    }
+
+    /// Something that makes results wrong or commands fail.
+    pub fn fault(name: &'static str, value: impl Into<String>, cure: &'static str) -> Finding {
+        Finding {
+            grade: Grade::Fault,
+            name,
+            value: value.into(),
+            cure,
+        }
+    }
+
+    /// A fact when `good`, otherwise a warning.
+    pub fn judged(
+        name: &'static str,
+        value: impl Into<String>,
+        good: bool,
+        cure: &'static str,
+    ) -> Finding {
+        if good {
+            Finding::fine(name, value)
+        } else {
+            Finding::warning(name, value, cure)
+        }
+    }
+
+    fn print(&self) {
+        let mark = match self.grade {
+            Grade::Fine => "ok   ",
+            Grade::Warning => "warn ",
+            Grade::Fault => "FAULT",
+        };
+        println!("{mark} {:<18} {}", self.name, self.value);
+        if !self.cure.is_empty() {
+            println!("      {:<18} -> {}", "", self.cure);
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
+    let mut findings = toolchain(workspace);
+    findings.extend(machine::findings());
+    findings.extend(libraries(workspace));
+    findings.iter().for_each(Finding::print);
+    if !arguments.no_build && findings.iter().all(|finding| finding.grade != Grade::Fault) {
+        let seen = probe::findings(workspace);
+        seen.iter().for_each(Finding::print);
+        findings.extend(seen);
+    }
+    let count = |grade| {
+        findings
+            .iter()
+            .filter(|finding| finding.grade == grade)
+            .count()
+    };
+    println!(
+        "{} faults, {} warnings",
+        count(Grade::Fault),
+        count(Grade::Warning)
+    );
+    Ok(if count(Grade::Fault) == 0 {
+        0
+    } else {
+        crate::fault::SETUP
+    })
+}
+
+/// The compilers and what fuzzing needs.
+fn toolchain(workspace: &Workspace) -> Vec<Finding> {
+    let mut rustc = std::process::Command::new("rustc");
+    rustc.arg("--version").current_dir(workspace.root());
+    let rust = match first_line(&mut rustc) {
+        Some(version) => Finding::fine("rustc", version),
+        None => Finding::fault(
+            "rustc",
+            "not found",
+            "install Rust with rustup; rust-toolchain.toml pins the version",
+        ),
+    };
+    let compiler = match first_line(std::process::Command::new("c++").arg("--version")) {
+        Some(version) => Finding::fine("c++", version),
+        None => Finding::fault("c++", "not found", "cargo xtask setup"),
+    };
+    let mut fuzz = process::plain_cargo(workspace);
+    let fuzz = match first_line(fuzz.args(["fuzz", "--version"])) {
+        Some(version) => Finding::fine("cargo-fuzz", version),
+        None => Finding::fine(
+            "cargo-fuzz",
+            "not installed; `cargo xtask fuzz` installs it",
+        ),
+    };
+    vec![rust, compiler, fuzz]
+}
+
+/// The libraries as files.
+fn libraries(workspace: &Workspace) -> Vec<Finding> {
+    let folder = workspace.libtorch();
+    let chosen = std::env::var_os("LIBTORCH")
+        .map(std::path::PathBuf::from)
+        .filter(|said| *said != folder);
+    let libtorch = match chosen {
+        _ if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() => {
+            Finding::fine("libtorch", "of the Python environment")
+        }
+        Some(said) => Finding::fine("libtorch", format!("LIBTORCH={}", said.display())),
+        None if setup::is_finished(&folder) => Finding::fine(
+            "libtorch",
+            format!("{} in {}", setup::VERSION, folder.display()),
+        ),
+        None => Finding::fault("libtorch", "not set up", "cargo xtask setup"),
+    };
+    let openblas = match setup::openblas() {
+        Some(path) if path.extension().is_some_and(|extension| extension == "so") => {
+            Finding::warning(
+                "OpenBLAS",
+                format!("{}, shared", path.display()),
+                "install its static library (libopenblas.a): the shared one may answer for libtorch's BLAS",
+            )
+        }
+        Some(path) => Finding::fine("OpenBLAS", path.display().to_string()),
+        None => Finding::fault("OpenBLAS", "not found", "cargo xtask setup"),
+    };
+    vec![libtorch, openblas]
+}
+
+/// The first line a program prints, when it can be run and succeeds.
+fn first_line(command: &mut std::process::Command) -> Option<String> {
+    let output = command
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    Some(
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .next()?
+            .to_owned(),
+    )
+}

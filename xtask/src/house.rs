@@ -1,0 +1,254 @@
+//! The rules of the house: which room a line belongs to, and what no room may hold.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::fault;
+
+/// Longest file.
+const MAX_LINES: usize = 500;
+
+/// Words that belong to some rooms alone. A room is a path or the beginning of one.
+struct Rule {
+    words: &'static [&'static str],
+    rooms: &'static [&'static str],
+    why: &'static str,
+}
+
+const RULES: [Rule; 4] = [
+    Rule {
+        words: &["unsafe"],
+        rooms: &[
+            "kernels/src/isa/",
+            "kernels/src/ffi/",
+            "kernels/src/pool/",
+            "kernels/src/pool.rs",
+            "kernels/src/aligned.rs",
+            "kernels/src/workspace.rs",
+            "kernels/src/kernel.rs",
+            "kernels/src/dispatch.rs",
+            "kernels/src/check/guard.rs",
+            "kernels/tests/symbols.rs",
+        ],
+        why: "unsafe code lives in isa/, the dispatch, the pool, aligned and guarded buffers, and FFI",
+    },
+    Rule {
+        words: &["tch::"],
+        rooms: &["reference/src/torch/"],
+        why: "libtorch is called from reference/src/torch/",
+    },
+    Rule {
+        words: &["core::arch", "std::arch"],
+        rooms: &[
+            "kernels/src/isa/",
+            "kernels/src/*/avx2",
+            "kernels/src/*/avx512",
+            "xtask/src/cpu.rs",
+            "benches/src/",
+        ],
+        why: "intrinsics live in isa/ and in the kernels' ISA files",
+    },
+    Rule {
+        words: &["Instant::now", "SystemTime"],
+        rooms: &["benches/", "xtask/", "reports/"],
+        why: "clocks are read where time is measured or written down",
+    },
+];
+
+/// What no file holds, and why.
+const NOWHERE: [(&str, &str); 5] = [
+    ("todo!", "unfinished code"),
+    ("unimplemented!", "unfinished code"),
+    ("TODO", "unfinished code"),
+    ("FIXME", "unfinished code"),
+    ("#[allow(", "write #[expect(…, reason = …)]"),
+];
+
+/// Crates without unsafe code, which say so.
+const FORBIDDING: [&str; 4] = [
+    "reference/src/lib.rs",
+    "reports/src/lib.rs",
+    "xtask/src/main.rs",
+    "fuzz/bodies/src/lib.rs",
+];
+
+/// Checks every Rust file of the workspace.
+///
+/// # Errors
+/// With exit code 1 and one line for each breach.
+pub fn check(root: &Path) -> anyhow::Result<()> {
+    eprintln!("== house rules");
+    let mut breaches = Vec::new();
+    for room in [
+        "reference",
+        "kernels",
+        "benches",
+        "reports",
+        "xtask",
+        "fuzz",
+    ] {
+        visit(root, &root.join(room), &mut breaches)?;
+    }
+    for file in FORBIDDING {
+        let says = fs::read_to_string(root.join(file))
+            .is_ok_and(|text| text.contains("#![forbid(unsafe_code)]"));
+        if !says {
+            breaches.push(format!("{file}: no #![forbid(unsafe_code)]"));
+        }
+    }
+    if breaches.is_empty() {
+        return Ok(());
+    }
+    breaches.iter().for_each(|breach| eprintln!("{breach}"));
+    Err(fault::failure(format!(
+        "{} breaches of the house rules",
+        breaches.len()
+    )))
+}
+
+fn visit(root: &Path, folder: &Path, breaches: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut entries = fs::read_dir(folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::path);
+    for entry in entries {
+        let path = entry.path();
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                visit(root, &path, breaches)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path
+                .strip_prefix(root)?
+                .to_string_lossy()
+                .replace('\\', "/");
+            // This file names what it looks for.
+            if name != "xtask/src/house.rs" {
+                judge(&name, &fs::read_to_string(&path)?, breaches);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Judges the text of one file.
+fn judge(name: &str, text: &str, breaches: &mut Vec<String>) {
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        breaches.push(format!(
+            "{name}: {lines} lines; past {MAX_LINES} look for the second idea"
+        ));
+    }
+    for (number, line) in text.lines().enumerate() {
+        let at = format!("{name}:{}", number + 1);
+        for (word, why) in NOWHERE {
+            if line.contains(word) {
+                breaches.push(format!("{at}: {word} — {why}"));
+            }
+        }
+        let code = code_of(line);
+        for rule in &RULES {
+            let breach = rule.words.iter().find(|word| has_word(&code, word));
+            if let Some(word) = breach.filter(|_| !rule.rooms.iter().any(|room| is_in(name, room)))
+            {
+                breaches.push(format!("{at}: {word} — {}", rule.why));
+            }
+        }
+    }
+}
+
+/// Whether a path begins as a room does; a `*` stands for one folder.
+fn is_in(name: &str, room: &str) -> bool {
+    let Some((before, after)) = room.split_once('*') else {
+        return name.starts_with(room);
+    };
+    let rest = name
+        .strip_prefix(before)
+        .and_then(|rest| rest.find('/').map(|end| &rest[end..]));
+    rest.is_some_and(|rest| rest.starts_with(after))
+}
+
+/// A line without its comment and without the contents of its string literals.
+fn code_of(line: &str) -> String {
+    let (mut code, mut in_string, mut previous) = (String::new(), false, ' ');
+    for character in line.chars() {
+        if !in_string && character == '/' && previous == '/' {
+            code.pop();
+            return code;
+        }
+        if character == '"' && previous != '\\' && previous != '\'' {
+            in_string = !in_string;
+        } else if !in_string {
+            code.push(character);
+        }
+        previous = character;
+    }
+    code
+}
+
+/// Whether code holds a word by itself, not within a longer name.
+fn has_word(code: &str, word: &str) -> bool {
+    let within =
+        |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    code.match_indices(word).any(|(start, _)| {
+        let ends_open = word.ends_with(|c: char| !c.is_alphanumeric());
+        !within(code[..start].chars().next_back())
+            && (ends_open || !within(code[start + word.len()..].chars().next()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaches(name: &str, text: &str) -> usize {
+        let mut list = Vec::new();
+        judge(name, text, &mut list);
+        list.len()
+    }
+
+    #[test]
+    fn words_stay_in_their_rooms() {
+        assert_eq!(breaches("kernels/src/gemm/pack.rs", "unsafe { x }"), 1);
+        assert_eq!(breaches("kernels/src/isa/avx2.rs", "unsafe { x }"), 0);
+        assert_eq!(breaches("reference/src/ops/gemm.rs", "use tch::Tensor;"), 1);
+        assert_eq!(
+            breaches("reference/src/torch/gemm.rs", "use tch::Tensor;"),
+            0
+        );
+        assert_eq!(
+            breaches("kernels/src/gemm/avx512.rs", "use core::arch::x86_64::*;"),
+            0
+        );
+        assert_eq!(
+            breaches("kernels/src/gemm/pack.rs", "use core::arch::x86_64::*;"),
+            1
+        );
+        assert_eq!(
+            breaches("kernels/src/pool.rs", "let t = Instant::now();"),
+            1
+        );
+        assert_eq!(
+            breaches("benches/src/paired.rs", "let t = Instant::now();"),
+            0
+        );
+    }
+
+    #[test]
+    fn comments_strings_and_longer_names_do_not_count() {
+        let quiet = "//! unsafe\n#![forbid(unsafe_code)] // unsafe\nlet s = \"unsafe { \";\nlet fetch::x = 1;\n";
+        assert_eq!(breaches("reference/src/lib.rs", quiet), 0);
+    }
+
+    #[test]
+    fn unfinished_and_overlong_files_are_named() {
+        assert_eq!(breaches("reports/src/page.rs", "// TODO: colours"), 1);
+        assert_eq!(breaches("reports/src/page.rs", "#[allow(dead_code)]"), 1);
+        assert_eq!(
+            breaches("reports/src/page.rs", &"\n".repeat(MAX_LINES + 1)),
+            1
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! `test`: sets up, then every test, and the kernels' tests again on each weaker instruction set.
+
+use clap::Args;
+
+use crate::cpu;
+use crate::process::{self, FEATURES, step};
+use crate::setup::{self, Provision};
+use crate::workspace::Workspace;
+
+/// Arguments of `test`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Without libtorch and OpenBLAS: Rust alone, against the reference and the frozen answers
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// Runs the command.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
+    let provision = if arguments.plain {
+        Provision::None
+    } else {
+        setup::ensure(workspace)?
+    };
+    let cargo_test = || {
+        let mut command = process::cargo(workspace, &provision);
+        command.arg("test");
+        if !arguments.plain {
+            command.args(["--features", FEATURES]);
+        }
+        command.envs(process::library_path(&provision));
+        command
+    };
+    // The fuzz bodies are a member: their seeds and regressions are replayed here.
+    step("every test", cargo_test().arg("--workspace"))?;
+    for level in weaker_levels() {
+        let mut command = cargo_test();
+        command
+            .args(["--package", "etalon-kernels"])
+            .env("ETALON_ISA", level);
+        step(
+            &format!("the kernels' tests with ETALON_ISA={level}"),
+            &mut command,
+        )?;
+    }
+    eprintln!("== every test passed");
+    Ok(0)
+}
+
+/// The levels below the one that tests run on by themselves; none when the caller has already forced one.
+fn weaker_levels() -> Vec<&'static str> {
+    if std::env::var_os("ETALON_ISA").is_some() {
+        return Vec::new();
+    }
+    let mut levels = cpu::levels();
+    levels.pop();
+    levels.reverse();
+    levels
+}
