@@ -1,71 +1,50 @@
-//! GEMM: `C = act(α·A·B + β·C + bias)`, batched.
+//! GEMM: `C = act(α·A·B + β·C + bias)`, batched, f32 and f64.
+//!
+//! Shapes: A m×k, B k×n with any row and column strides, C m×n row-major with a leading dimension, bias n. C is updated in
+//! place. The problem is [`Gemm`]; its documentation fixes the order of summation, and every kernel of ours keeps it: the
+//! same bits on scalar, AVX2 and AVX-512, for any number of threads and whether operands are packed or not.
+//!
+//! Error: see the operator's tolerance. NaN and ∞ follow the formula; β = 0 does not read C.
+//!
+//! Workspace: [`workspace_bytes`], under 1 MiB a thread at any size.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod driver;
+mod entry;
+mod epilogue;
+mod float;
+#[cfg(feature = "openblas")]
+mod openblas;
+mod pack;
 mod scalar;
+mod tile;
 
-use etalon_reference::operator::downcast;
-use etalon_reference::ops::gemm::{Activation, Gemm};
-use etalon_reference::{DType, Element};
+use etalon_reference::DType;
+use etalon_reference::ops::gemm::Gemm;
 
+pub use self::driver::workspace_bytes;
+pub use self::entry::{dgemm, sgemm};
+pub use self::float::Float;
+pub use self::pack::PackedB;
 use crate::isa::Isa;
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::Kernel;
 
-/// f32 or f64.
-pub trait Float: Element + PartialOrd + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self> {
-    /// Rounded.
-    fn from_f64(value: f64) -> Self;
-    /// `self·x + y`, rounded once.
-    fn mul_add(self, x: Self, y: Self) -> Self;
-}
+const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
-impl Float for f32 {
-    fn from_f64(value: f64) -> f32 {
-        value as f32
-    }
-    fn mul_add(self, x: f32, y: f32) -> f32 {
-        f32::mul_add(self, x, y)
-    }
-}
-
-impl Float for f64 {
-    fn from_f64(value: f64) -> f64 {
-        value
-    }
-    fn mul_add(self, x: f64, y: f64) -> f64 {
-        f64::mul_add(self, x, y)
-    }
-}
-
-/// The kernels, weakest first.
-pub static KERNELS: &[Kernel] =
-    &[Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], run_scalar).with_supports(|p, _| {
-        let gelu = downcast::<Gemm>(p).activation == Activation::Gelu;
-        if gelu { Err("no GELU".into()) } else { Ok(()) }
-    })];
-
-fn run_scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => typed::<f32>(call),
-        _ => typed::<f64>(call),
-    }
-}
-
-fn typed<T: Float>(call: &mut Call<'_>) -> Result<(), KernelError> {
-    let p: &Gemm = downcast(call.problem);
-    let (a, b, bias) = (call.input::<T>(0), call.input::<T>(1), call.input::<T>(3));
-    let c = call.output::<T>(0);
-    let bias_len = if p.bias { p.n } else { 0 };
-    let lens =
-        [("a", a.len(), p.a_len()), ("b", b.len(), p.b_len()), ("bias", bias.len(), bias_len), ("out", c.len(), p.c_len())];
-    for (operand, found, needed) in lens {
-        if found < needed {
-            return Err(KernelError::TooShort { operand, found, needed });
-        }
-    }
-    for z in 0..p.batch {
-        scalar::gemm(p, z, a, b, c, |t, j| {
-            let t = if p.bias { t + bias[j] } else { t };
-            if p.activation == Activation::Relu && t < T::default() { T::default() } else { t }
-        });
-    }
-    Ok(())
-}
+/// The kernels, weakest first; the last one without a plan that applies is the default.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, FLOATS, entry::scalar),
+    #[cfg(feature = "openblas")]
+    openblas::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx2-prepacked", Isa::Avx2, FLOATS, entry::avx2).with_plan(entry::plan_avx2),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx2", Isa::Avx2, FLOATS, entry::avx2),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx512-prepacked", Isa::Avx512, FLOATS, entry::avx512).with_plan(entry::plan_avx512),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx512", Isa::Avx512, FLOATS, entry::avx512),
+];

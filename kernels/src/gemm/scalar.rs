@@ -2,30 +2,33 @@
 //!
 //! Other kernels are held against these bits. `mul_add` is exact on every CPU, if slow on one without FMA.
 
-use etalon_reference::ops::gemm::{CHUNK, Gemm};
+use etalon_reference::ops::gemm::CHUNK;
 
 use super::Float;
+use super::driver::Task;
+use super::epilogue::Fold;
 
-/// All outputs of matrix `z` of the batch; `finish` is the bias and the activation.
-pub fn gemm<T: Float>(p: &Gemm, z: usize, a: &[T], b: &[T], c: &mut [T], finish: impl Fn(T, usize) -> T) {
-    if p.n == 0 {
-        return;
-    }
+/// All outputs.
+pub fn gemm<T: Float>(x: &Task<'_, T>, c: &mut [T]) {
+    let p = x.p;
     let (alpha, beta) = (T::from_f64(p.alpha), T::from_f64(p.beta));
-    let (a, b) = (&a[(z * p.a.batch).min(a.len())..], &b[(z * p.b.batch).min(b.len())..]);
-    for i in 0..p.m {
-        let row = z * p.c.batch + i * p.c.row;
-        for (j, c) in c[row..row + p.n].iter_mut().enumerate() {
-            let mut t = if p.beta == 0.0 { T::default() } else { beta * *c };
-            if p.alpha != 0.0 {
-                for start in (0..p.k).step_by(CHUNK) {
-                    let sum = (start..p.k.min(start + CHUNK)).fold(T::default(), |sum, q| {
-                        a[i * p.a.row + q * p.a.col].mul_add(b[q * p.b.row + j * p.b.col], sum)
-                    });
+    let fold = Fold { alpha, beta, first: true, last: true, bias: x.bias, activation: p.activation };
+    for z in 0..p.batch {
+        for i in 0..p.m {
+            for j in 0..p.n {
+                let c = &mut c[z * p.c.batch + i * p.c.row + j];
+                let mut t = if p.beta == 0.0 { T::default() } else { beta * *c };
+                for start in (0..p.k).step_by(CHUNK).filter(|_| p.alpha != 0.0) {
+                    let mut sum = T::default();
+                    for q in start..p.k.min(start + CHUNK) {
+                        let a = x.a[z * p.a.batch + i * p.a.row + q * p.a.col];
+                        let b = x.b[z * p.b.batch + q * p.b.row + j * p.b.col];
+                        sum = a.mul_add(b, sum);
+                    }
                     t = alpha.mul_add(sum, t);
                 }
+                *c = fold.finish(t, j);
             }
-            *c = finish(t, j);
         }
     }
 }
