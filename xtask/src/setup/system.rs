@@ -53,17 +53,14 @@ pub fn openblas() -> Option<PathBuf> {
     } else {
         &["libopenblas.a", "libopenblas.so"]
     };
-    let folders = [
-        std::env::var_os("OPENBLAS_LIB_DIR").map(PathBuf::from),
-        pkg_config(),
-        brew(),
-    ];
+    let said = std::env::var_os("OPENBLAS_LIB_DIR").map(PathBuf::from);
+    let told = [pkg_config(), brew()];
     names.iter().find_map(|name| {
-        let in_folders = folders.iter().flatten().map(|folder| folder.join(name));
-        compiler_finds(name)
-            .into_iter()
-            .chain(in_folders)
-            .find(|path| path.is_file())
+        let in_folder = |folder: &PathBuf| Some(folder.join(name)).filter(|path| path.is_file());
+        let in_said = said.as_ref().and_then(in_folder);
+        in_said
+            .or_else(|| compiler_finds(name))
+            .or_else(|| told.iter().flatten().find_map(in_folder))
     })
 }
 
@@ -75,6 +72,7 @@ fn compiler_finds(name: &str) -> Option<PathBuf> {
     path.is_absolute()
         .then(|| path.canonicalize().ok())
         .flatten()
+        .filter(|path| path.is_file())
 }
 
 fn pkg_config() -> Option<PathBuf> {
