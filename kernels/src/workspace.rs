@@ -1,7 +1,5 @@
 //! Scratch memory that is kept between calls.
 
-use std::marker::PhantomData;
-
 use etalon_reference::Element;
 
 use crate::aligned::{ALIGNMENT, AlignedVec};
@@ -34,20 +32,31 @@ impl Workspace {
     /// # Panics
     /// If the size overflows the address space.
     pub fn slices<T: Element, const N: usize>(&mut self, lens: [usize; N]) -> [&mut [T]; N] {
-        let sizes = lens.map(|len| {
-            len.checked_mul(size_of::<T>())
-                .and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT))
-                .expect("the size fits the address space")
-        });
-        let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
-        let total = total.expect("the size fits the address space");
-        if self.bytes.len() < total {
+        let mut rest = self.reserve(total::<T>(&lens));
+        lens.map(|len| take(&mut rest, len))
+    }
+
+    /// Parts of two element types.
+    ///
+    /// # Panics
+    /// If the size overflows the address space.
+    pub fn slices2<T: Element, U: Element, const N: usize, const M: usize>(
+        &mut self,
+        first: [usize; N],
+        second: [usize; M],
+    ) -> ([&mut [T]; N], [&mut [U]; M]) {
+        let bytes = total::<T>(&first).checked_add(total::<U>(&second)).expect(TOO_LARGE);
+        let mut rest = self.reserve(bytes);
+        (first.map(|len| take(&mut rest, len)), second.map(|len| take(&mut rest, len)))
+    }
+
+    fn reserve(&mut self, bytes: usize) -> &mut [u8] {
+        if self.bytes.len() < bytes {
             // Nothing of the old contents is wanted.
             self.bytes = AlignedVec::new();
-            self.bytes = AlignedVec::zeroed(total);
+            self.bytes = AlignedVec::zeroed(bytes);
         }
-        let mut parts = Parts { rest: &mut self.bytes, element: PhantomData };
-        std::array::from_fn(|i| parts.take(lens[i], sizes[i]))
+        &mut self.bytes
     }
 
     /// Bytes it holds.
@@ -56,23 +65,27 @@ impl Workspace {
     }
 }
 
-/// The memory not yet given out.
-struct Parts<'a, T> {
-    rest: &'a mut [u8],
-    element: PhantomData<T>,
+const TOO_LARGE: &str = "the size fits the address space";
+
+/// Bytes that a part takes: a multiple of the alignment.
+fn size<T>(len: usize) -> usize {
+    len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT)).expect(TOO_LARGE)
 }
 
-impl<'a, T: Element> Parts<'a, T> {
-    fn take(&mut self, len: usize, size: usize) -> &'a mut [T] {
-        let (part, rest) = std::mem::take(&mut self.rest).split_at_mut(size);
-        self.rest = rest;
-        if len == 0 {
-            return &mut [];
-        }
-        // SAFETY: `part` has room for `len` elements and starts on a 64-byte boundary, as each part's size is a multiple
-        // of 64; every bit pattern is a value of every element type.
-        unsafe { std::slice::from_raw_parts_mut(part.as_mut_ptr().cast(), len) }
+fn total<T>(lens: &[usize]) -> usize {
+    lens.iter().try_fold(0usize, |sum, &len| sum.checked_add(size::<T>(len))).expect(TOO_LARGE)
+}
+
+/// A part off the front of `rest`, which starts on a 64-byte boundary and then does again.
+fn take<'a, T: Element>(rest: &mut &'a mut [u8], len: usize) -> &'a mut [T] {
+    let (part, behind) = std::mem::take(rest).split_at_mut(size::<T>(len));
+    *rest = behind;
+    if len == 0 {
+        return &mut [];
     }
+    // SAFETY: `part` has room for `len` elements and starts on a 64-byte boundary, as each part's size is a multiple of 64;
+    // every bit pattern is a value of every element type.
+    unsafe { std::slice::from_raw_parts_mut(part.as_mut_ptr().cast(), len) }
 }
 
 #[cfg(test)]
@@ -89,6 +102,12 @@ mod tests {
         assert_eq!((a.len(), b.len(), c.len()), (5, 0, 17));
         assert!(a.iter().all(|&x| x == 1.0));
         assert!([a.as_ptr(), c.as_ptr()].iter().all(|p| (*p as usize).is_multiple_of(64)));
+        let ([a, b], [c]) = workspace.slices2::<f64, f32, 2, 1>([3, 9], [100]);
+        a.fill(1.0);
+        b.fill(2.0);
+        c.fill(3.0);
+        assert!(a.iter().all(|&x| x == 1.0) && b.iter().all(|&x| x == 2.0));
+        assert!((c.as_ptr() as usize).is_multiple_of(64));
     }
 
     #[test]

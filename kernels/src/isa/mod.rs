@@ -14,6 +14,7 @@ pub mod tile;
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+pub mod wide;
 
 /// A level of instructions that kernels are written for. Each level includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
