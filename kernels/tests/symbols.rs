@@ -3,28 +3,34 @@
 
 use etalon_kernels::ffi::openblas::{self, GemmSizes, Op};
 use etalon_kernels::ffi::symbols;
+use etalon_reference::torch::about;
 
-/// Both libraries at work: a product by each, so that neither is dropped by the linker and both are initialised.
-fn products() -> (f32, f32) {
+/// Both libraries at work, so that neither is dropped by the linker and both are initialised.
+fn products() -> (f32, usize) {
     let mut c = [0.0];
     let sizes = GemmSizes::dense(Op::Plain, Op::Plain, 1, 1, 3);
-    openblas::sgemm(&sizes, 1.0, &[1.0, 2.0, 3.0], &[1.0, 1.0, 1.0], 0.0, &mut c).expect("sizes fit");
-    // SAFETY: a getter without arguments.
-    let threads = unsafe { torch_sys::at_get_num_threads() };
-    (c[0], threads as f32)
+    openblas::sgemm(&sizes, 1.0, &[1.0, 2.0, 3.0], &[1.0, 1.0, 1.0], 0.0, &mut c)
+        .expect("sizes fit");
+    (c[0], about::threads())
 }
 
 #[test]
 fn each_library_calls_its_own_blas() {
     let (product, threads) = products();
     assert_eq!(product, 6.0);
-    assert!(threads >= 1.0);
+    assert!(threads >= 1);
     let torch = symbols::libtorch().expect("libtorch is mapped");
     for name in symbols::LIBTORCH_BLAS {
         let provider = symbols::provider(name);
         // Another libtorch than the one of `cargo xtask setup` may bring its BLAS in a library of its own, or none.
-        let own = provider.as_deref().is_none_or(|path| path.parent() == torch.parent());
-        assert!(own, "{name} is provided by {provider:?}, libtorch is {}", torch.display());
+        let own = provider
+            .as_deref()
+            .is_none_or(|path| path.parent() == torch.parent());
+        assert!(
+            own,
+            "{name} is provided by {provider:?}, libtorch is {}",
+            torch.display()
+        );
     }
     for name in symbols::OPENBLAS {
         let provider = symbols::provider(name).unwrap_or_else(|| panic!("nobody provides {name}"));
@@ -32,7 +38,10 @@ fn each_library_calls_its_own_blas() {
         let ours = provider == executable || provider.to_string_lossy().contains("openblas");
         assert!(ours, "{name} is provided by {}", provider.display());
     }
-    assert_ne!(symbols::provider("sgemm_"), symbols::provider("cblas_sgemm"));
+    assert_ne!(
+        symbols::provider("sgemm_"),
+        symbols::provider("cblas_sgemm")
+    );
     assert_eq!(symbols::verify(), Ok(()));
 }
 

@@ -18,6 +18,8 @@ pub mod record;
 pub mod strategy;
 pub mod tensor;
 pub mod tolerance;
+#[cfg(feature = "libtorch")]
+pub mod torch;
 
 pub use axis::{Axis, Point};
 pub use case::Case;

@@ -30,7 +30,6 @@ const RULES: [Rule; 4] = [
             "kernels/src/kernel.rs",
             "kernels/src/dispatch.rs",
             "kernels/src/check/guard.rs",
-            "kernels/tests/symbols.rs",
         ],
         why: "unsafe code lives in isa/, the dispatch, the pool, aligned and guarded buffers, and FFI",
     },

@@ -1,0 +1,38 @@
+//! What libtorch says of itself, and its threads.
+
+/// What libtorch was built with, of what matters to CPU kernels.
+pub fn backends() -> Vec<&'static str> {
+    let asked = [
+        ("OpenMP", tch::utils::has_openmp()),
+        ("MKL", tch::utils::has_mkl()),
+        ("oneDNN", tch::utils::has_mkldnn()),
+        ("LAPACK", tch::utils::has_lapack()),
+    ];
+    asked
+        .into_iter()
+        .filter(|(_, has)| *has)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// How many threads an operator of libtorch uses.
+pub fn threads() -> usize {
+    usize::try_from(tch::get_num_threads()).unwrap_or(1)
+}
+
+/// Sets how many threads an operator of libtorch uses from now on, for the whole process. At least one.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_set_and_read_back() {
+        set_threads(1);
+        assert_eq!(threads(), 1);
+        assert!(backends().contains(&"OpenMP"), "{:?}", backends());
+    }
+}

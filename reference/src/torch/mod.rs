@@ -1,0 +1,3 @@
+//! libtorch, the independent witness. Feature `libtorch`.
+
+pub mod about;
