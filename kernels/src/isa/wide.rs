@@ -218,7 +218,8 @@ mod x86 {
         }
         #[inline(always)]
         fn fence(self) {
-            _mm_sfence();
+            // SAFETY: the token is proof.
+            unsafe { _mm_sfence() };
         }
         #[inline(always)]
         fn prefetch(self, of: &[f32], index: usize) {
@@ -337,7 +338,8 @@ mod x86 {
         }
         #[inline(always)]
         fn fence(self) {
-            _mm_sfence();
+            // SAFETY: the token is proof.
+            unsafe { _mm_sfence() };
         }
         #[inline(always)]
         fn prefetch(self, of: &[f32], index: usize) {
