@@ -5,6 +5,8 @@
 //! [`check`] judges one case; its `suite` asks every question of a kernel.
 
 pub mod aligned;
+pub mod batchnorm_relu;
+pub mod batchnorm_relu_backward;
 pub mod check;
 pub mod disjoint;
 pub mod ffi;

@@ -17,6 +17,11 @@ pub struct Entry {
 pub static ALL: &[Entry] = &[
     Entry { operator: &ops::gemm::GemmOperator, kernels: crate::gemm::KERNELS },
     Entry { operator: &ops::gemm_backward::GemmBackwardOperator, kernels: crate::gemm_backward::KERNELS },
+    Entry { operator: &ops::batchnorm_relu::BatchnormReluOperator, kernels: crate::batchnorm_relu::KERNELS },
+    Entry {
+        operator: &ops::batchnorm_relu_backward::BatchnormReluBackwardOperator,
+        kernels: crate::batchnorm_relu_backward::KERNELS,
+    },
 ];
 
 /// The entry of the operator with this name.

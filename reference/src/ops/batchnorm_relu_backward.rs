@@ -150,7 +150,7 @@ impl Problem for BatchnormReluBackward {
         vec![
             bound("|γ|r(γ(8)(|g| + Σ|g|/n + |x̂|Σ|gx̂|/n) + δβ/n + |x̂|δγ/n)", dx),
             bound("δγ + uΣ|gx̂|, δγ = γ(d + 4)Σ|gx̂|", self.vector_or_none(dgamma)),
-            bound("δβ + uΣ|g|, δβ = γ(d)Σ|g|, d = min(n, 64) + log₂n + 8", self.vector_or_none(dbeta)),
+            bound("δβ + uΣ|g|, δβ = γ(d)Σ|g|, d = min(n, 96) + log₂n + 8", self.vector_or_none(dbeta)),
             Tolerance::Exact,
         ]
     }

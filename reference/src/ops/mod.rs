@@ -10,7 +10,12 @@ mod gemm_workloads;
 use crate::Operator;
 
 /// Every operator.
-pub static ALL: &[&dyn Operator] = &[&gemm::GemmOperator, &gemm_backward::GemmBackwardOperator];
+pub static ALL: &[&dyn Operator] = &[
+    &gemm::GemmOperator,
+    &gemm_backward::GemmBackwardOperator,
+    &batchnorm_relu::BatchnormReluOperator,
+    &batchnorm_relu_backward::BatchnormReluBackwardOperator,
+];
 
 /// The operator of this name.
 pub fn find(name: &str) -> Option<&'static dyn Operator> {

@@ -1,0 +1,81 @@
+//! Gradients of [`batchnorm_relu`](crate::batchnorm_relu) in training: dx, dγ, dβ and, where there is one, the residual's.
+//!
+//! With `g = dy` where y > 0, `r = 1/√(σ² + ε)`, `d = x − μ`: `dβ = Σg`, `dγ = r·Σg·d`,
+//! `dx = γr·g − (γr·dβ/n + d·γr²·dγ/n)`; the residual's gradient is g. All f32. Images are n×c×h×w in NCHW or NHWC order, without
+//! gaps; vectors have an element a channel. μ and r are those that the forward pass saved; the mask is the sign of its y.
+//!
+//! One source for all instruction sets, with the same bits on all of them and for any number of threads. dy, x and y are
+//! read from memory once where three slabs of a channel fit the second cache.
+//!
+//! Error: as the problem's tolerance says. NaN: a NaN or an infinity in dy or x goes to its whole channel; where y ≤ 0, dy
+//! is not looked at; where y is NaN, dy passes. Sums that overflow are made again in f64.
+
+mod formula;
+mod operands;
+mod planes;
+mod rows;
+
+use etalon_reference::DType;
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
+
+pub use self::operands::Backward;
+use crate::batchnorm_relu::{by_rows, floats};
+use crate::isa::Isa;
+use crate::isa::wide::{Wide, Work, with_lanes};
+use crate::kernel::{Call, Kernel, KernelError};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// The kernels, weakest first.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[DType::F32], |call| run(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, &[DType::F32], |call| run(call, Isa::Avx2)),
+    Kernel::new("avx512", Isa::Avx512, &[DType::F32], |call| run(call, Isa::Avx512)),
+];
+
+/// The gradients, with the instructions of `isa`.
+///
+/// # Errors
+/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
+pub fn backward(
+    problem: &BatchnormReluBackward,
+    isa: Isa,
+    operands: Backward<'_>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    let operands = operands.checked(problem)?;
+    with_lanes(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
+}
+
+struct Step<'a> {
+    problem: &'a BatchnormReluBackward,
+    operands: Backward<'a>,
+    pool: &'a Pool,
+    workspace: &'a mut Workspace,
+}
+
+impl Work for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Wide>(self, l: L) {
+        let Step { problem, operands, pool, workspace } = self;
+        match (by_rows(&problem.images), problem.relu) {
+            (true, true) => rows::backward::<L, true>(l, problem, operands, pool, workspace),
+            (true, false) => rows::backward::<L, false>(l, problem, operands, pool, workspace),
+            (false, true) => planes::backward::<L, true>(l, problem, operands, pool),
+            (false, false) => planes::backward::<L, false>(l, problem, operands, pool),
+        }
+    }
+}
+
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    let problem: &BatchnormReluBackward = downcast(call.problem);
+    let [dy, x, gamma, saved_mean, saved_rstd, y] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<f32>(i));
+    let [dx, dgamma, dbeta, dresidual] = &mut *call.outputs else { panic!("four outputs") };
+    let [dx, dgamma, dbeta, dresidual] = [dx, dgamma, dbeta, dresidual].map(floats);
+    let operands = Backward { dy, x, gamma, saved_mean, saved_rstd, y, dx, dgamma, dbeta, dresidual };
+    backward(problem, isa, operands, call.pool, call.workspace)
+}
