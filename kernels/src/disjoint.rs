@@ -51,6 +51,24 @@ impl<'a, T> Disjoint<'a, T> {
     }
 }
 
+impl<'a, T> Disjoint<'a, T> {
+    /// `R` rows of `cols` elements from `start`, `stride` apart, with one check for all.
+    ///
+    /// # Safety
+    /// While the rows live, no part that overlaps them does.
+    ///
+    /// # Panics
+    /// If a row is not within the slice, or rows overlap.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts do not overlap")]
+    pub unsafe fn rows<const R: usize>(&self, start: usize, stride: usize, cols: usize) -> [&mut [T]; R] {
+        assert!(R < 2 || cols <= stride, "rows overlap");
+        assert!(start + (R - 1) * stride + cols <= self.len, "{R} rows from {start} of {} elements", self.len);
+        // SAFETY: the last row ends within the slice, rows do not overlap; not aliased by the caller's promise.
+        std::array::from_fn(|i| unsafe { std::slice::from_raw_parts_mut(self.start.add(start + i * stride), cols) })
+    }
+}
+
 /// Runs `body(start, part)` for each part of `slice` of `chunk` elements (the last may be shorter), split over the pool.
 ///
 /// # Panics

@@ -3,14 +3,15 @@
 //! ```text
 //! cut C into one rectangle a thread, along tiles           (each thread alone from here)
 //! for columns in steps of NC:
-//!   for each chunk of k:                                    ascending: the canonical order
-//!     pack B[chunk, columns] into panels                    L2; or read it where it lies
+//!   for k in steps of DEPTH, two chunks:                    ascending: the canonical order
+//!     pack B[depth, columns] into panels                    L2; or read it where it lies
 //!     for rows in steps of MC:
-//!       copy A[rows, chunk] if its stride is bad            L1/L2
-//!       for each panel of columns, for each MR rows:        panel in L1, A streams from L2
-//!         sum the tile over the chunk; fold it into C
+//!       copy A[rows, depth] if its stride is bad            L1/L2
+//!       for each panel of columns, for each chunk:          a chunk of the panel stays in L1
+//!         for each MR rows:                                 A streams from L2, C's tiles too
+//!           sum the tile over the chunk, fold it into C
 //! ```
-//! Workspace a thread: `CHUNK·NC + MC·A_LINE` elements, at most 0.98 MiB in f32 and f64.
+//! Workspace a thread: `DEPTH·NC + MC·A_LINE` elements, 0.95 MiB in f32 and f64.
 
 use std::ops::Range;
 
@@ -18,25 +19,27 @@ use etalon_reference::ops::gemm::{CHUNK, Gemm};
 
 use super::Float;
 use super::epilogue::Fold;
-use super::pack::{A_LINE, PackedB, a_wants_copy, copy_a, pack_b};
+use super::pack::{A_LINE, DEPTH, PackedB, a_wants_copy, copy_a, pack_b};
 use super::tile::{Block, Tile, part};
 use crate::disjoint::Disjoint;
 use crate::isa::tile::Operands;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-/// Bytes of packed B a thread: columns of one chunk.
-const B_BYTES: usize = 768 * CHUNK * 4;
+/// Bytes of packed B a thread.
+const B_BYTES: usize = 384 * DEPTH * 4;
 /// Rows of A that are copied at a time, in f32; half of it in f64.
-const MC_BYTES: usize = 192 * 4;
-/// Fewer rows than this many tiles, and B is read where it lies.
-const PACK_FROM_TILES: usize = 5;
+const MC_BYTES: usize = 96 * 4;
+/// Up to this many rows, B is read where it lies.
+const PACK_FROM_ROWS: usize = 24;
+/// B of at most this size is read where it lies, too: it stays in the first cache.
+const SMALL_B_BYTES: usize = 24 * 1024;
 /// Operations below which a second thread costs more than it gives.
 const FORK_FLOPS: usize = 400_000;
 
 /// Columns of a packed block of B.
 const fn nc<T>() -> usize {
-    B_BYTES / CHUNK / size_of::<T>()
+    B_BYTES / DEPTH / size_of::<T>()
 }
 
 /// Rows of a copied block of A.
@@ -46,10 +49,10 @@ const fn mc<T>() -> usize {
 
 /// Elements of workspace a thread needs at most.
 const fn scratch<T>() -> usize {
-    CHUNK * nc::<T>() + mc::<T>() * A_LINE
+    DEPTH * nc::<T>() + mc::<T>() * A_LINE
 }
 
-/// Bytes of workspace for `threads` threads: `threads · (CHUNK·NC + MC·A_LINE) · size`, which is 0.97 MiB a thread for
+/// Bytes of workspace for `threads` threads: `threads · (DEPTH·NC + MC·A_LINE) · size`, which is 0.95 MiB a thread for
 /// every problem; nothing where no operand is packed.
 pub const fn workspace_bytes<T>(threads: usize) -> usize {
     threads * scratch::<T>() * size_of::<T>()
@@ -119,7 +122,8 @@ fn cut<X: Tile>(p: &Gemm, threads: usize) -> (usize, usize) {
 }
 
 fn packs_b<X: Tile>(x: &Task<'_, X::T>, rows: usize) -> bool {
-    x.packed.is_none() && (x.p.b.col != 1 || rows > PACK_FROM_TILES * X::MR)
+    let small = x.p.k * x.p.n * size_of::<X::T>() <= SMALL_B_BYTES;
+    x.packed.is_none() && (x.p.b.col != 1 || rows > PACK_FROM_ROWS && !small)
 }
 
 fn needs_scratch<X: Tile>(x: &Task<'_, X::T>, down: usize) -> bool {
@@ -140,7 +144,7 @@ fn rectangle<X: Tile>(
     let bias = x.bias.map(|bias| &bias[cols.clone()]);
     let zero = X::T::default();
     let (alpha, beta) = (X::T::from_f64(p.alpha), X::T::from_f64(p.beta));
-    let mut fold = Fold { alpha, beta, first: true, last: true, bias, activation: p.activation };
+    let fold = Fold { alpha, beta, first: true, last: true, bias, activation: p.activation };
     if p.k == 0 || p.alpha == 0.0 {
         for i in 0..rows.len() {
             let row = out.row(i, cols.len());
@@ -154,18 +158,15 @@ fn rectangle<X: Tile>(
     let pack = packs_b::<X>(x, rows.len());
     // Few tiles of columns do not pay for a copy of rows; a transposed A has its rows side by side already.
     let copy = a_wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.row != 1) && !scratch.is_empty();
-    let (b_scratch, a_scratch) = if scratch.is_empty() { (&mut [][..], &mut [][..]) } else { scratch.split_at_mut(CHUNK * nc::<X::T>()) };
+    let (b_scratch, a_scratch) = if scratch.is_empty() { (&mut [][..], &mut [][..]) } else { scratch.split_at_mut(DEPTH * nc::<X::T>()) };
+    let step = mc::<X::T>() / X::MR * X::MR;
     for j0 in cols.clone().step_by(nc::<X::T>()) {
         let block_cols = nc::<X::T>().min(cols.end - j0);
-        for k0 in (0..p.k).step_by(CHUNK) {
-            let depth = CHUNK.min(p.k - k0);
-            (fold.first, fold.last) = (k0 == 0, k0 + depth == p.k);
+        for k0 in (0..p.k).step_by(DEPTH) {
+            let depth = DEPTH.min(p.k - k0);
             if pack {
-                for (panel, j) in b_scratch.chunks_mut(depth * X::NR).zip((j0..j0 + block_cols).step_by(X::NR)) {
-                    pack_b(b, &p.b, k0, depth, j, X::NR.min(cols.end - j), X::NR, panel);
-                }
+                pack_b(b, &p.b, k0, depth, j0..j0 + block_cols, X::NR, b_scratch);
             }
-            let step = if copy { mc::<X::T>() / X::MR * X::MR } else { rows.len() };
             for i0 in rows.clone().step_by(step) {
                 let block_rows = step.min(rows.end - i0);
                 let (a, a_row, a_step) = if copy {
@@ -181,11 +182,17 @@ fn rectangle<X: Tile>(
                         None if pack => (&b_scratch[(j - j0) * depth..], X::NR),
                         None => (&b[k0 * p.b.row + j..], p.b.row),
                     };
-                    let fold = Fold { bias: fold.bias.map(|bias| &bias[j - cols.start..]), ..fold };
-                    for i in (0..block_rows).step_by(X::MR) {
-                        let operands = Operands { a: &a[i * a_row..], a_row, a_step, b, b_step, k: depth };
-                        let height = X::MR.min(block_rows - i);
-                        tile.run(operands, height, width, &mut out.at(i0 - rows.start + i, j - cols.start), &fold);
+                    let bias = fold.bias.map(|bias| &bias[j - cols.start..]);
+                    for kk in (0..depth).step_by(CHUNK) {
+                        let k = CHUNK.min(depth - kk);
+                        let (first, last) = (k0 + kk == 0, k0 + kk + k == p.k);
+                        let fold = Fold { bias, first, last, ..fold };
+                        let (a, b) = (&a[kk * a_step..], &b[kk * b_step..]);
+                        for i in (0..block_rows).step_by(X::MR) {
+                            let operands = Operands { a: &a[i * a_row..], a_row, a_step, b, b_step, k };
+                            let height = X::MR.min(block_rows - i);
+                            tile.run(operands, height, width, &mut out.at(i0 - rows.start + i, j - cols.start), &fold);
+                        }
                     }
                 }
             }

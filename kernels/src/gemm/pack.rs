@@ -4,47 +4,61 @@
 //! because tiles take any stride: its rows (or columns) are copied one after the other, a little apart, only where the
 //! operand's own stride would make them share a few cache sets or touch a page each.
 
+use std::ops::Range;
+
 use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
 
 use super::Float;
 use crate::aligned::AlignedVec;
 
-/// Copies rows `k0..k0+depth`, columns `j0..j0+cols` of B into `panel` (depth × nr).
-pub fn pack_b<T: Float>(b: &[T], at: &Matrix, k0: usize, depth: usize, j0: usize, cols: usize, nr: usize, panel: &mut [T]) {
+/// Copies rows `k0..k0+depth`, columns `cols` of B into panels of `nr` columns, each depth × nr, one after the other. B is
+/// read along its lines, so that the hardware sees few streams.
+pub fn pack_b<T: Float>(b: &[T], at: &Matrix, k0: usize, depth: usize, cols: Range<usize>, nr: usize, panels: &mut [T]) {
+    let panel = depth * nr;
     if at.col == 1 {
-        for (kk, row) in panel.chunks_exact_mut(nr).take(depth).enumerate() {
-            let start = (k0 + kk) * at.row + j0;
-            row[..cols].copy_from_slice(&b[start..start + cols]);
-            row[cols..].fill(T::default());
+        for kk in 0..depth {
+            let start = (k0 + kk) * at.row + cols.start;
+            let line = &b[start..start + cols.len()];
+            for (p, part) in line.chunks(nr).enumerate() {
+                let row = &mut panels[p * panel + kk * nr..][..nr];
+                row[..part.len()].copy_from_slice(part);
+                row[part.len()..].fill(T::default());
+            }
         }
         return;
     }
-    // Eight rows of the panel at a time: their lines stay in the first cache while each column of B is read along k.
+    // Eight rows of a panel at a time: their lines stay in the first cache while each column of B is read along k.
     const DEEP: usize = 8;
-    for (block, rows) in panel[..depth * nr].chunks_mut(DEEP * nr).enumerate() {
-        let k = k0 + block * DEEP;
-        let deep = rows.len() / nr;
-        for j in 0..nr {
-            if j >= cols {
-                (0..deep).for_each(|d| rows[d * nr + j] = T::default());
-                continue;
-            }
-            let from = (j0 + j) * at.col + k * at.row;
-            if at.row == 1 {
-                for (d, &x) in b[from..from + deep].iter().enumerate() {
-                    rows[d * nr + j] = x;
+    for (p, first) in cols.clone().step_by(nr).enumerate() {
+        let wide = nr.min(cols.end - first);
+        for k in (0..depth).step_by(DEEP) {
+            let deep = DEEP.min(depth - k);
+            let rows = &mut panels[p * panel + k * nr..][..deep * nr];
+            for j in 0..nr {
+                if j >= wide {
+                    (0..deep).for_each(|d| rows[d * nr + j] = T::default());
+                    continue;
                 }
-            } else {
-                for d in 0..deep {
-                    rows[d * nr + j] = b[from + d * at.row];
+                let from = (first + j) * at.col + (k0 + k) * at.row;
+                if at.row == 1 {
+                    for (d, &x) in b[from..from + deep].iter().enumerate() {
+                        rows[d * nr + j] = x;
+                    }
+                } else {
+                    for d in 0..deep {
+                        rows[d * nr + j] = b[from + d * at.row];
+                    }
                 }
             }
         }
     }
 }
 
-/// Elements between the lines of a copy of A: a chunk, and a cache line more, so that lines start in different sets.
-pub const A_LINE: usize = CHUNK + 16;
+/// Depth of packed panels: two chunks, so that a tile of C is visited once for both.
+pub const DEPTH: usize = 2 * CHUNK;
+
+/// Elements between the lines of a copy of A: the depth, and a cache line more, so that lines start in different sets.
+pub const A_LINE: usize = DEPTH + 16;
 
 /// Whether A should be copied before tiles read it: its lines are so far apart that they share cache sets.
 pub fn a_wants_copy<T>(at: &Matrix) -> bool {
@@ -95,15 +109,12 @@ impl<T: Float> PackedB<T> {
         let mut panels = AlignedVec::new();
         panels.resize(matrices * k * n.next_multiple_of(nr));
         let matrix = k * n.next_multiple_of(nr);
-        for z in 0..matrices {
+        for z in (0..matrices).filter(|_| matrix > 0) {
             let b = &b[(z * problem.b.batch).min(b.len())..];
-            for k0 in (0..k).step_by(CHUNK) {
-                let depth = CHUNK.min(k - k0);
-                for j0 in (0..n).step_by(nr) {
-                    let start = z * matrix + k0 * n.next_multiple_of(nr) + j0 * depth;
-                    let panel = &mut panels[start..start + depth * nr];
-                    pack_b(b, &problem.b, k0, depth, j0, nr.min(n - j0), nr, panel);
-                }
+            for k0 in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - k0);
+                let start = z * matrix + k0 * n.next_multiple_of(nr);
+                pack_b(b, &problem.b, k0, depth, 0..n, nr, &mut panels[start..]);
             }
         }
         PackedB { panels, nr, k, n, matrices }

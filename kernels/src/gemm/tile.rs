@@ -16,7 +16,7 @@ pub trait Tile: Copy + Send + Sync {
     /// Columns.
     const NR: usize;
 
-    /// Sums a tile of `rows ≤ MR` and `cols ≤ NR` and folds it into `out`.
+    /// Sums a tile of `rows ≤ MR` and `cols ≤ NR` over one chunk and folds it into `out`.
     fn run(self, x: Operands<'_, Self::T>, rows: usize, cols: usize, out: &mut Block<'_, Self::T>, fold: &Fold<'_, Self::T>);
 
     /// Bias and activation of a row that has no product.
@@ -44,6 +44,13 @@ impl<'a, T> Block<'a, T> {
         Block { out: self.out, start: self.start + i * self.stride + j, stride: self.stride }
     }
 
+    /// `cols` elements of the first `R` rows.
+    #[inline]
+    pub fn rows<const R: usize>(&mut self, cols: usize) -> [&mut [T]; R] {
+        // SAFETY: the promise of `new`.
+        unsafe { self.out.rows(self.start, self.stride, cols) }
+    }
+
     /// `cols` elements of row `i`.
     #[inline]
     pub fn row(&mut self, i: usize, cols: usize) -> &mut [T] {
@@ -57,7 +64,7 @@ impl<'a, T> Block<'a, T> {
 macro_rules! by_rows {
     ($nv:literal, $rows:expr, [$($n:literal)*], $x:expr, $cols:expr, $out:expr, $fold:expr) => {
         match $rows {
-            $($n => fold_tile(tile::sum_edge::<$n, $nv>($x, $cols), $cols, $out, $fold),)*
+            $($n => fold_tile::<$n, $nv, false>(tile::sum_edge::<$n, $nv>($x, $cols), $cols, $out, $fold),)*
             _ => unreachable!("a tile has at most MR rows"),
         }
     };
@@ -71,7 +78,6 @@ macro_rules! tile {
             use $tile as tile;
             use tile::{LANES, MR, NV, T, Token, V};
 
-            use crate::gemm::Float;
             use crate::gemm::epilogue::Fold;
             use crate::gemm::tile::{Block, Tile};
             use crate::isa::tile::Operands;
@@ -107,13 +113,12 @@ macro_rules! tile {
             #[target_feature(enable = $features)]
             fn full(x: Operands<'_, T>, out: &mut Block<'_, T>, fold: &Fold<'_, T>) {
                 if !fold.first || fold.beta != 0.0 {
-                    for i in 0..MR {
-                        let row = out.row(i, NV * LANES);
+                    for row in out.rows::<MR>(NV * LANES) {
                         lanes::prefetch(row, 0);
                         lanes::prefetch(row, NV * LANES - 1);
                     }
                 }
-                fold_tile(tile::sum_full(x), NV * LANES, out, fold);
+                fold_tile::<MR, NV, true>(tile::sum_full(x), NV * LANES, out, fold);
             }
 
             #[target_feature(enable = $features)]
@@ -125,44 +130,45 @@ macro_rules! tile {
                 }
             }
 
-            /// Folds sums into C; on the last chunk bias and activation follow.
+            /// Folds sums into C; on the last chunk bias and activation follow. `FULL` tiles have one caller, and sums stay in
+            /// registers.
             #[inline]
             #[target_feature(enable = $features)]
-            fn fold_tile<const ROWS: usize, const NV: usize>(
+            fn fold_tile<const ROWS: usize, const NV: usize, const FULL: bool>(
                 sums: [[V; NV]; ROWS], cols: usize, out: &mut Block<'_, T>, fold: &Fold<'_, T>,
             ) {
-                let (alpha, beta) = (lanes::splat(fold.alpha), lanes::splat(fold.beta));
-                let mut bias = [lanes::zero(); NV];
-                let add_bias = fold.last && fold.bias.is_some();
-                if let (true, Some(values)) = (fold.last, fold.bias) {
-                    for (v, bias) in bias.iter_mut().enumerate() {
-                        *bias = lanes::load_some(&values[v * LANES..], (cols - v * LANES).min(LANES));
-                    }
+                let mut rows = out.rows::<ROWS>(cols);
+                let alpha = lanes::splat(fold.alpha);
+                if !fold.first || fold.beta == 1.0 {
+                    each::<ROWS, NV, FULL>(&mut rows, &sums, |sum, c| lanes::fma(alpha, sum, c));
+                } else if fold.beta == 0.0 {
+                    // The rows are not read: the loads are dead.
+                    each::<ROWS, NV, FULL>(&mut rows, &sums, |sum, _| lanes::fma(alpha, sum, lanes::zero()));
+                } else {
+                    let beta = lanes::splat(fold.beta);
+                    each::<ROWS, NV, FULL>(&mut rows, &sums, |sum, c| lanes::fma(alpha, sum, lanes::mul(beta, c)));
                 }
-                for (i, sums) in sums.iter().enumerate() {
-                    let row = out.row(i, cols);
+                if fold.last && (fold.bias.is_some() || fold.activation != Activation::None) {
+                    rows.into_iter().for_each(|row| finish(row, fold));
+                }
+            }
+
+            /// Replaces each vector of the rows by a function of its sum and itself.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn each<const ROWS: usize, const NV: usize, const FULL: bool>(
+                rows: &mut [&mut [T]; ROWS], sums: &[[V; NV]; ROWS], t: impl Fn(V, V) -> V,
+            ) {
+                for (row, sums) in rows.iter_mut().zip(sums) {
                     for (v, &sum) in sums.iter().enumerate() {
-                        let c = &mut row[v * LANES..];
-                        let some = c.len().min(LANES);
-                        let load = |c: &[T]| if some == LANES { lanes::load(c) } else { lanes::load_some(c, some) };
-                        let t = if !fold.first || fold.beta == 1.0 {
-                            load(c)
-                        } else if fold.beta == 0.0 {
-                            lanes::zero()
+                        if FULL {
+                            // SAFETY: a full tile's rows have NV·LANES elements.
+                            unsafe { lanes::update_at(row.as_mut_ptr().add(v * LANES), |c| t(sum, c)) }
                         } else {
-                            lanes::mul(beta, load(c))
-                        };
-                        let mut t = lanes::fma(alpha, sum, t);
-                        if add_bias {
-                            t = lanes::add(t, bias[v]);
+                            let c = &mut row[v * LANES..];
+                            let some = c.len().min(LANES);
+                            lanes::store_some(c, some, t(sum, lanes::load_some(c, some)));
                         }
-                        if fold.last && fold.activation == Activation::Relu {
-                            t = lanes::relu(t);
-                        }
-                        if some == LANES { lanes::store(c, t) } else { lanes::store_some(c, some, t) }
-                    }
-                    if fold.last && fold.activation == Activation::Gelu {
-                        row.iter_mut().for_each(|x| *x = x.gelu());
                     }
                 }
             }

@@ -85,6 +85,17 @@ macro_rules! lanes {
                 unsafe { $maskload!(x, $mask) }
             }
 
+            /// Replaces `LANES` elements at a pointer by a function of them.
+            ///
+            /// # Safety
+            /// `LANES` elements may be read and written there.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub(crate) unsafe fn update_at(x: *mut T, f: impl Fn(V) -> V) {
+                // SAFETY: the caller's promise.
+                unsafe { $store(x, f($load(x))) }
+            }
+
             /// All elements `x`.
             #[inline]
             #[target_feature(enable = $features)]
