@@ -4,6 +4,7 @@
 //! operand's extents, line lengths and strides, and with them its span, are sizes of a buffer of 8-byte elements in the address
 //! space. Where that fails for the other sizes of a buffer that is empty, validation may answer either way.
 
+mod batchnorm_relu;
 mod gemm;
 
 use etalon_reference::Point;
@@ -16,6 +17,8 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
         "gemm" => gemm::gemm,
         "gemm_backward" => gemm::gemm_backward,
+        "batchnorm_relu" => batchnorm_relu::batchnorm_relu,
+        "batchnorm_relu_backward" => batchnorm_relu::batchnorm_relu_backward,
         _ => return None,
     })
 }
