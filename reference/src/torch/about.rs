@@ -25,6 +25,17 @@ pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
+/// One thread for operators side by side: those that are timed come one after the other. libtorch takes this once in a
+/// process, before such threads exist; later calls change nothing.
+pub fn use_one_thread_between_operators() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if tch::get_num_interop_threads() != 1 {
+            tch::set_num_interop_threads(1);
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

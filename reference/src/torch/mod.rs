@@ -1,3 +1,176 @@
-//! libtorch, the independent witness. Feature `libtorch`.
+//! libtorch, the independent witness and the peer. Feature `libtorch`.
+//!
+//! Each operator has a [`Twin`]: `forward` computes it by libtorch's differentiable operators, from which autograd also
+//! gives its gradients ([`outputs`], [`gradients`]); `ways` gives the fastest ways a user has, on buffers that are ready
+//! ([`ways`], [`timed`]). Inputs are copied once into libtorch's own aligned memory and given as views with the strides of
+//! the problem's layouts.
+//!
+//! Fresh results cost page faults, which can take longer than the operator. Where an operator has no `out=` form, a peer
+//! that is to be timed at its best needs an allocator that keeps its memory: `THP_MEM_ALLOC_ENABLE=1` and
+//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184`, in the
+//! environment before the process starts.
 
 pub mod about;
+mod batchnorm;
+pub mod deviations;
+mod gemm;
+mod script;
+mod tensors;
+mod way;
+
+use ndarray::ArrayD;
+use tch::{Kind, TchError, Tensor};
+
+pub use about::set_threads;
+pub use way::Way;
+
+use crate::{DType, Data, Operator, Port, Problem};
+
+/// How libtorch computes an operator.
+pub struct Twin {
+    /// The operator's name.
+    pub op: &'static str,
+    /// The outputs, of the ports' logical shapes, from inputs of the ports' logical shapes; absent ones have no element.
+    /// No input is changed. Differentiable where the operator is.
+    pub forward: fn(&dyn Problem, &[Tensor]) -> Result<Vec<Tensor>, TchError>,
+    /// The fastest ways that libtorch has, the one that is usually fastest first.
+    ways: fn(&dyn Problem, &Operands<'_>) -> Result<Vec<Way>, TchError>,
+}
+
+/// Tensors of a problem in its own layouts.
+struct Operands<'a> {
+    inputs: Vec<Tensor>,
+    ports: Vec<Port>,
+    data: &'a [Data],
+}
+
+impl Operands<'_> {
+    /// Buffers for one way, with the initial values of outputs that are updated in place.
+    fn outputs(&self) -> Result<Vec<Tensor>, TchError> {
+        tensors::outputs(&self.ports, self.data)
+    }
+}
+
+/// Every twin.
+static TWINS: &[Twin] = &[gemm::GEMM, gemm::GEMM_BACKWARD, batchnorm::BATCHNORM_RELU, batchnorm::BATCHNORM_RELU_BACKWARD];
+
+/// The twin of the operator of this name.
+pub fn twin(op: &str) -> Option<&'static Twin> {
+    TWINS.iter().find(|twin| twin.op == op)
+}
+
+/// The twin, if libtorch survives the problem.
+fn find(operator: &dyn Operator, problem: &dyn Problem) -> Result<&'static Twin, String> {
+    if let Some(row) = deviations::crash(operator.name(), problem) {
+        return Err(format!("libtorch is not asked: {} ({})", row.what, row.issue));
+    }
+    twin(operator.name()).ok_or_else(|| format!("{} has no libtorch twin", operator.name()))
+}
+
+/// The first line: the others are addresses in libtorch.
+fn message(error: TchError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// libtorch's answer, one logical array an output, computed in `dtype` by differentiable operators.
+///
+/// # Errors
+/// If there is no twin, an input does not fit its port, libtorch refuses, or it is known to crash.
+pub fn outputs(
+    operator: &dyn Operator,
+    problem: &dyn Problem,
+    dtype: DType,
+    inputs: &[Data],
+) -> Result<Vec<ArrayD<f64>>, String> {
+    outputs_of(find(operator, problem)?, problem, dtype, inputs)
+}
+
+/// [`outputs`] of a twin, even where libtorch is known to crash: for a process that may end.
+///
+/// # Errors
+/// If an input does not fit its port, or libtorch refuses.
+pub fn outputs_of(
+    twin: &Twin,
+    problem: &dyn Problem,
+    dtype: DType,
+    inputs: &[Data],
+) -> Result<Vec<ArrayD<f64>>, String> {
+    let answer = || -> Result<Vec<ArrayD<f64>>, TchError> {
+        let inputs = tensors::inputs(&problem.inputs(dtype), &problem.unread_inputs(), inputs)?;
+        let outputs = tch::no_grad(|| (twin.forward)(problem, &inputs))?;
+        outputs.iter().map(tensors::to_array).collect()
+    };
+    answer().map_err(message)
+}
+
+/// The gradients of ⟨upstream, first output⟩ by autograd, with respect to each differentiable input, as
+/// `(input's position, logical array)`. `operator` and `problem` are the forward ones.
+///
+/// # Errors
+/// As [`outputs`].
+pub fn gradients(
+    operator: &dyn Operator,
+    problem: &dyn Problem,
+    dtype: DType,
+    inputs: &[Data],
+    upstream: &ArrayD<f64>,
+) -> Result<Vec<(usize, ArrayD<f64>)>, String> {
+    let twin = find(operator, problem)?;
+    let answer = || -> Result<Vec<(usize, ArrayD<f64>)>, TchError> {
+        let mut inputs = tensors::inputs(&problem.inputs(dtype), &problem.unread_inputs(), inputs)?;
+        let positions = problem.differentiable();
+        for &position in &positions {
+            inputs[position] = inputs[position].f_set_requires_grad(true)?;
+        }
+        let outputs = (twin.forward)(problem, &inputs)?;
+        let loss = outputs[0].f_mul(&tensors::from_array(dtype, upstream)?)?.f_sum(None::<Kind>)?;
+        let variables: Vec<&Tensor> = positions.iter().map(|&position| &inputs[position]).collect();
+        let gradients = Tensor::f_run_backward(&[loss], &variables, false, false)?;
+        positions.into_iter().zip(&gradients).map(|(position, g)| Ok((position, tensors::to_array(g)?))).collect()
+    };
+    answer().map_err(message)
+}
+
+/// libtorch's fastest ways to compute the problem, each on output buffers of its own and called once, so that
+/// [`Way::outputs`] gives its answer. Which one is fastest depends on the machine and the size: whoever has a clock
+/// measures them. Sets the threads libtorch uses from now on.
+///
+/// # Errors
+/// As [`outputs`]. Ways that this libtorch or this processor does not have are left out.
+pub fn ways(
+    operator: &dyn Operator,
+    problem: &dyn Problem,
+    dtype: DType,
+    inputs: &[Data],
+    threads: usize,
+) -> Result<Vec<Way>, String> {
+    set_threads(threads);
+    about::use_one_thread_between_operators();
+    let twin = find(operator, problem)?;
+    let make = || {
+        let ports = problem.inputs(dtype);
+        let operands = Operands {
+            inputs: tensors::inputs(&ports, &problem.unread_inputs(), inputs)?,
+            ports: problem.outputs(dtype),
+            data: inputs,
+        };
+        (twin.ways)(problem, &operands)
+    };
+    make().map_err(message)
+}
+
+/// One call of the first of the [`ways`].
+///
+/// # Errors
+/// As [`ways`].
+pub fn timed(
+    operator: &dyn Operator,
+    problem: &dyn Problem,
+    dtype: DType,
+    inputs: &[Data],
+    threads: usize,
+) -> Result<Box<dyn FnMut()>, String> {
+    let way = ways(operator, problem, dtype, inputs, threads)?.into_iter().next();
+    let mut way = way.ok_or_else(|| format!("{} has no way to be timed", operator.name()))?;
+    Ok(Box::new(move || way.call()))
+}

@@ -1,0 +1,133 @@
+//! `batchnorm_relu` and `batchnorm_relu_backward`.
+
+use tch::{IValue, TchError, Tensor};
+
+use super::script::Script;
+use super::{Operands, Twin, Way};
+use crate::Problem;
+use crate::operator::downcast;
+use crate::ops::batchnorm_relu::{BatchnormRelu, Mode};
+use crate::ops::batchnorm_relu_backward::BatchnormReluBackward;
+
+pub(super) const BATCHNORM_RELU: Twin = Twin { op: "batchnorm_relu", forward, ways };
+
+pub(super) const BATCHNORM_RELU_BACKWARD: Twin =
+    Twin { op: "batchnorm_relu_backward", forward: backward, ways: backward_ways };
+
+/// No element, of the kind of `like`.
+fn none(like: &Tensor) -> Result<Tensor, TchError> {
+    Tensor::f_empty([0], (like.kind(), like.device()))
+}
+
+fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let norm: &BatchnormRelu = downcast(problem);
+    let [x, gamma, beta, residual, mean, var] = inputs else { panic!("six inputs") };
+    let train = norm.mode == Mode::Train;
+    // Training updates the running statistics in place.
+    let (mean, var) = (mean.f_detach_copy()?, var.f_detach_copy()?);
+    let (gamma, beta) = (norm.affine.then_some(gamma), norm.affine.then_some(beta));
+    let (mut y, saved_mean, saved_rstd) =
+        x.f_native_batch_norm(gamma, beta, Some(&mean), Some(&var), train, norm.momentum, norm.eps)?;
+    if norm.residual {
+        y = y.f_add(residual)?;
+    }
+    if norm.relu {
+        y = y.f_relu()?;
+    }
+    if train {
+        return Ok(vec![y, mean, var, saved_mean, saved_rstd]);
+    }
+    let absent = none(x)?;
+    Ok(std::iter::once(y).chain((0..4).map(|_| absent.shallow_clone())).collect())
+}
+
+fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let norm: &BatchnormRelu = downcast(problem);
+    let outputs = operands.outputs()?;
+    let [x, gamma, beta, residual, mean, var] = [0, 1, 2, 3, 4, 5].map(|i| operands.inputs[i].shallow_clone());
+    let mut y = outputs[0].shallow_clone();
+    let train = norm.mode == Mode::Train;
+    let [mean, var] = if train { [&outputs[1], &outputs[2]].map(Tensor::shallow_clone) } else { [mean, var] };
+    // In inference nothing is saved: both are empty.
+    let (saved_mean, saved_rstd) = (outputs[3].shallow_clone(), outputs[4].shallow_clone());
+    let (gamma, beta) = (norm.affine.then_some(gamma), norm.affine.then_some(beta));
+    let BatchnormRelu { residual: add, relu, momentum, eps, .. } = *norm;
+    let way = Way::out("native_batch_norm_out", outputs, move || {
+        let (gamma, beta) = (gamma.as_ref(), beta.as_ref());
+        let _ = x.f_native_batch_norm_out(
+            &y,
+            &saved_mean,
+            &saved_rstd,
+            gamma,
+            beta,
+            Some(&mean),
+            Some(&var),
+            train,
+            momentum,
+            eps,
+        )?;
+        if add {
+            let _ = y.f_add_(&residual)?;
+        }
+        if relu {
+            let _ = y.f_relu_()?;
+        }
+        Ok(())
+    });
+    Ok(vec![way.tried()?])
+}
+
+/// `native_batch_norm_backward` behind the ReLU's gate, which `tch` does not expose. The gate is written to `gate`, where
+/// there is a ReLU. ε is not used in training: 1/σ is given.
+fn script(norm: &BatchnormReluBackward) -> Result<Script, TchError> {
+    let gate = if norm.relu { "g = torch.threshold_backward(dy, y, 0, grad_input=gate)" } else { "g = dy" };
+    let wanted = if norm.affine { "[True, True, True]" } else { "[True, False, False]" };
+    let call = format!(
+        "dx, dgamma, dbeta = torch.native_batch_norm_backward(g, x, gamma, None, None, mean, rstd, True, 1e-05, {wanted})"
+    );
+    let parameters =
+        "dy: Tensor, x: Tensor, gamma: Optional[Tensor], mean: Tensor, rstd: Tensor, y: Tensor, gate: Tensor";
+    if norm.affine {
+        Script::new(
+            parameters,
+            "Tuple[Tensor, Tensor, Tensor, Tensor]",
+            &[gate, &call, "return (dx, dgamma, dbeta, g)"],
+        )
+    } else {
+        Script::new(parameters, "Tuple[Tensor, Tensor]", &[gate, &call, "return (dx, g)"])
+    }
+}
+
+fn script_arguments(norm: &BatchnormReluBackward, inputs: &[Tensor], gate: &Tensor) -> Vec<IValue> {
+    let optional =
+        |there: bool, tensor: &Tensor| if there { IValue::Tensor(tensor.shallow_clone()) } else { IValue::None };
+    inputs
+        .iter()
+        .enumerate()
+        .map(|(i, tensor)| optional(i != 2 || norm.affine, tensor))
+        .chain([IValue::Tensor(gate.shallow_clone())])
+        .collect()
+}
+
+/// What the script gives, in the order of the outputs.
+fn sorted(norm: &BatchnormReluBackward, mut results: Vec<Tensor>) -> Result<Vec<Tensor>, TchError> {
+    let dx = results.remove(0);
+    let (dgamma, dbeta) = if norm.affine { (results.remove(0), results.remove(0)) } else { (none(&dx)?, none(&dx)?) };
+    let dresidual = if norm.residual { results.remove(0) } else { none(&dx)? };
+    Ok(vec![dx, dgamma, dbeta, dresidual])
+}
+
+fn backward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let norm: &BatchnormReluBackward = downcast(problem);
+    let gate = inputs[0].f_empty_like()?;
+    sorted(norm, script(norm)?.call(&script_arguments(norm, inputs, &gate))?)
+}
+
+/// The gate has a buffer; the gradients are fresh, because libtorch's `out=` form computes fresh ones and copies them.
+fn backward_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let norm = downcast::<BatchnormReluBackward>(problem).clone();
+    let gate = operands.inputs[0].f_empty_like()?;
+    let (script, arguments) = (script(&norm)?, script_arguments(&norm, &operands.inputs, &gate));
+    let way = Way::fresh("native_batch_norm_backward", move || sorted(&norm, script.call(&arguments)?));
+    Ok(vec![way.tried()?])
+}

@@ -1,0 +1,190 @@
+//! libtorch against the reference: forward, gradients by autograd, and the ways that are timed.
+//!
+//! libtorch sums in orders of its own; it is held to the same bounds as kernels with their own order (METHODOLOGY, GEMM).
+#![cfg(feature = "libtorch")]
+
+#[path = "witness/case.rs"]
+mod case;
+
+use std::env;
+use std::process::Command;
+
+use etalon_reference::compare::{Comparison, Verdict, compare};
+use etalon_reference::torch::deviations::{self, Conduct};
+use etalon_reference::{Case, DType, Data, Fill, Operator, Problem, gather, ops, strategy, torch};
+use ndarray::ArrayD;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+
+use case::{Check, of_case};
+
+/// Problems for each operator, dtype and fill.
+const CASES: u32 = 48;
+/// Operations of a problem at most.
+const FLOPS: f64 = 4e6;
+
+/// Runs `check` on drawn problems of every operator, or on the one that `ETALON_CASE` names.
+fn on_drawn(name: &str, dtypes: fn(&dyn Operator) -> Vec<DType>, fills: &[Fill], check: Check) {
+    torch::set_threads(1);
+    if let Ok(id) = env::var("ETALON_CASE") {
+        let case = Case::parse(&id, ops::ALL).expect("ETALON_CASE is a case id");
+        return check(&case).unwrap_or_else(|complaint| panic!("{complaint}"));
+    }
+    let mut failures = Vec::new();
+    for operator in ops::ALL {
+        for dtype in dtypes(*operator) {
+            for &fill in fills {
+                let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+                let drawn = (strategy::problems(*operator, FLOPS), any::<u16>());
+                let judged = TestRunner::new(config).run(&drawn, |((point, problem), seed)| {
+                    let case = of_case(*operator, dtype, point, fill, u64::from(seed));
+                    if deviations::known(&case.op, &*problem, fill).is_some() {
+                        return Ok(());
+                    }
+                    check(&case).map_err(TestCaseError::fail)
+                });
+                if let Err(error) = judged {
+                    failures.push(match error {
+                        TestError::Fail(reason, _) => reason.to_string(),
+                        TestError::Abort(reason) => format!("{name}: {} drew too little: {reason}", operator.name()),
+                    });
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Inputs, and what the reference and its tolerance say of libtorch's answer `got`.
+fn judge(case: &Case, problem: &dyn Problem, inputs: &[Data], got: &[ArrayD<f64>]) -> Result<(), String> {
+    let ports = problem.inputs(case.dtype);
+    let arrays: Vec<ArrayD<f64>> = inputs.iter().zip(&ports).map(|(data, port)| gather(&port.layout, data)).collect();
+    let expected = problem.reference(&arrays);
+    let tolerances = problem.tolerance(case.dtype, case.fill, &arrays, &expected);
+    for (((port, expected), tolerance), got) in problem.outputs(case.dtype).iter().zip(&expected).zip(&tolerances).zip(got) {
+        if expected.shape() != got.shape() {
+            return Err(format!("{}: shape {:?}, expected {:?}", port.name, got.shape(), expected.shape()));
+        }
+        let comparison = compare(case.dtype, expected, tolerance, got);
+        if comparison.verdict == Verdict::Fail {
+            return Err(complaint(port.name, &comparison));
+        }
+    }
+    if got.len() == expected.len() { Ok(()) } else { Err(format!("{} outputs, expected {}", got.len(), expected.len())) }
+}
+
+fn complaint(output: &str, found: &Comparison) -> String {
+    format!("{output}{:?} is {}, expected {} ± {}", found.worst, found.got, found.expected, found.bound)
+}
+
+fn forward(case: &Case) -> Result<(), String> {
+    case::with_repro(case, "forward", |operator, problem, inputs| {
+        judge(case, problem, inputs, &torch::outputs(operator, problem, case.dtype, inputs)?)
+    })
+}
+
+fn ways(case: &Case) -> Result<(), String> {
+    case::with_repro(case, "ways", |operator, problem, inputs| {
+        for way in torch::ways(operator, problem, case.dtype, inputs, 1)? {
+            judge(case, problem, inputs, &way.outputs()?).map_err(|complaint| format!("{}: {complaint}", way.name))?;
+        }
+        Ok(())
+    })
+}
+
+/// Autograd in f64, with one upstream gradient, against the gradient operator's reference.
+fn autograd(case: &Case) -> Result<(), String> {
+    case::with_repro(case, "autograd", |operator, gradient, _| {
+        let Some(of) = operator.gradient_of() else { return Ok(()) };
+        let Ok(problem) = of.forward().problem(&of.forward_point(&case.point)) else { return Ok(()) };
+        let ports = problem.inputs(DType::F64);
+        let data = case.fill.make(&ports, case.seed);
+        let inputs: Vec<ArrayD<f64>> = data.iter().zip(&ports).map(|(d, p)| gather(&p.layout, d)).collect();
+        if of.near_kink(&*problem, &inputs, 1e-9) {
+            return Ok(());
+        }
+        let upstream = case.fill.make(&problem.outputs(DType::F64)[..1], case.seed.wrapping_add(1));
+        let upstream = gather(&problem.outputs(DType::F64)[0].layout, &upstream[0]);
+        let outputs = problem.reference(&inputs);
+        let ours = gradient.reference(&of.inputs(gradient, &*problem, &inputs, &outputs, &upstream));
+        let ours = of.gradients(gradient, &ours);
+        let theirs = torch::gradients(of.forward(), &*problem, DType::F64, &data, &upstream)?;
+        if ours.len() != theirs.len() {
+            return Err(format!("{} gradients, libtorch has {}", ours.len(), theirs.len()));
+        }
+        for ((input, ours), (theirs_input, theirs)) in ours.into_iter().zip(theirs) {
+            if (input, ours.shape()) != (theirs_input, theirs.shape()) {
+                return Err(format!("input {input} {:?}, libtorch {theirs_input} {:?}", ours.shape(), theirs.shape()));
+            }
+            for ((index, ours), theirs) in ours.indexed_iter().zip(&theirs) {
+                // libtorch's own table for f64: 1e-7 relative, 1e-7 absolute.
+                let off = (ours - theirs).abs();
+                if off > 1e-7 + 1e-7 * theirs.abs() || off.is_nan() {
+                    return Err(format!("gradient of input {input} at {index:?}: {ours}, autograd {theirs}"));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn every_operator_has_a_twin() {
+    for operator in ops::ALL {
+        assert!(torch::twin(operator.name()).is_some(), "{}", operator.name());
+    }
+}
+
+#[test]
+fn libtorch_agrees_with_the_reference() {
+    on_drawn("forward", |operator| operator.dtypes().to_vec(), &[Fill::Exact, Fill::Real], forward);
+}
+
+#[test]
+fn libtorch_treats_special_values_alike() {
+    on_drawn("special values", |operator| operator.dtypes().to_vec(), &[Fill::Hostile], forward);
+}
+
+#[test]
+fn what_is_timed_agrees_with_the_reference() {
+    on_drawn("ways", |operator| operator.dtypes().to_vec(), &[Fill::Exact, Fill::Real], ways);
+}
+
+#[test]
+fn autograd_agrees_with_the_gradient_operators() {
+    on_drawn("autograd", |operator| operator.dtypes()[..1].to_vec(), &[Fill::Exact, Fill::Real], autograd);
+}
+
+/// In a child process, because libtorch may end it.
+#[test]
+fn known_deviations_are_still_there() {
+    for row in deviations::ALL {
+        let child = Command::new(env::current_exe().expect("a path"))
+            .args(["--exact", "libtorch_answers_the_case", "--ignored", "--test-threads=1"])
+            .env("ETALON_CASE", row.example)
+            .output()
+            .expect("this test runs again");
+        let text = String::from_utf8_lossy(&child.stdout);
+        let conduct = match child.status.code() {
+            Some(0) => None,
+            None => Some(Conduct::Crashes),
+            Some(_) if text.contains("torch error") => Some(Conduct::Refuses),
+            Some(_) => Some(Conduct::Differs),
+        };
+        assert_eq!(conduct, Some(row.conduct), "{} ({}): {text}", row.what, row.issue);
+    }
+}
+
+#[test]
+#[ignore = "run by known_deviations_are_still_there, with ETALON_CASE"]
+fn libtorch_answers_the_case() {
+    let Ok(id) = env::var("ETALON_CASE") else { return };
+    let case = Case::parse(&id, ops::ALL).expect("ETALON_CASE is a case id");
+    let answer = case::with_repro(&case, "answer", |operator, problem, inputs| {
+        let row = deviations::known(&case.op, problem, case.fill);
+        assert!(row.is_some(), "no row of the table applies to {id}");
+        let twin = torch::twin(operator.name()).ok_or("no twin")?;
+        judge(&case, problem, inputs, &torch::outputs_of(twin, problem, case.dtype, inputs)?)
+    });
+    answer.unwrap_or_else(|complaint| panic!("{complaint}"));
+}
