@@ -6,7 +6,7 @@ mod probe;
 use clap::Args;
 
 use crate::process;
-use crate::setup;
+use crate::setup::{self, Provision};
 use crate::workspace::Workspace;
 
 /// Arguments of `doctor`.
@@ -156,20 +156,16 @@ fn toolchain(workspace: &Workspace) -> Vec<Finding> {
 
 /// The libraries as files.
 fn libraries(workspace: &Workspace) -> Vec<Finding> {
-    let folder = workspace.libtorch();
-    let chosen = std::env::var_os("LIBTORCH")
-        .map(std::path::PathBuf::from)
-        .filter(|said| *said != folder);
-    let libtorch = match chosen {
-        _ if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() => {
-            Finding::fine("libtorch", "of the Python environment")
-        }
-        Some(said) => Finding::fine("libtorch", format!("LIBTORCH={}", said.display())),
-        None if setup::is_finished(&folder) => Finding::fine(
+    let libtorch = match setup::present(workspace) {
+        Ok(Provision::Libtorch(folder)) if folder == workspace.libtorch() => Finding::fine(
             "libtorch",
             format!("{} in {}", setup::VERSION, folder.display()),
         ),
-        None => Finding::fault("libtorch", "not set up", "cargo xtask setup"),
+        Ok(Provision::Libtorch(folder)) => {
+            Finding::fine("libtorch", format!("LIBTORCH={}", folder.display()))
+        }
+        Ok(_) => Finding::fine("libtorch", "of the Python environment"),
+        Err(error) => Finding::fault("libtorch", error.to_string(), "cargo xtask setup"),
     };
     let openblas = match setup::openblas() {
         Some(path) if path.extension().is_some_and(|extension| extension == "so") => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Finding;
 use crate::process;
-use crate::setup::{self, Arguments};
+use crate::setup;
 use crate::tool::PROBE;
 use crate::workspace::Workspace;
 
@@ -21,13 +21,7 @@ pub fn findings(workspace: &Workspace) -> Vec<Finding> {
 }
 
 fn ask(workspace: &Workspace) -> anyhow::Result<Value> {
-    let provision = setup::provide(
-        workspace,
-        &Arguments {
-            wheels: None,
-            no_install: true,
-        },
-    )?;
+    let provision = setup::present(workspace)?;
     PROBE.build(workspace, &provision)?;
     let mut command = PROBE.command(workspace, &provision);
     let output = command.output()?;

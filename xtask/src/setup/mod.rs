@@ -82,16 +82,34 @@ pub fn ensure(workspace: &Workspace) -> anyhow::Result<Provision> {
     )
 }
 
-/// Provides everything, or what is missing as a fault.
-pub fn provide(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<Provision> {
-    system::provide(!arguments.no_install)?;
+/// What is there already, without providing anything.
+///
+/// # Errors
+/// With exit code 4 when libtorch is not set up.
+pub fn present(workspace: &Workspace) -> anyhow::Result<Provision> {
     if let Some(provision) = existing(workspace)? {
         return Ok(provision);
     }
     let folder = workspace.libtorch();
-    if !is_finished(&folder) {
-        build(workspace, &folder, arguments.wheels.as_deref())?;
+    if is_finished(&folder) {
+        Ok(Provision::Libtorch(folder))
+    } else {
+        Err(fault::setup("libtorch is not set up"))
     }
+}
+
+fn provide(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<Provision> {
+    system::provide(!arguments.no_install)?;
+    if let Ok(provision) = present(workspace) {
+        if provision == Provision::Libtorch(workspace.libtorch()) {
+            tell_cargo(workspace, &workspace.libtorch())?;
+        }
+        return Ok(provision);
+    }
+    // A choice that does not work is said, not replaced.
+    existing(workspace)?;
+    let folder = workspace.libtorch();
+    build(workspace, &folder, arguments.wheels.as_deref())?;
     tell_cargo(workspace, &folder)?;
     Ok(Provision::Libtorch(folder))
 }
