@@ -6,13 +6,26 @@ use super::script::Script;
 use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
-use crate::ops::batchnorm_relu::{BatchnormRelu, Mode};
+use crate::ops::batchnorm_relu::{BatchnormRelu, Images, Mode, depth};
 use crate::ops::batchnorm_relu_backward::BatchnormReluBackward;
 
-pub(super) const BATCHNORM_RELU: Twin = Twin { op: "batchnorm_relu", forward, ways };
+pub(super) const BATCHNORM_RELU: Twin = Twin { op: "batchnorm_relu", forward, slack, ways };
 
 pub(super) const BATCHNORM_RELU_BACKWARD: Twin =
-    Twin { op: "batchnorm_relu_backward", forward: backward, ways: backward_ways };
+    Twin { op: "batchnorm_relu_backward", forward: backward, slack: backward_slack, ways: backward_ways };
+
+/// A channel's sum in one chain, as libtorch adds where channels lie side by side.
+fn chain_of(images: &Images) -> f64 {
+    (images.count() + 8) as f64 / depth(images.count()) as f64
+}
+
+fn slack(problem: &dyn Problem) -> f64 {
+    chain_of(&downcast::<BatchnormRelu>(problem).images)
+}
+
+fn backward_slack(problem: &dyn Problem) -> f64 {
+    chain_of(&downcast::<BatchnormReluBackward>(problem).images)
+}
 
 /// No element, of the kind of `like`.
 fn none(like: &Tensor) -> Result<Tensor, TchError> {

@@ -6,12 +6,24 @@ use super::script::{Script, arguments};
 use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
-use crate::ops::gemm::{Activation, Gemm};
+use crate::ops::gemm::{Activation, Gemm, chain};
 use crate::ops::gemm_backward::GemmBackward;
 
-pub(super) const GEMM: Twin = Twin { op: "gemm", forward, ways };
+pub(super) const GEMM: Twin = Twin { op: "gemm", forward, slack, ways };
 
-pub(super) const GEMM_BACKWARD: Twin = Twin { op: "gemm_backward", forward: backward, ways: backward_ways };
+pub(super) const GEMM_BACKWARD: Twin =
+    Twin { op: "gemm_backward", forward: backward, slack: backward_slack, ways: backward_ways };
+
+fn slack(problem: &dyn Problem) -> f64 {
+    let k = downcast::<Gemm>(problem).k;
+    (k + 3) as f64 / (chain(k) + 3) as f64
+}
+
+fn backward_slack(problem: &dyn Problem) -> f64 {
+    let gemm: &GemmBackward = downcast(problem);
+    let longest = gemm.m.max(gemm.n);
+    (longest + 1) as f64 / (chain(longest) + 1) as f64
+}
 
 /// `α·x·y`, for batches.
 fn product(alpha: f64, x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {

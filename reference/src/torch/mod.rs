@@ -24,7 +24,7 @@ use tch::{Kind, TchError, Tensor};
 pub use about::set_threads;
 pub use way::Way;
 
-use crate::{DType, Data, Operator, Port, Problem};
+use crate::{DType, Data, Fill, Operator, Port, Problem, Tolerance};
 
 /// How libtorch computes an operator.
 pub struct Twin {
@@ -33,6 +33,8 @@ pub struct Twin {
     /// The outputs, of the ports' logical shapes, from inputs of the ports' logical shapes; absent ones have no element.
     /// No input is changed. Differentiable where the operator is.
     pub forward: fn(&dyn Problem, &[Tensor]) -> Result<Vec<Tensor>, TchError>,
+    /// How many times longer than those of the operator's own order of summation libtorch's chains of roundings may be.
+    slack: fn(&dyn Problem) -> f64,
     /// The fastest ways that libtorch has, the one that is usually fastest first.
     ways: fn(&dyn Problem, &Operands<'_>) -> Result<Vec<Way>, TchError>,
 }
@@ -60,11 +62,33 @@ pub fn twin(op: &str) -> Option<&'static Twin> {
 }
 
 /// The twin, if libtorch survives the problem.
-fn find(operator: &dyn Operator, problem: &dyn Problem) -> Result<&'static Twin, String> {
-    if let Some(row) = deviations::crash(operator.name(), problem) {
+fn find(operator: &dyn Operator, problem: &dyn Problem, inputs: &[Data]) -> Result<&'static Twin, String> {
+    if let Some(row) = deviations::crash(operator.name(), problem, inputs) {
         return Err(format!("libtorch is not asked: {} ({})", row.what, row.issue));
     }
     twin(operator.name()).ok_or_else(|| format!("{} has no libtorch twin", operator.name()))
+}
+
+/// The tolerance for libtorch's own orders of summation. The operator's bounds count the roundings of its order, which
+/// cuts a sum of n terms into chains; libtorch may add them in one chain of n. Bounds grow by the ratio of the two.
+/// Equal bits stay equal bits.
+///
+/// # Panics
+/// If the operator has no twin.
+pub fn tolerance(
+    operator: &dyn Operator,
+    problem: &dyn Problem,
+    dtype: DType,
+    fill: Fill,
+    inputs: &[ArrayD<f64>],
+    expected: &[ArrayD<f64>],
+) -> Vec<Tolerance> {
+    let slack = (twin(operator.name()).expect("a twin").slack)(problem).max(1.0);
+    let widened = |tolerance| match tolerance {
+        Tolerance::Exact => Tolerance::Exact,
+        Tolerance::Bound { formula, bound } => Tolerance::Bound { formula, bound: bound * slack },
+    };
+    problem.tolerance(dtype, fill, inputs, expected).into_iter().map(widened).collect()
 }
 
 /// The first line: the others are addresses in libtorch.
@@ -82,7 +106,7 @@ pub fn outputs(
     dtype: DType,
     inputs: &[Data],
 ) -> Result<Vec<ArrayD<f64>>, String> {
-    outputs_of(find(operator, problem)?, problem, dtype, inputs)
+    outputs_of(find(operator, problem, inputs)?, problem, dtype, inputs)
 }
 
 /// [`outputs`] of a twin, even where libtorch is known to crash: for a process that may end.
@@ -115,7 +139,7 @@ pub fn gradients(
     inputs: &[Data],
     upstream: &ArrayD<f64>,
 ) -> Result<Vec<(usize, ArrayD<f64>)>, String> {
-    let twin = find(operator, problem)?;
+    let twin = find(operator, problem, inputs)?;
     let answer = || -> Result<Vec<(usize, ArrayD<f64>)>, TchError> {
         let mut inputs = tensors::inputs(&problem.inputs(dtype), &problem.unread_inputs(), inputs)?;
         let positions = problem.differentiable();
@@ -146,7 +170,7 @@ pub fn ways(
 ) -> Result<Vec<Way>, String> {
     set_threads(threads);
     about::use_one_thread_between_operators();
-    let twin = find(operator, problem)?;
+    let twin = find(operator, problem, inputs)?;
     let make = || {
         let ports = problem.inputs(dtype);
         let operands = Operands {
