@@ -1,1 +1,46 @@
-//! Placeholder.
+//! What it costs: every operator × workload × dtype × kernel × threads, timed after it agreed with the reference, beside its
+//! peers and as a share of the measured limits.
+//!
+//! Reading order: [`suite`] (what there is to time), [`subject`] (a thing that is timed, and its agreement), [`peers`],
+//! [`rounds`] and [`stats`] (how time is taken), [`peaks`] and [`environment`] (what it is held against), [`row`] (a record).
+//! `parity` is the numerical gate.
+
+pub mod environment;
+pub mod parity;
+pub mod peaks;
+pub mod peers;
+pub mod profile;
+pub mod rounds;
+pub mod row;
+pub mod stats;
+pub mod subject;
+pub mod suite;
+
+/// Refuses to time where libtorch would compute with OpenBLAS.
+///
+/// # Errors
+/// Who provides what, when it is the wrong library.
+pub fn verify_symbols() -> anyhow::Result<()> {
+    #[cfg(all(feature = "libtorch", feature = "openblas"))]
+    etalon_kernels::ffi::symbols::verify().map_err(|e| anyhow::anyhow!("refusing to time: {e}"))?;
+    Ok(())
+}
+
+/// Exit codes of every command.
+pub mod exit {
+    /// Fine.
+    pub const FINE: u8 = 0;
+    /// A kernel disagrees, or got slower.
+    pub const FAILURE: u8 = 1;
+    /// The command line makes no sense.
+    pub const USAGE: u8 = 2;
+    /// Nothing could be said.
+    pub const INCONCLUSIVE: u8 = 3;
+}
+
+/// A progress bar that shows the time left; silent where standard error is no terminal.
+pub fn progress(length: u64, what: &str) -> indicatif::ProgressBar {
+    let style = indicatif::ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} left {eta}  {wide_msg}")
+        .expect("the template is valid");
+    indicatif::ProgressBar::new(length).with_style(style).with_prefix(what.to_string())
+}

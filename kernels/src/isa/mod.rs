@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 #[cfg(target_arch = "x86_64")]
+pub mod peaks;
+#[cfg(target_arch = "x86_64")]
 pub mod tile;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;

@@ -169,13 +169,16 @@ impl Gemm {
         let [a, b, c] = [0, 1, 2].map(|i| inputs[i].view().into_dimensionality::<Ix3>());
         let (a, b) = (a.expect("batch×m×k"), b.expect("batch×k×n"));
         let mut out = Array3::zeros((self.batch, self.m, self.n));
-        for ((z, i, j), out) in out.indexed_iter_mut() {
-            let mut sum = 0.0;
-            for p in 0..self.k {
-                sum += a[[z, i, p]] * b[[z, p, j]];
+        // Without products there is nothing that α could scale; with α = 0 the product is not formed.
+        if self.k > 0 && self.alpha != 0.0 {
+            for (mut out, (a, b)) in out.outer_iter_mut().zip(a.outer_iter().zip(b.outer_iter())) {
+                for (mut out_row, a_row) in out.rows_mut().into_iter().zip(a.rows()) {
+                    for (&a_element, b_row) in a_row.iter().zip(b.rows()) {
+                        out_row.scaled_add(a_element, &b_row);
+                    }
+                    out_row *= self.alpha;
+                }
             }
-            // Without products there is nothing that α could scale; with α = 0 the product is not formed.
-            *out = if self.k == 0 || self.alpha == 0.0 { 0.0 } else { self.alpha * sum };
         }
         if self.beta != 0.0 {
             out += &(c.expect("batch×m×n").to_owned() * self.beta);

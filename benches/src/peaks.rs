@@ -1,0 +1,188 @@
+//! The limits of this machine, measured: what results are a share of.
+
+use std::time::{Duration, Instant};
+
+use etalon_kernels::aligned::AlignedVec;
+use etalon_kernels::disjoint::chunks;
+use etalon_kernels::isa::peaks;
+use etalon_kernels::pool::Pool;
+use etalon_reference::record::Peak;
+use etalon_reference::{DType, Work};
+
+use crate::environment::cache_sizes;
+
+/// Distances, in f32, at which reading prefetches; the best counts.
+const AHEAD: [usize; 4] = [0, 256, 512, 1024];
+/// Bytes of the buffers that stand for memory: more than most last-level caches, or as much as is decent.
+const MEMORY_BYTES: usize = 256 << 20;
+
+/// Every limit, on one thread and on `threads`.
+pub fn measure(threads: &[usize], budget: Duration, mut progress: impl FnMut(&str)) -> Vec<Peak> {
+    let mut all = Vec::new();
+    for &threads in threads {
+        let pool = Pool::new(threads);
+        for unit in peaks::loops() {
+            progress(&format!("{} {} {} t{threads}", unit.kind, unit.isa, unit.dtype));
+            let iterations = 20_000;
+            let rate = fastest(budget, || pool.run(threads, |_, _| (unit.run)(iterations)))
+                .map_or(0.0, |time| (unit.operations * iterations * threads as u64) as f64 / time);
+            all.push(peak(unit.kind, unit.isa, unit.dtype, "", threads, rate, if unit.kind == "vnni" { "GOP/s" } else { "GF/s" }));
+        }
+        for (level, bytes) in levels() {
+            progress(&format!("bandwidth {level} t{threads}"));
+            all.extend(bandwidth(&pool, level, bytes, budget));
+        }
+        progress(&format!("fork and join t{threads}"));
+        if threads > 1 {
+            let calls = 100;
+            let time = fastest(budget, || (0..calls).for_each(|_| pool.run(threads, |_, _| ())));
+            all.push(peak("fork-join", "", "", "", threads, time.unwrap_or(0.0) / f64::from(calls), "ns"));
+        }
+    }
+    all
+}
+
+fn peak(kind: &str, isa: &str, dtype: &str, level: &str, threads: usize, value: f64, unit: &str) -> Peak {
+    let text = str::to_owned;
+    Peak { kind: text(kind), isa: text(isa), dtype: text(dtype), level: text(level), threads, value, unit: text(unit) }
+}
+
+/// The shortest of as many windows as the budget holds, in nanoseconds. A limit is what the machine can do, so that windows
+/// in which something else ran do not count.
+fn fastest(budget: Duration, mut body: impl FnMut()) -> Option<f64> {
+    body();
+    let start = Instant::now();
+    let mut best = None;
+    while best.is_none() || start.elapsed() < budget {
+        let window = Instant::now();
+        body();
+        let time = window.elapsed().as_nanos() as f64;
+        best = Some(best.map_or(time, |b: f64| b.min(time)));
+    }
+    best
+}
+
+/// Cache levels with the bytes of a buffer that lies in each.
+fn levels() -> Vec<(&'static str, usize)> {
+    let caches = cache_sizes();
+    let mut all = Vec::new();
+    for (name, level) in [("L1", 1), ("L2", 2), ("L3", 3)] {
+        if let Some(&(_, bytes)) = caches.iter().find(|(l, _)| *l == level) {
+            // Half of a level holds two buffers and some of everything else; of a huge last level a part is enough.
+            all.push((name, (bytes / 2).min(24 << 20)));
+        }
+    }
+    all.push(("memory", MEMORY_BYTES));
+    all
+}
+
+/// Read, write and copy rates of one level, by the best of several strategies.
+fn bandwidth(pool: &Pool, level: &'static str, bytes: usize, budget: Duration) -> Vec<Peak> {
+    let threads = pool.threads();
+    let len = (bytes / 4 / threads).next_multiple_of(64);
+    let mut x: AlignedVec<f32> = AlignedVec::zeroed(len * threads);
+    x.fill(1.0);
+    let repeat = (4 << 20) / bytes.min(4 << 20);
+    let rate = |time: Option<f64>, touched: usize| (touched * repeat.max(1)) as f64 / time.unwrap_or(f64::INFINITY);
+    let strategies = |count: u32| budget / count;
+    let read = AHEAD
+        .iter()
+        .map(|&ahead| {
+            fastest(strategies(AHEAD.len() as u32), || {
+                (0..repeat.max(1)).for_each(|_| {
+                    let x = &x;
+                    pool.run(threads, |task, _| peaks::read(&x[task * len..(task + 1) * len], ahead));
+                });
+            })
+        })
+        .map(|time| rate(time, len * threads * 4))
+        .fold(0.0, f64::max);
+    let write = [false, true]
+        .map(|stream| {
+            let time = fastest(strategies(2), || {
+                (0..repeat.max(1)).for_each(|_| chunks(pool, &mut x, len, |_, part| peaks::write(part, stream)));
+            });
+            rate(time, len * threads * 4)
+        })
+        .into_iter()
+        .fold(0.0, f64::max);
+    let half = (len / 2).next_multiple_of(64).max(64);
+    let source: AlignedVec<f32> = AlignedVec::zeroed(half * threads);
+    let copy = [false, true]
+        .map(|stream| {
+            let time = fastest(strategies(2), || {
+                (0..repeat.max(1)).for_each(|_| {
+                    chunks(pool, &mut x[..half * threads], half, |start, part| {
+                        peaks::copy(&source[start..start + part.len()], part, stream);
+                    });
+                });
+            });
+            rate(time, 2 * half * threads * 4)
+        })
+        .into_iter()
+        .fold(0.0, f64::max);
+    [("read", read), ("write", write), ("copy", copy)]
+        .map(|(kind, value)| peak(kind, "", "", level, threads, value, "GB/s"))
+        .into()
+}
+
+/// The least time, in nanoseconds, that the limits allow for some work, and which limit it is.
+pub struct Limit {
+    /// Nanoseconds.
+    pub time_ns: f64,
+    /// `compute` or `memory`.
+    pub bound: &'static str,
+}
+
+/// The roofline: the larger of operations over the arithmetic peak of `isa` and bytes over the bandwidth of the level that
+/// holds them. `None` where no peak of that kind was measured.
+pub fn limit(all: &[Peak], work: &Work, dtype: DType, isa: &str, threads: usize) -> Option<Limit> {
+    let find = |kind: &str, isa: &str, dtype: &str, level: &str| {
+        all.iter()
+            .find(|p| p.kind == kind && p.isa == isa && p.dtype == dtype && p.level == level && p.threads == threads)
+            .map(|p| p.value)
+    };
+    let rate = find("fma", isa, dtype.name(), "")?;
+    let caches = cache_sizes();
+    let capacity = |level: u32| caches.iter().find(|(l, _)| *l == level).map_or(0, |(_, bytes)| *bytes) as f64;
+    // Private caches add up over threads.
+    let scale = threads as f64;
+    let level = if work.bytes <= capacity(1) * scale {
+        "L1"
+    } else if work.bytes <= capacity(2) * scale {
+        "L2"
+    } else if work.bytes <= capacity(3) / 4.0 {
+        "L3"
+    } else {
+        "memory"
+    };
+    // Outputs are written, but reading is most of what operators with few operations do; the faster of both is the limit.
+    let bandwidth = ["read", "copy"].iter().filter_map(|kind| find(kind, "", "", level)).fold(0.0, f64::max);
+    let (compute, memory) = (work.flops / rate, if bandwidth > 0.0 { work.bytes / bandwidth } else { 0.0 });
+    Some(if compute >= memory {
+        Limit { time_ns: compute, bound: "compute" }
+    } else {
+        Limit { time_ns: memory, bound: "memory" }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearer_limit_binds() {
+        let all = vec![
+            peak("fma", "avx2", "f32", "", 1, 100.0, "GF/s"),
+            peak("read", "", "", "memory", 1, 10.0, "GB/s"),
+            peak("read", "", "", "L1", 1, 100.0, "GB/s"),
+            peak("read", "", "", "L2", 1, 50.0, "GB/s"),
+            peak("read", "", "", "L3", 1, 20.0, "GB/s"),
+        ];
+        let dense = limit(&all, &Work { flops: 1e9, bytes: 1e3 }, DType::F32, "avx2", 1).expect("a limit");
+        assert_eq!((dense.bound, dense.time_ns), ("compute", 1e7));
+        let thin = limit(&all, &Work { flops: 1.0, bytes: 1e12 }, DType::F32, "avx2", 1).expect("a limit");
+        assert_eq!((thin.bound, thin.time_ns), ("memory", 1e11));
+        assert!(limit(&all, &Work { flops: 1.0, bytes: 1.0 }, DType::F64, "avx2", 1).is_none());
+    }
+}

@@ -1,0 +1,228 @@
+//! A case, timed: from a problem to a record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use etalon_kernels::check::Prepared;
+use etalon_kernels::isa::Isa;
+use etalon_kernels::kernel::Kernel;
+use etalon_kernels::pool::Pool;
+use etalon_reference::axis::Kind;
+use etalon_reference::compare::Comparison;
+use etalon_reference::record::{Accuracy, Peak, PeerTime, Record, SCHEMA_VERSION, Status, WorkDone};
+use etalon_reference::{Fill, Problem};
+use serde_json::{Value, json};
+
+use crate::profile::Profile;
+use crate::subject::{Ours, Subject as _, agree};
+use crate::suite::Subject;
+use crate::{environment, peaks, peers, rounds, stats};
+
+/// What all records of a run share.
+pub struct Run {
+    /// Id.
+    pub id: String,
+    /// Hash of the environment.
+    pub environment: String,
+    /// Profile.
+    pub profile: Profile,
+    /// Measured limits.
+    pub peaks: Vec<Peak>,
+    /// Peers to time beside the default kernels.
+    pub peers: Vec<String>,
+}
+
+/// Seed of the inputs that are timed.
+const SEED: u64 = 1;
+
+/// The problem with inputs, reference and tolerances, made once for all kernels and threads.
+pub fn prepare(subject: &Subject) -> Prepared {
+    let inputs = Fill::Real.make(&subject.problem.inputs(subject.dtype), SEED);
+    Prepared::with_inputs(
+        subject.entry.operator,
+        &subject.point,
+        subject.dtype,
+        Fill::Real,
+        SEED,
+        subject.problem.clone(),
+        inputs,
+    )
+}
+
+impl Run {
+    /// A record without result.
+    pub fn blank(&self, subject: &Subject, prepared: Option<&Prepared>, kernel: &Kernel, threads: usize) -> Record {
+        let operator = subject.entry.operator;
+        let work = subject.problem.work(subject.dtype);
+        let id = match prepared {
+            Some(prepared) => prepared.case(kernel, threads).to_string(),
+            None => format!("{}/{}/{}/{}/t{threads}#real-{SEED}", operator.name(), kernel.name, subject.dtype, subject.point),
+        };
+        let definition = format!("{} {} {} {}", operator.name(), subject.point, subject.dtype, self.profile.name());
+        Record {
+            schema_version: SCHEMA_VERSION,
+            id,
+            op: operator.name().into(),
+            kernel: kernel.name.into(),
+            isa: if kernel.name == "openblas" { "library".into() } else { kernel.isa.name().into() },
+            dtype: subject.dtype.name().into(),
+            accumulator: subject.dtype.name().into(),
+            point: point_values(subject),
+            workload: (subject.workload != "point").then(|| subject.workload.clone()),
+            source: Some(subject.source.into()),
+            layout: layout(subject),
+            threads,
+            cache: "warm".into(),
+            packing: if kernel.plan.is_some() { "pre-packed" } else { "per-call" }.into(),
+            pass: if operator.gradient_of().is_some() { "backward" } else { "forward" }.into(),
+            fill: "real".into(),
+            status: Status::Skipped,
+            reason: None,
+            time: None,
+            work: WorkDone { flops: work.flops, bytes: work.bytes, ..WorkDone::default() },
+            peers: Vec::new(),
+            accuracy: None,
+            run_id: self.id.clone(),
+            environment: self.environment.clone(),
+            definition: environment::hex(definition.as_bytes())[..16].into(),
+        }
+    }
+
+    /// Checks the kernel, times it, and, where `versus` says so, its peers in the same rounds.
+    pub fn time(
+        &self,
+        subject: &Subject,
+        prepared: &Prepared,
+        kernel: &'static Kernel,
+        pool: &Arc<Pool>,
+        versus: bool,
+    ) -> Record {
+        let threads = pool.threads();
+        let mut record = self.blank(subject, Some(prepared), kernel, threads);
+        let mut ours = match Ours::new(kernel, prepared, pool.clone()) {
+            Ok(ours) => ours,
+            Err(reason) => {
+                record.reason = Some(reason);
+                return record;
+            }
+        };
+        let comparisons = match agree(&mut ours, prepared) {
+            Ok(comparisons) => comparisons,
+            Err(complaint) => {
+                (record.status, record.reason) = (Status::Failed, Some(complaint));
+                return record;
+            }
+        };
+        record.status = Status::Ok;
+        record.accuracy = accuracy(prepared, &comparisons);
+        let mut reasons = Vec::new();
+        let mut others = Vec::new();
+        for name in self.peers.iter().filter(|_| versus) {
+            match peers::prepare(name, prepared, pool) {
+                Ok(mut peer) => match agree(&mut *peer, prepared) {
+                    Ok(theirs) => {
+                        if let (true, Some(accuracy)) = (name == "libtorch", record.accuracy.as_mut()) {
+                            accuracy.libtorch_max_abs = Some(theirs.iter().map(|c| c.max_abs).fold(0.0, f64::max));
+                            accuracy.to_libtorch = difference(&ours, &*peer);
+                        }
+                        others.push((name.clone(), peer));
+                    }
+                    Err(complaint) => reasons.push(complaint),
+                },
+                Err(reason) if name == "libtorch" => reasons.push(format!("{name}: {reason}")),
+                Err(_) => {}
+            }
+        }
+        let samples = if others.is_empty() {
+            rounds::alone(&mut ours, self.profile)
+        } else {
+            let mut all: Vec<&mut dyn crate::subject::Subject> = vec![&mut ours];
+            all.extend(others.iter_mut().map(|(_, peer)| &mut **peer as _));
+            let rounds = rounds::run(&mut all, self.profile, threads);
+            for (i, (name, _)) in others.iter().enumerate() {
+                let ratio = rounds.ratio(i + 1);
+                record.peers.push(PeerTime {
+                    peer: name.clone(),
+                    median_ns: stats::median(&rounds.samples[i + 1]),
+                    ratio: ratio.ratio,
+                    ratio_low: ratio.low,
+                    ratio_high: ratio.high,
+                    rounds: rounds.samples[0].len(),
+                });
+            }
+            rounds.samples.into_iter().next().unwrap_or_default()
+        };
+        record.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        let time = stats::time(&samples);
+        let work = subject.problem.work(subject.dtype);
+        let isa = if kernel.name == "openblas" || kernel.isa == Isa::Scalar { Isa::best() } else { kernel.isa };
+        let limit = peaks::limit(&self.peaks, &work, subject.dtype, isa.name(), threads);
+        record.work = WorkDone {
+            flops: work.flops,
+            bytes: work.bytes,
+            gflops: (work.flops > 0.0).then_some(work.flops / time.median_ns),
+            gbytes: (work.bytes > 0.0).then_some(work.bytes / time.median_ns),
+            bound: limit.as_ref().map(|l| l.bound.into()),
+            share_of_peak: limit.map(|l| l.time_ns / time.median_ns),
+            workspace_bytes: ours.workspace_bytes(),
+        };
+        record.time = Some(time);
+        record
+    }
+}
+
+fn difference(ours: &Ours<'_>, peer: &dyn crate::subject::Subject) -> Option<f64> {
+    let (ours, theirs) = (ours.outputs().ok()?, peer.outputs().ok()?);
+    let pairs = ours.iter().zip(&theirs).flat_map(|(x, y)| x.iter().zip(y.iter()));
+    Some(pairs.map(|(x, y)| (x - y).abs()).filter(|d| d.is_finite()).fold(0.0, f64::max))
+}
+
+/// The comparison with the least headroom.
+pub fn accuracy(prepared: &Prepared, comparisons: &[Comparison]) -> Option<Accuracy> {
+    let (output, c) = comparisons.iter().enumerate().max_by(|a, b| a.1.headroom.total_cmp(&b.1.headroom))?;
+    Some(Accuracy {
+        output: prepared.problem.outputs(prepared.dtype)[output].name.into(),
+        formula: prepared.tolerances[output].formula().into(),
+        bound: c.bound,
+        error: if (c.got - c.expected).is_finite() { (c.got - c.expected).abs() } else { 0.0 },
+        headroom: c.headroom.is_finite().then_some(c.headroom),
+        max_abs: comparisons.iter().map(|c| c.max_abs).fold(0.0, f64::max),
+        max_rel: comparisons.iter().map(|c| c.max_rel).fold(0.0, f64::max),
+        max_ulp: comparisons.iter().map(|c| c.max_ulp).fold(0.0, f64::max),
+        nmse: comparisons.iter().map(|c| c.nmse).fold(0.0, f64::max),
+        class_mismatches: comparisons.iter().map(|c| c.class_mismatches).sum(),
+        libtorch_max_abs: None,
+        to_libtorch: None,
+    })
+}
+
+/// Coordinates by name: numbers, or names of choices.
+fn point_values(subject: &Subject) -> BTreeMap<String, Value> {
+    let point = &subject.point;
+    (point.axes().iter().zip(point.values()))
+        .map(|(axis, value)| {
+            let shown = match axis.kind {
+                Kind::Int { .. } => json!(value),
+                Kind::Choice(_) => json!(point.choice(axis.name)),
+            };
+            (axis.name.to_string(), shown)
+        })
+        .collect()
+}
+
+/// The choices that say how operands lie, in words.
+fn layout(subject: &Subject) -> String {
+    let names = ["layout", "a", "b", "share"];
+    let point = &subject.point;
+    let parts: Vec<String> = names
+        .iter()
+        .filter(|name| point.axes().iter().any(|a| a.name == **name))
+        .filter_map(|name| Some(format!("{name} {}", point.choice(name)?)))
+        .collect();
+    if parts.is_empty() { "contiguous".into() } else { parts.join(", ") }
+}
+
+/// Problem's work, for planning.
+pub fn flops(problem: &dyn Problem, dtype: etalon_reference::DType) -> f64 {
+    problem.work(dtype).flops
+}

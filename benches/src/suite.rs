@@ -1,0 +1,113 @@
+//! What there is to time: every operator × workload × dtype × threads × kernel, and how a filter chooses among it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use etalon_kernels::isa::Isa;
+use etalon_kernels::kernel::Kernel;
+use etalon_kernels::registry::{self, Entry};
+use etalon_reference::{DType, Point, Problem, Workload};
+
+use crate::profile::Profile;
+
+/// One problem to time.
+#[derive(Clone)]
+pub struct Subject {
+    /// Operator and kernels.
+    pub entry: &'static Entry,
+    /// Workload's name, or `point` for one given on the command line.
+    pub workload: String,
+    /// Where its shape comes from.
+    pub source: &'static str,
+    /// Coordinates.
+    pub point: Point,
+    /// The problem.
+    pub problem: Arc<dyn Problem>,
+    /// Element type.
+    pub dtype: DType,
+}
+
+impl Subject {
+    /// `operator/workload/dtype`, what filters look at.
+    pub fn path(&self) -> String {
+        format!("{}/{}/{}", self.entry.operator.name(), self.workload, self.dtype)
+    }
+
+    /// The default kernel: the last one that applies, takes operands as they are, and is ours.
+    pub fn default_kernel(&self) -> Option<&'static Kernel> {
+        let fits = |k: &&Kernel| k.plan.is_none() && k.name != "openblas" && k.applies(&*self.problem, self.dtype).is_ok();
+        self.entry.kernels.iter().rfind(fits)
+    }
+
+    /// The kernels that are worth timing: all but scalar ones on problems that take them long.
+    pub fn kernels(&self) -> Vec<&'static Kernel> {
+        let heavy = self.problem.work(self.dtype).flops > 1e8;
+        self.entry.kernels.iter().filter(|k| !(heavy && k.isa == Isa::Scalar && k.name == "scalar")).collect()
+    }
+}
+
+/// All problems whose path contains `filter` (all, if it is empty), of a profile.
+pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<Vec<Subject>> {
+    let mut all = Vec::new();
+    for entry in registry::ALL {
+        for workload in entry.operator.workloads() {
+            if profile == Profile::Smoke && !workload.smoke {
+                continue;
+            }
+            for &dtype in entry.operator.dtypes().iter().filter(|d| dtype.is_none_or(|only| only == **d)) {
+                let subject = of_workload(entry, workload, dtype)?;
+                let small_enough = subject.problem.work(dtype).flops <= profile.flops();
+                if small_enough && subject.path().contains(filter) {
+                    all.push(subject);
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Result<Subject> {
+    let name = entry.operator.name();
+    let point = Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
+    let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
+    Ok(Subject { entry, workload: workload.name.into(), source: workload.source, point, problem, dtype })
+}
+
+/// A problem given as `operator:point`.
+pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
+    let (operator, point) = text.split_once(':').with_context(|| format!("`{text}` is not of the form operator:point"))?;
+    let Some(entry) = registry::find(operator) else {
+        let known: Vec<&str> = registry::ALL.iter().map(|e| e.operator.name()).collect();
+        bail!("unknown operator `{operator}`: expected {}", known.join(", "));
+    };
+    let point = Point::parse(entry.operator.axes(), point)?;
+    let problem: Arc<dyn Problem> = entry.operator.problem(&point)?.into();
+    let dtypes = entry.operator.dtypes().iter().filter(|d| dtype.is_none_or(|only| only == **d));
+    Ok(dtypes
+        .map(|&dtype| Subject {
+            entry,
+            workload: "point".into(),
+            source: "command line",
+            point: point.clone(),
+            problem: problem.clone(),
+            dtype,
+        })
+        .collect())
+}
+
+/// `1,2` as a list; by default 1 and the machine's number of CPUs, at most 2.
+pub fn threads(text: Option<&str>) -> Result<Vec<usize>> {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let Some(text) = text else {
+        return Ok(if cpus > 1 { vec![1, 2] } else { vec![1] });
+    };
+    let list: Vec<usize> =
+        text.split(',').map(|t| t.trim().parse()).collect::<Result<_, _>>().with_context(|| format!("threads `{text}`"))?;
+    if list.is_empty() || list.contains(&0) {
+        bail!("threads `{text}`: expected numbers above 0, as in 1,2");
+    }
+    if let Some(many) = list.iter().find(|&&t| t > cpus) {
+        bail!("{many} threads on {cpus} CPUs: times would say nothing");
+    }
+    Ok(list)
+}
