@@ -1,0 +1,188 @@
+//! Gradient operators against central differences and the adjoint test; and those tests against wrong gradients.
+
+use etalon_reference::gradient::{check_adjoint, check_differences};
+use etalon_reference::ops::gemm_backward::GemmBackwardOperator;
+use etalon_reference::{
+    Axis, DType, Fill, GradientOf, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, ops,
+    strategy,
+};
+use ndarray::ArrayD;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// Elements of the inputs at most: each costs two evaluations of the forward reference.
+const ELEMENTS: usize = 200;
+
+fn small(problem: &dyn Problem) -> bool {
+    problem.inputs(DType::F64).iter().map(|port| port.layout.len()).sum::<usize>() <= ELEMENTS
+}
+
+/// Runs `check` on small problems of each gradient operator, and counts how often it applied.
+fn on_small_problems(
+    check: fn(&dyn Operator, &Point, u64) -> Result<Option<usize>, String>,
+) -> Vec<(&'static str, usize)> {
+    let gradients = ops::ALL.iter().filter(|operator| operator.gradient_of().is_some());
+    let count = |operator: &&'static dyn Operator| {
+        let config = Config { cases: 64, failure_persistence: None, max_global_rejects: 100_000, ..Config::default() };
+        let applied = std::cell::Cell::new(0);
+        let drawn = (shrunk_points(*operator), any::<u64>());
+        let judged = TestRunner::new(config).run(&drawn, |(point, seed)| {
+            let Ok(problem) = operator.problem(&point) else { return Err(TestCaseError::reject("no problem")) };
+            if !small(&*problem) {
+                return Err(TestCaseError::reject("too large"));
+            }
+            let compared = check(*operator, &point, seed).map_err(TestCaseError::fail)?;
+            applied.set(applied.get() + compared.unwrap_or(0));
+            Ok(())
+        });
+        judged.unwrap_or_else(|failure| panic!("{}: {failure}", operator.name()));
+        (operator.name(), applied.get())
+    };
+    gradients.map(count).collect()
+}
+
+/// Points whose sizes are small: few drawn ones are.
+fn shrunk_points(operator: &'static dyn Operator) -> impl Strategy<Value = Point> {
+    strategy::points(operator).prop_map(move |point| {
+        let shrunk = |(axis, &value): (&Axis, &i64)| match axis.kind {
+            etalon_reference::axis::Kind::Int { .. } => value % 7,
+            etalon_reference::axis::Kind::Choice(_) => value,
+        };
+        Point::from_values(operator.axes(), operator.axes().iter().zip(point.values()).map(shrunk).collect())
+    })
+}
+
+#[test]
+fn gradients_are_those_of_differences() {
+    for (operator, elements) in on_small_problems(check_differences) {
+        assert!(elements > 500, "{operator}: only {elements} elements were compared");
+    }
+}
+
+#[test]
+fn gradients_are_adjoint() {
+    let applied: usize = on_small_problems(check_adjoint).iter().map(|(_, inputs)| inputs).sum();
+    assert!(applied > 50, "only {applied} inputs were compared");
+}
+
+/// How a gradient is made wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// It is right.
+    None,
+    /// dA has the other sign.
+    Sign,
+    /// The last term of each sum of dB is missing.
+    Term,
+    /// dbias is that of the row before.
+    Stale,
+    /// The activation's derivative is left out.
+    Gate,
+}
+
+/// `gemm_backward` with a fault.
+struct Faulty(Fault);
+
+#[derive(Debug)]
+struct FaultyProblem(Fault, Box<dyn Problem>);
+
+impl Problem for FaultyProblem {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self.1.as_any()
+    }
+
+    fn inputs(&self, dtype: DType) -> Vec<Port> {
+        self.1.inputs(dtype)
+    }
+
+    fn outputs(&self, dtype: DType) -> Vec<Port> {
+        self.1.outputs(dtype)
+    }
+
+    fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
+        let mut inputs = inputs.to_vec();
+        if self.0 == Fault::Gate {
+            inputs[3].fill(1.0);
+        }
+        let mut outputs = self.1.reference(&inputs);
+        match self.0 {
+            Fault::None | Fault::Gate => {}
+            Fault::Sign => outputs[1].mapv_inplace(|x| -x),
+            Fault::Term => {
+                let rows = inputs[0].shape()[1];
+                inputs[0].index_axis_mut(ndarray::Axis(1), rows - 1).fill(0.0);
+                outputs[2] = self.1.reference(&inputs).swap_remove(2);
+            }
+            Fault::Stale => {
+                let columns = outputs[3].len();
+                outputs[3] =
+                    ArrayD::from_shape_fn(outputs[3].raw_dim(), |i| outputs[3][[(i[0] + columns - 1) % columns]]);
+            }
+        }
+        outputs
+    }
+
+    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+        self.1.tolerance(dtype, fill, inputs, expected)
+    }
+
+    fn work(&self, dtype: DType) -> Work {
+        self.1.work(dtype)
+    }
+}
+
+impl Operator for Faulty {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn summary(&self) -> &'static str {
+        "gemm_backward with a fault"
+    }
+
+    fn axes(&self) -> &'static [Axis] {
+        GemmBackwardOperator.axes()
+    }
+
+    fn dtypes(&self) -> &'static [DType] {
+        GemmBackwardOperator.dtypes()
+    }
+
+    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+        Ok(Box::new(FaultyProblem(self.0, GemmBackwardOperator.problem(point)?)))
+    }
+
+    fn workloads(&self) -> &'static [Workload] {
+        &[]
+    }
+
+    fn special_values(&self) -> &'static str {
+        "none"
+    }
+
+    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
+        Some(&DOWNCASTING)
+    }
+}
+
+/// The relation of `gemm_backward`, which knows its own problem's type.
+static DOWNCASTING: GemmBackwardOperator = GemmBackwardOperator;
+
+#[test]
+fn wrong_gradients_are_found() {
+    let point = |text| Point::parse(GemmBackwardOperator.axes(), text).expect("a point");
+    let plain = point("m=3,n=4,k=2,batch=2,bias=row");
+    let gated = point("m=3,n=4,k=2,batch=2,bias=row,act=gelu");
+    for (fault, point) in [(Fault::None, &plain), (Fault::None, &gated)] {
+        assert!(matches!(check_differences(&Faulty(fault), point, 1), Ok(Some(_))), "the right one is refused");
+    }
+    for (fault, point) in [(Fault::Sign, &plain), (Fault::Term, &plain), (Fault::Stale, &plain), (Fault::Gate, &gated)]
+    {
+        let found = check_differences(&Faulty(fault), point, 1);
+        assert!(found.is_err(), "{fault:?} passes the differences: {found:?}");
+    }
+    assert!(matches!(check_adjoint(&Faulty(Fault::None), &plain, 1), Ok(Some(3))));
+    for fault in [Fault::Sign, Fault::Term] {
+        assert!(check_adjoint(&Faulty(fault), &plain, 1).is_err(), "{fault:?} passes the adjoint test");
+    }
+}
