@@ -1,0 +1,93 @@
+//! Accesses that safe Rust does not allow, and a process in which they do no harm.
+
+use std::env;
+use std::process::Command;
+
+use etalon_kernels::check::suite::Question;
+use etalon_kernels::kernel::Call;
+
+use super::{Wrong, all, judge, smallest, spoil};
+
+/// Reads the element behind the last of input 0.
+pub fn reads_behind(call: &mut Call<'_>) -> spoil::Result {
+    if call.dtype == etalon_reference::DType::F32 {
+        let input = call.input::<f32>(0);
+        if !input.is_empty() {
+            // SAFETY: none. The access is the bug that the guard page must show.
+            std::hint::black_box(unsafe { input.as_ptr().add(input.len()).read_volatile() });
+        }
+    }
+    spoil::right("gemm", call)
+}
+
+/// Reads the element before the first of input 1.
+pub fn reads_before(call: &mut Call<'_>) -> spoil::Result {
+    if call.dtype == etalon_reference::DType::F32 {
+        let input = call.input::<f32>(1);
+        if !input.is_empty() {
+            // SAFETY: none. The access is the bug that the guard page must show.
+            std::hint::black_box(unsafe { input.as_ptr().sub(1).read_volatile() });
+        }
+    }
+    spoil::right("gemm", call)
+}
+
+/// Writes the element behind the last of the output.
+pub fn writes_behind(call: &mut Call<'_>) -> spoil::Result {
+    spoil::right("gemm", call)?;
+    if call.dtype == etalon_reference::DType::F32 {
+        let output = call.output::<f32>(0);
+        if !output.is_empty() {
+            // SAFETY: none. The access is the bug that zones and guard pages must show.
+            unsafe { output.as_mut_ptr().add(output.len()).write_volatile(0.0) };
+        }
+    }
+    Ok(())
+}
+
+/// Writes to input 0, through a pointer as a C library would have it.
+pub fn changes_an_input(call: &mut Call<'_>) -> spoil::Result {
+    spoil::right("gemm", call)?;
+    if call.dtype == etalon_reference::DType::F32 {
+        let input = call.input::<f32>(0);
+        if !input.is_empty() {
+            // SAFETY: none. Writing behind a shared reference is the bug that the comparison of inputs must show.
+            unsafe { input.as_ptr().cast_mut().write_volatile(0.125) };
+        }
+    }
+    Ok(())
+}
+
+const WHICH: &str = "ETALON_WRONG_KERNEL";
+const REJECTED: &str = "rejected: ";
+
+/// Asks `question` of `wrong` in a process of its own. How it ended, if the kernel did not pass.
+pub fn in_a_process(wrong: &Wrong, question: Question) -> Option<String> {
+    let run = Command::new(env::current_exe().expect("this test"))
+        .args(["--exact", "misdeeds::examine_one", "--test-threads=1", "--nocapture"])
+        .env(WHICH, format!("{} {question:?}", wrong.kernel.name))
+        .output()
+        .expect("this test runs");
+    match run.status.code() {
+        Some(0) => None,
+        Some(_) => {
+            let log = String::from_utf8_lossy(&run.stdout);
+            let rejected = log.lines().find_map(|line| Some(line.split_once(REJECTED)?.1.to_owned()));
+            Some(rejected.unwrap_or_else(|| panic!("{log}{}", String::from_utf8_lossy(&run.stderr))))
+        }
+        None => Some("the guard page ends the process".into()),
+    }
+}
+
+/// Does nothing unless [`in_a_process`] runs it.
+#[test]
+fn examine_one() {
+    let Ok(which) = env::var(WHICH) else { return };
+    let (name, question) = which.split_once(' ').expect("a name and a question");
+    let wrong = all().find(|w| w.deadly && w.kernel.name == name).expect("a wrong kernel");
+    let question = Question::ALL.into_iter().find(|q| format!("{q:?}") == question).expect("a question");
+    if let Err(rejection) = judge(wrong, &[question]) {
+        println!("{REJECTED}{}", smallest(&rejection));
+        panic!("{rejection}");
+    }
+}
