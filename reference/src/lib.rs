@@ -10,6 +10,7 @@ pub mod case;
 pub mod compare;
 pub mod dtype;
 pub mod fill;
+pub mod golden;
 pub mod gradient;
 pub mod operator;
 pub mod ops;

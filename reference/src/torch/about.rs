@@ -1,5 +1,12 @@
 //! What libtorch says of itself, and its threads.
 
+/// The version of libtorch that this was built with.
+pub const VERSION: &str = match option_env!("ETALON_LIBTORCH_VERSION") {
+    Some(version) => version,
+    // The one that `tch` asks for, where libtorch does not say its version in a file.
+    None => "2.13.0",
+};
+
 /// What libtorch was built with, of what matters to CPU kernels.
 pub fn backends() -> Vec<&'static str> {
     let asked = [
@@ -8,11 +15,7 @@ pub fn backends() -> Vec<&'static str> {
         ("oneDNN", tch::utils::has_mkldnn()),
         ("LAPACK", tch::utils::has_lapack()),
     ];
-    asked
-        .into_iter()
-        .filter(|(_, has)| *has)
-        .map(|(name, _)| name)
-        .collect()
+    asked.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }
 
 /// How many threads an operator of libtorch uses.

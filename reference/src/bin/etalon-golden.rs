@@ -1,0 +1,120 @@
+//! Freezes libtorch's answers into `golden/`: `cargo xtask golden`.
+//!
+//! For each operator a fixed sequence of points is drawn from its axes, with sizes halved until the outputs are small, and
+//! libtorch is asked. An answer outside the operator's own tolerance is not frozen: the program fails.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::{error::Error, fs};
+
+use etalon_reference::axis::Kind;
+use etalon_reference::compare::{Verdict, compare};
+use etalon_reference::golden::{self, Golden, Header, SCHEMA_VERSION};
+use etalon_reference::torch::{self, about, deviations};
+use etalon_reference::{Case, DType, Fill, Operator, Point, Problem, gather, ops};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Cases for each operator.
+const CASES: usize = 20;
+/// Elements of all outputs of a case at most.
+const ELEMENTS: usize = 320;
+/// And at least.
+const FEW: usize = 8;
+/// Operations of a case at most.
+const FLOPS: f64 = 1e6;
+
+fn main() -> ExitCode {
+    match write_all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("etalon-golden: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_all() -> Result<(), Box<dyn Error>> {
+    torch::set_threads(1);
+    let header = Header {
+        schema_version: SCHEMA_VERSION,
+        libtorch: about::VERSION.into(),
+        command: "cargo xtask golden".into(),
+    };
+    fs::create_dir_all(golden::folder())?;
+    for operator in ops::ALL {
+        let cases = answers(*operator)?;
+        let path = golden::folder().join(format!("{}.jsonl", operator.name()));
+        let text = golden::write(&header, &cases);
+        fs::write(&path, &text)?;
+        println!("{}: {} cases, {} bytes", path.display(), cases.len(), text.len());
+    }
+    Ok(())
+}
+
+/// Dtypes and fills in turn, each with a point and a seed of its own.
+fn answers(operator: &'static dyn Operator) -> Result<Vec<Golden>, Box<dyn Error>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(2_130);
+    let mut cases: Vec<Golden> = Vec::new();
+    while cases.len() < CASES {
+        let turn = cases.len();
+        let dtype = operator.dtypes()[(turn / 2) % operator.dtypes().len()];
+        let fill = [Fill::Real, Fill::Exact][turn % 2];
+        let seed = 100 + turn as u64;
+        let Some((point, problem)) = small_problem(operator, dtype, &mut rng) else { continue };
+        let inputs = fill.make(&problem.inputs(dtype), seed);
+        let known = deviations::known(operator.name(), &*problem, &inputs).is_some();
+        if known || problem.degenerate() || cases.iter().any(|golden| golden.case.point == point) {
+            continue;
+        }
+        let (op, kernel) = (operator.name().into(), "libtorch".into());
+        let case = Case { op, kernel, dtype, point, threads: 1, fill, seed };
+        let outputs =
+            torch::outputs(operator, &*problem, dtype, &inputs).map_err(|error| format!("{case}: {error}"))?;
+        let golden = Golden { case, outputs };
+        agree(&golden, &*problem)?;
+        cases.push(golden);
+    }
+    Ok(cases)
+}
+
+/// The next drawn point, made small; `None` if it makes no problem that is worth an answer.
+fn small_problem(operator: &dyn Operator, dtype: DType, rng: &mut ChaCha8Rng) -> Option<(Point, Box<dyn Problem>)> {
+    let mut bytes = [0; 64];
+    rng.fill_bytes(&mut bytes);
+    let mut point = Point::decode(operator.axes(), &bytes, false);
+    for axis in operator.axes().iter().filter(|axis| matches!(axis.kind, Kind::Choice(_))) {
+        // Many unusual choices at once hide each other.
+        if rng.next_u64() & 1 == 0 {
+            point = point.with(axis.name, axis.default);
+        }
+    }
+    let sizes: Vec<_> = operator.axes().iter().filter(|axis| matches!(axis.kind, Kind::Int { .. })).collect();
+    for _ in 0..64 {
+        let problem = operator.problem(&point).ok()?;
+        let elements: usize = problem.outputs(dtype).iter().map(|port| port.layout.len()).sum();
+        if elements <= ELEMENTS && problem.work(dtype).flops <= FLOPS {
+            let worth = elements >= FEW && problem.work(dtype).flops > 0.0;
+            return worth.then_some((point, problem));
+        }
+        let axis = sizes[rng.next_u64() as usize % sizes.len()].name;
+        point = point.clone().with(axis, (point.get(axis) + 1) / 2);
+    }
+    None
+}
+
+/// The reference agrees with the answer.
+fn agree(golden: &Golden, problem: &dyn Problem) -> Result<(), String> {
+    let (dtype, fill) = (golden.case.dtype, golden.case.fill);
+    let ports = problem.inputs(dtype);
+    let inputs: Vec<_> = golden.inputs(problem).iter().zip(&ports).map(|(data, p)| gather(&p.layout, data)).collect();
+    let expected = problem.reference(&inputs);
+    let tolerances = problem.tolerance(dtype, fill, &inputs, &expected);
+    for ((expected, tolerance), got) in expected.iter().zip(&tolerances).zip(&golden.outputs) {
+        let found = compare(dtype, expected, tolerance, got);
+        if found.verdict == Verdict::Fail {
+            return Err(format!("{}: libtorch does not agree: {found:?}", golden.case));
+        }
+    }
+    Ok(())
+}

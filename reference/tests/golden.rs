@@ -1,0 +1,66 @@
+//! The reference against libtorch's frozen answers.
+
+use std::collections::HashSet;
+use std::fs;
+
+use etalon_reference::compare::{Verdict, compare};
+use etalon_reference::{Fill, gather, golden, ops};
+
+#[test]
+fn every_operator_has_answers() {
+    for operator in ops::ALL {
+        let cases = golden::cases(operator.name()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(cases.len() >= 10, "{}: {} cases", operator.name(), cases.len());
+        assert!(cases.iter().all(|golden| golden.case.op == operator.name()));
+        for &dtype in operator.dtypes() {
+            for fill in [Fill::Exact, Fill::Real] {
+                let there = cases.iter().any(|golden| golden.case.dtype == dtype && golden.case.fill == fill);
+                assert!(there, "{}: none of {dtype} and {fill}", operator.name());
+            }
+        }
+        let ids: HashSet<String> = cases.iter().map(|golden| golden.case.to_string()).collect();
+        assert_eq!(ids.len(), cases.len(), "{}: a case stands twice", operator.name());
+    }
+}
+
+#[test]
+fn the_reference_agrees_with_them() {
+    for operator in ops::ALL {
+        for golden in golden::cases(operator.name()).unwrap_or_else(|error| panic!("{error}")) {
+            let (dtype, fill) = (golden.case.dtype, golden.case.fill);
+            let problem = golden.problem().unwrap_or_else(|error| panic!("{}: {error}", golden.case));
+            let ports = problem.inputs(dtype);
+            let inputs: Vec<_> =
+                golden.inputs(&*problem).iter().zip(&ports).map(|(data, port)| gather(&port.layout, data)).collect();
+            let expected = problem.reference(&inputs);
+            let tolerances = problem.tolerance(dtype, fill, &inputs, &expected);
+            for ((expected, tolerance), got) in expected.iter().zip(&tolerances).zip(&golden.outputs) {
+                let found = compare(dtype, expected, tolerance, got);
+                assert_ne!(found.verdict, Verdict::Fail, "{}: {found:?}", golden.case);
+            }
+        }
+    }
+}
+
+/// A changed answer is noticed: the test is not blind.
+#[test]
+fn a_changed_answer_disagrees() {
+    let golden = golden::cases("gemm").unwrap_or_else(|error| panic!("{error}"));
+    let golden = golden.iter().find(|golden| golden.case.fill == Fill::Exact).expect("an exact case");
+    let mut changed = golden.outputs[0].clone();
+    *changed.iter_mut().last().expect("an element") += 1.0;
+    let found = compare(golden.case.dtype, &golden.outputs[0], &etalon_reference::Tolerance::Exact, &changed);
+    assert_eq!(found.verdict, Verdict::Fail);
+}
+
+#[test]
+fn the_files_are_small_and_of_one_libtorch() {
+    let (mut bytes, mut versions) = (0, HashSet::new());
+    for entry in fs::read_dir(golden::folder()).expect("the folder is there") {
+        let text = fs::read_to_string(entry.expect("an entry").path()).expect("a text");
+        bytes += text.len();
+        versions.insert(golden::read(&text).expect("of the format").0.libtorch);
+    }
+    assert!(bytes <= 300 * 1024, "{bytes} bytes");
+    assert_eq!(versions.len(), 1, "{versions:?}");
+}
