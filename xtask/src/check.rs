@@ -24,26 +24,12 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
     for features in [None, Some(FEATURES)] {
         let mut clippy = process::cargo(workspace, &provision);
         clippy.args(["clippy", "--workspace", "--all-targets"]);
-        clippy.args(
-            features
-                .iter()
-                .flat_map(|features| ["--features", features]),
-        );
+        clippy.args(features.iter().flat_map(|features| ["--features", features]));
         clippy.args(["--", "-D", "warnings"]);
-        step(
-            &format!("lints ({})", features.unwrap_or("no features")),
-            &mut clippy,
-        )?;
+        step(&format!("lints ({})", features.unwrap_or("no features")), &mut clippy)?;
     }
     let mut docs = process::cargo(workspace, &provision);
-    docs.args([
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-        "--features",
-        FEATURES,
-    ]);
+    docs.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--features", FEATURES]);
     step("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
     if arguments.no_test {
         return Ok(0);

@@ -51,9 +51,7 @@ fn vendor() -> Option<String> {
 /// The first value of a field in `/proc/cpuinfo`.
 pub fn field(cpuinfo: &str, name: &str) -> Option<String> {
     let mut pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
-    pairs
-        .find(|(key, _)| key.trim() == name)
-        .map(|(_, value)| value.trim().to_owned())
+    pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_owned())
 }
 
 #[cfg(test)]

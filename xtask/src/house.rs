@@ -33,20 +33,10 @@ const RULES: [Rule; 4] = [
         ],
         why: "unsafe code lives in isa/, the dispatch, the pool, aligned and guarded buffers, and FFI",
     },
-    Rule {
-        words: &["tch::"],
-        rooms: &["reference/src/torch/"],
-        why: "libtorch is called from reference/src/torch/",
-    },
+    Rule { words: &["tch::"], rooms: &["reference/src/torch/"], why: "libtorch is called from reference/src/torch/" },
     Rule {
         words: &["core::arch", "std::arch"],
-        rooms: &[
-            "kernels/src/isa/",
-            "kernels/src/*/avx2",
-            "kernels/src/*/avx512",
-            "xtask/src/cpu.rs",
-            "benches/src/",
-        ],
+        rooms: &["kernels/src/isa/", "kernels/src/*/avx2", "kernels/src/*/avx512", "xtask/src/cpu.rs", "benches/src/"],
         why: "intrinsics live in isa/ and in the kernels' ISA files",
     },
     Rule {
@@ -66,12 +56,8 @@ const NOWHERE: [(&str, &str); 5] = [
 ];
 
 /// Crates without unsafe code, which say so.
-const FORBIDDING: [&str; 4] = [
-    "reference/src/lib.rs",
-    "reports/src/lib.rs",
-    "xtask/src/main.rs",
-    "fuzz/bodies/src/lib.rs",
-];
+const FORBIDDING: [&str; 4] =
+    ["reference/src/lib.rs", "reports/src/lib.rs", "xtask/src/main.rs", "fuzz/bodies/src/lib.rs"];
 
 /// Checks every Rust file of the workspace.
 ///
@@ -80,19 +66,11 @@ const FORBIDDING: [&str; 4] = [
 pub fn check(root: &Path) -> anyhow::Result<()> {
     eprintln!("== house rules");
     let mut breaches = Vec::new();
-    for room in [
-        "reference",
-        "kernels",
-        "benches",
-        "reports",
-        "xtask",
-        "fuzz",
-    ] {
+    for room in ["reference", "kernels", "benches", "reports", "xtask", "fuzz"] {
         visit(root, &root.join(room), &mut breaches)?;
     }
     for file in FORBIDDING {
-        let says = fs::read_to_string(root.join(file))
-            .is_ok_and(|text| text.contains("#![forbid(unsafe_code)]"));
+        let says = fs::read_to_string(root.join(file)).is_ok_and(|text| text.contains("#![forbid(unsafe_code)]"));
         if !says {
             breaches.push(format!("{file}: no #![forbid(unsafe_code)]"));
         }
@@ -101,10 +79,7 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     breaches.iter().for_each(|breach| eprintln!("{breach}"));
-    Err(fault::failure(format!(
-        "{} breaches of the house rules",
-        breaches.len()
-    )))
+    Err(fault::failure(format!("{} breaches of the house rules", breaches.len())))
 }
 
 fn visit(root: &Path, folder: &Path, breaches: &mut Vec<String>) -> anyhow::Result<()> {
@@ -119,10 +94,7 @@ fn visit(root: &Path, folder: &Path, breaches: &mut Vec<String>) -> anyhow::Resu
                 visit(root, &path, breaches)?;
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path
-                .strip_prefix(root)?
-                .to_string_lossy()
-                .replace('\\', "/");
+            let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
             // This file names what it looks for.
             if name != "xtask/src/house.rs" {
                 judge(&name, &fs::read_to_string(&path)?, breaches);
@@ -136,9 +108,7 @@ fn visit(root: &Path, folder: &Path, breaches: &mut Vec<String>) -> anyhow::Resu
 fn judge(name: &str, text: &str, breaches: &mut Vec<String>) {
     let lines = text.lines().count();
     if lines > MAX_LINES {
-        breaches.push(format!(
-            "{name}: {lines} lines; past {MAX_LINES} look for the second idea"
-        ));
+        breaches.push(format!("{name}: {lines} lines; past {MAX_LINES} look for the second idea"));
     }
     for (number, line) in text.lines().enumerate() {
         let at = format!("{name}:{}", number + 1);
@@ -150,8 +120,7 @@ fn judge(name: &str, text: &str, breaches: &mut Vec<String>) {
         let code = code_of(line);
         for rule in &RULES {
             let breach = rule.words.iter().find(|word| has_word(&code, word));
-            if let Some(word) = breach.filter(|_| !rule.rooms.iter().any(|room| is_in(name, room)))
-            {
+            if let Some(word) = breach.filter(|_| !rule.rooms.iter().any(|room| is_in(name, room))) {
                 breaches.push(format!("{at}: {word} — {}", rule.why));
             }
         }
@@ -163,9 +132,7 @@ fn is_in(name: &str, room: &str) -> bool {
     let Some((before, after)) = room.split_once('*') else {
         return name.starts_with(room);
     };
-    let rest = name
-        .strip_prefix(before)
-        .and_then(|rest| rest.find('/').map(|end| &rest[end..]));
+    let rest = name.strip_prefix(before).and_then(|rest| rest.find('/').map(|end| &rest[end..]));
     rest.is_some_and(|rest| rest.starts_with(after))
 }
 
@@ -189,12 +156,10 @@ fn code_of(line: &str) -> String {
 
 /// Whether code holds a word by itself, not within a longer name.
 fn has_word(code: &str, word: &str) -> bool {
-    let within =
-        |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let within = |character: Option<char>| character.is_some_and(|c| c.is_alphanumeric() || c == '_');
     code.match_indices(word).any(|(start, _)| {
         let ends_open = word.ends_with(|c: char| !c.is_alphanumeric());
-        !within(code[..start].chars().next_back())
-            && (ends_open || !within(code[start + word.len()..].chars().next()))
+        !within(code[..start].chars().next_back()) && (ends_open || !within(code[start + word.len()..].chars().next()))
     })
 }
 
@@ -213,26 +178,11 @@ mod tests {
         assert_eq!(breaches("kernels/src/gemm/pack.rs", "unsafe { x }"), 1);
         assert_eq!(breaches("kernels/src/isa/avx2.rs", "unsafe { x }"), 0);
         assert_eq!(breaches("reference/src/ops/gemm.rs", "use tch::Tensor;"), 1);
-        assert_eq!(
-            breaches("reference/src/torch/gemm.rs", "use tch::Tensor;"),
-            0
-        );
-        assert_eq!(
-            breaches("kernels/src/gemm/avx512.rs", "use core::arch::x86_64::*;"),
-            0
-        );
-        assert_eq!(
-            breaches("kernels/src/gemm/pack.rs", "use core::arch::x86_64::*;"),
-            1
-        );
-        assert_eq!(
-            breaches("kernels/src/pool.rs", "let t = Instant::now();"),
-            1
-        );
-        assert_eq!(
-            breaches("benches/src/paired.rs", "let t = Instant::now();"),
-            0
-        );
+        assert_eq!(breaches("reference/src/torch/gemm.rs", "use tch::Tensor;"), 0);
+        assert_eq!(breaches("kernels/src/gemm/avx512.rs", "use core::arch::x86_64::*;"), 0);
+        assert_eq!(breaches("kernels/src/gemm/pack.rs", "use core::arch::x86_64::*;"), 1);
+        assert_eq!(breaches("kernels/src/pool.rs", "let t = Instant::now();"), 1);
+        assert_eq!(breaches("benches/src/paired.rs", "let t = Instant::now();"), 0);
     }
 
     #[test]
@@ -245,9 +195,6 @@ mod tests {
     fn unfinished_and_overlong_files_are_named() {
         assert_eq!(breaches("reports/src/page.rs", "// TODO: colours"), 1);
         assert_eq!(breaches("reports/src/page.rs", "#[allow(dead_code)]"), 1);
-        assert_eq!(
-            breaches("reports/src/page.rs", &"\n".repeat(MAX_LINES + 1)),
-            1
-        );
+        assert_eq!(breaches("reports/src/page.rs", &"\n".repeat(MAX_LINES + 1)), 1);
     }
 }

@@ -29,8 +29,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 fine, 1 parity or regression failure, 2 usage, 3 inconclusive, 4 set-up.";
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 parity or regression failure, 2 usage, 3 inconclusive, 4 set-up.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -104,21 +103,8 @@ mod tests {
 
     #[test]
     fn options_of_the_tools_pass_through() {
-        let cli = Cli::parse_from([
-            "x",
-            "versus",
-            "--peer",
-            "libtorch",
-            "gemm/square",
-            "--profile",
-            "smoke",
-        ]);
-        let Command::Versus(arguments) = cli.command else {
-            panic!("not versus")
-        };
-        assert_eq!(
-            arguments.rest,
-            ["--peer", "libtorch", "gemm/square", "--profile", "smoke"]
-        );
+        let cli = Cli::parse_from(["x", "versus", "--peer", "libtorch", "gemm/square", "--profile", "smoke"]);
+        let Command::Versus(arguments) = cli.command else { panic!("not versus") };
+        assert_eq!(arguments.rest, ["--peer", "libtorch", "gemm/square", "--profile", "smoke"]);
     }
 }

@@ -53,11 +53,7 @@ pub fn library_path(provision: &Provision) -> Option<(&'static str, OsString)> {
     let Provision::Libtorch(folder) = provision else {
         return None;
     };
-    let name = if cfg!(target_os = "macos") {
-        "DYLD_LIBRARY_PATH"
-    } else {
-        "LD_LIBRARY_PATH"
-    };
+    let name = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
     let inherited = env::var_os(name).unwrap_or_default();
     let paths = std::iter::once(folder.join("lib")).chain(env::split_paths(&inherited));
     env::join_paths(paths).ok().map(|value| (name, value))
@@ -67,21 +63,12 @@ pub fn library_path(provision: &Provision) -> Option<(&'static str, OsString)> {
 pub fn step(title: &str, command: &mut Command) -> anyhow::Result<()> {
     eprintln!("== {title}");
     let status = status(command)?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(fault::failure(format!(
-            "{title}: {}",
-            describe(command, status)
-        )))
-    }
+    if status.success() { Ok(()) } else { Err(fault::failure(format!("{title}: {}", describe(command, status)))) }
 }
 
 /// Runs a program to its end.
 pub fn status(command: &mut Command) -> anyhow::Result<ExitStatus> {
-    command
-        .status()
-        .with_context(|| format!("cannot run {}", command.get_program().display()))
+    command.status().with_context(|| format!("cannot run {}", command.get_program().display()))
 }
 
 /// The exit code this program ends with after one of the suite's programs ended so: its own, or 1 for a panic or a signal.
@@ -99,18 +86,7 @@ pub fn describe(command: &Command, status: ExitStatus) -> String {
 
 /// The command as one could type it.
 pub fn line(command: &Command) -> String {
-    let name = |program: &OsStr| {
-        PathBuf::from(program)
-            .file_name()
-            .unwrap_or(program)
-            .to_string_lossy()
-            .into_owned()
-    };
-    let arguments = command
-        .get_args()
-        .map(|argument| argument.to_string_lossy().into_owned());
-    std::iter::once(name(command.get_program()))
-        .chain(arguments)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let name = |program: &OsStr| PathBuf::from(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
+    let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once(name(command.get_program())).chain(arguments).collect::<Vec<_>>().join(" ")
 }

@@ -17,11 +17,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
-    let provision = if arguments.plain {
-        Provision::None
-    } else {
-        setup::ensure(workspace)?
-    };
+    let provision = if arguments.plain { Provision::None } else { setup::ensure(workspace)? };
     let cargo_test = || {
         let mut command = process::cargo(workspace, &provision);
         command.arg("test");
@@ -35,13 +31,8 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
     step("every test", cargo_test().arg("--workspace"))?;
     for level in weaker_levels() {
         let mut command = cargo_test();
-        command
-            .args(["--package", "etalon-kernels"])
-            .env("ETALON_ISA", level);
-        step(
-            &format!("the kernels' tests with ETALON_ISA={level}"),
-            &mut command,
-        )?;
+        command.args(["--package", "etalon-kernels"]).env("ETALON_ISA", level);
+        step(&format!("the kernels' tests with ETALON_ISA={level}"), &mut command)?;
     }
     eprintln!("== every test passed");
     Ok(0)

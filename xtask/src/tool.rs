@@ -1,5 +1,7 @@
 //! Commands that hand over to a program of the suite: set up, build it in release, run it, pass its exit code on.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::fault;
@@ -11,11 +13,7 @@ use crate::workspace::Workspace;
 #[derive(Args)]
 pub struct Arguments {
     /// Arguments of the program; a filter and `--help` after it show the program's own help
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "ARGS"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub rest: Vec<String>,
 }
 
@@ -27,47 +25,19 @@ pub struct Tool {
     peers: bool,
 }
 
-const BENCH: Tool = Tool {
-    package: "etalon-benches",
-    binary: "etalon-bench",
-    peers: true,
-};
+const BENCH: Tool = Tool { package: "etalon-benches", binary: "etalon-bench", peers: true };
 /// Paired rounds.
-pub const VERSUS: Tool = Tool {
-    package: "etalon-benches",
-    binary: "etalon-versus",
-    peers: true,
-};
+pub const VERSUS: Tool = Tool { package: "etalon-benches", binary: "etalon-versus", peers: true };
 /// The numerical gate.
-pub const PARITY: Tool = Tool {
-    package: "etalon-benches",
-    binary: "etalon-parity",
-    peers: true,
-};
+pub const PARITY: Tool = Tool { package: "etalon-benches", binary: "etalon-parity", peers: true };
 /// Frozen answers of libtorch.
-pub const GOLDEN: Tool = Tool {
-    package: "etalon-reference",
-    binary: "etalon-golden",
-    peers: true,
-};
+pub const GOLDEN: Tool = Tool { package: "etalon-reference", binary: "etalon-golden", peers: true };
 /// HTML from records.
-pub const REPORT: Tool = Tool {
-    package: "etalon-reports",
-    binary: "etalon-report",
-    peers: false,
-};
+pub const REPORT: Tool = Tool { package: "etalon-reports", binary: "etalon-report", peers: false };
 /// Two runs held against each other.
-pub const COMPARE: Tool = Tool {
-    package: "etalon-reports",
-    binary: "etalon-compare",
-    peers: false,
-};
+pub const COMPARE: Tool = Tool { package: "etalon-reports", binary: "etalon-compare", peers: false };
 /// What one process sees of its libraries.
-pub const PROBE: Tool = Tool {
-    package: "etalon-benches",
-    binary: "etalon-probe",
-    peers: true,
-};
+pub const PROBE: Tool = Tool { package: "etalon-benches", binary: "etalon-probe", peers: true };
 
 /// Help of `bench`.
 pub const BENCH_HELP: &str = "\
@@ -136,22 +106,14 @@ check. Run it after an operator is added or the pinned libtorch changes, and com
 
 impl Tool {
     /// Provides what the program needs, builds it and runs it.
-    pub fn set_up_and_run(
-        &self,
-        workspace: &Workspace,
-        arguments: &Arguments,
-    ) -> anyhow::Result<u8> {
+    pub fn set_up_and_run(&self, workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
         let provision = self.provision(workspace)?;
         self.build(workspace, &provision)?;
         self.run(workspace, &provision, &arguments.rest)
     }
 
     fn provision(&self, workspace: &Workspace) -> anyhow::Result<Provision> {
-        if self.peers {
-            setup::ensure(workspace)
-        } else {
-            Ok(Provision::None)
-        }
+        if self.peers { setup::ensure(workspace) } else { Ok(Provision::None) }
     }
 
     /// Builds the program; a program that does not compile is a fault of set-up.
@@ -159,32 +121,18 @@ impl Tool {
         let mut command = process::cargo(workspace, provision);
         command.args(["build", "--release"]).args(self.selection());
         let status = process::status(&mut command)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(fault::setup(process::describe(&command, status)))
-        }
+        if status.success() { Ok(()) } else { Err(fault::setup(process::describe(&command, status))) }
     }
 
     /// Runs the built program with these arguments.
-    pub fn run(
-        &self,
-        workspace: &Workspace,
-        provision: &Provision,
-        arguments: &[String],
-    ) -> anyhow::Result<u8> {
-        Ok(process::passed_on(process::status(
-            self.command(workspace, provision).args(arguments),
-        )?))
+    pub fn run(&self, workspace: &Workspace, provision: &Provision, arguments: &[String]) -> anyhow::Result<u8> {
+        Ok(process::passed_on(process::status(self.command(workspace, provision).args(arguments))?))
     }
 
     /// The program, ready for arguments.
     pub fn command(&self, workspace: &Workspace, provision: &Provision) -> std::process::Command {
         let mut command = process::cargo(workspace, provision);
-        command
-            .args(["run", "--quiet", "--release"])
-            .args(self.selection())
-            .arg("--");
+        command.args(["run", "--quiet", "--release"]).args(self.selection()).arg("--");
         command
     }
 
@@ -192,24 +140,59 @@ impl Tool {
         let mut selection = vec!["--package", self.package, "--bin", self.binary];
         if self.peers {
             // The reference knows nothing of OpenBLAS.
-            let features = if self.package == "etalon-reference" {
-                "libtorch"
-            } else {
-                FEATURES
-            };
+            let features = if self.package == "etalon-reference" { "libtorch" } else { FEATURES };
             selection.extend(["--features", features]);
         }
         selection
     }
 }
 
-/// `bench`: the suite, then the report from the records it wrote.
+/// `bench`: the suite, then the report from the records it wrote, failures among them.
 pub fn bench(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
     let provision = setup::ensure(workspace)?;
     BENCH.build(workspace, &provision)?;
     REPORT.build(workspace, &Provision::None)?;
-    match BENCH.run(workspace, &provision, &arguments.rest)? {
-        0 => REPORT.run(workspace, &Provision::None, &[]),
+    let measured = BENCH.run(workspace, &provision, &arguments.rest)?;
+    let help = arguments.rest.iter().any(|argument| argument == "--help" || argument == "-h");
+    if measured > fault::FAILURE || help {
+        return Ok(measured);
+    }
+    let records = match output(&arguments.rest) {
+        Some(folder) => folder.join("records.jsonl").display().to_string(),
+        None => LATEST.to_owned(),
+    };
+    match REPORT.run(workspace, &Provision::None, &[records])? {
+        0 => Ok(measured),
         code => Ok(code),
+    }
+}
+
+/// Where `etalon-bench` leaves the records of its newest run.
+const LATEST: &str = "target/etalon/latest/records.jsonl";
+
+/// The folder that the bench was told to write to.
+fn output(arguments: &[String]) -> Option<PathBuf> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "-o" || argument == "--output" {
+            return rest.next().map(PathBuf::from);
+        }
+        if let Some(value) = argument.strip_prefix("--output=") {
+            return Some(PathBuf::from(value));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_records_is_found() {
+        let folder = |text: &str| output(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(folder("gemm --profile smoke -o a/b"), Some("a/b".into()));
+        assert_eq!(folder("--output=c"), Some("c".into()));
+        assert_eq!(folder("gemm"), None);
     }
 }

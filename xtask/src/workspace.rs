@@ -15,12 +15,8 @@ pub struct Workspace {
 impl Workspace {
     /// The checkout cargo runs this program from, and `ETALON_HOME` (by default `.etalon/` in it) for what set-up provides.
     pub fn find() -> anyhow::Result<Workspace> {
-        let package =
-            env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        let root = Path::new(&package)
-            .parent()
-            .context("the xtask package has no parent folder")?
-            .to_path_buf();
+        let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&package).parent().context("the xtask package has no parent folder")?.to_path_buf();
         let home = match env::var_os("ETALON_HOME").filter(|home| !home.is_empty()) {
             Some(home) => std::path::absolute(home)?,
             None => root.join(".etalon"),
@@ -40,8 +36,7 @@ impl Workspace {
 
     /// The folder of the finished libtorch.
     pub fn libtorch(&self) -> PathBuf {
-        self.home
-            .join(format!("libtorch-{}", crate::setup::VERSION))
+        self.home.join(format!("libtorch-{}", crate::setup::VERSION))
     }
 
     /// The file by which cargo learns where libtorch is.

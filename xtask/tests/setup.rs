@@ -23,9 +23,7 @@ struct Machine {
 impl Machine {
     /// With a compiler alone.
     fn bare() -> Machine {
-        let machine = Machine {
-            folder: TempDir::new().unwrap(),
-        };
+        let machine = Machine { folder: TempDir::new().unwrap() };
         for folder in ["checkout/xtask", "checkout/.cargo", "bin", "blas", "wheels"] {
             fs::create_dir_all(machine.path(folder)).unwrap();
         }
@@ -54,12 +52,8 @@ impl Machine {
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_etalon-xtask"));
         command.env_clear();
-        command
-            .env("PATH", self.path("bin"))
-            .env("OPENBLAS_LIB_DIR", self.path("blas"));
-        command
-            .env("CARGO_MANIFEST_DIR", self.path("checkout/xtask"))
-            .env("FAKE", self.folder.path());
+        command.env("PATH", self.path("bin")).env("OPENBLAS_LIB_DIR", self.path("blas"));
+        command.env("CARGO_MANIFEST_DIR", self.path("checkout/xtask")).env("FAKE", self.folder.path());
         command.arg("setup");
         command
     }
@@ -69,14 +63,8 @@ impl Machine {
         let output = self.command().args(arguments).output().unwrap();
         let said = said(&output);
         assert_eq!(output.status.code(), Some(4), "{said}");
-        assert!(
-            !self.path("checkout/.etalon/libtorch-2.13.0").exists(),
-            "half a libtorch is in place"
-        );
-        assert!(
-            !self.path("checkout/.cargo/libtorch.toml").exists(),
-            "cargo is told of half a libtorch"
-        );
+        assert!(!self.path("checkout/.etalon/libtorch-2.13.0").exists(), "half a libtorch is in place");
+        assert!(!self.path("checkout/.cargo/libtorch.toml").exists(), "cargo is told of half a libtorch");
         said
     }
 }
@@ -93,18 +81,13 @@ fn pip(script: &str) -> String {
 #[test]
 fn no_openblas_and_no_right_to_install_it() {
     let said = Machine::bare().fault(&[]);
-    assert!(
-        said.contains("OpenBLAS missing") && said.contains("no right to install"),
-        "{said}"
-    );
+    assert!(said.contains("OpenBLAS missing") && said.contains("no right to install"), "{said}");
     assert!(said.contains("libopenblas-dev"), "{said}");
 }
 
 #[test]
 fn installing_can_be_forbidden() {
-    let machine = Machine::bare()
-        .with("apt-get", ": > \"$FAKE/called\"")
-        .with("sudo", "shift; exec \"$@\"");
+    let machine = Machine::bare().with("apt-get", ": > \"$FAKE/called\"").with("sudo", "shift; exec \"$@\"");
     let said = machine.fault(&["--no-install"]);
     assert!(said.contains("libopenblas-dev"), "{said}");
     assert!(!machine.path("called").exists(), "apt-get was called");
@@ -113,87 +96,53 @@ fn installing_can_be_forbidden() {
 #[test]
 fn apt_that_fails_is_quoted() {
     let machine = Machine::bare()
-        .with(
-            "apt-get",
-            "echo 'E: Unable to locate package' >&2; exit 100",
-        )
+        .with("apt-get", "echo 'E: Unable to locate package' >&2; exit 100")
         .with("sudo", "shift; exec \"$@\"");
     let said = machine.fault(&[]);
-    assert!(
-        said.contains("Unable to locate package") && said.contains("libopenblas-dev"),
-        "{said}"
-    );
+    assert!(said.contains("Unable to locate package") && said.contains("libopenblas-dev"), "{said}");
 }
 
 #[test]
 fn apt_that_installs_is_enough() {
     let script = "case \"$*\" in *libopenblas-dev*) : > \"$FAKE/blas/libopenblas.a\";; esac";
-    let machine = Machine::bare()
-        .with("apt-get", script)
-        .with("true", ":")
-        .with("sudo", "shift; exec \"$@\"");
+    let machine = Machine::bare().with("apt-get", script).with("true", ":").with("sudo", "shift; exec \"$@\"");
     let said = machine.fault(&[]);
-    assert!(
-        !said.contains("OpenBLAS missing") && said.contains("python3"),
-        "{said}"
-    );
+    assert!(!said.contains("OpenBLAS missing") && said.contains("python3"), "{said}");
 }
 
 #[test]
 fn no_python() {
     let said = Machine::with_openblas().fault(&[]);
-    assert!(
-        said.contains("python3 cannot be run") && said.contains("--wheels"),
-        "{said}"
-    );
+    assert!(said.contains("python3 cannot be run") && said.contains("--wheels"), "{said}");
 }
 
 #[test]
 fn no_pip() {
-    let machine = Machine::with_openblas().with(
-        "python3",
-        "echo '/usr/bin/python3: No module named pip' >&2; exit 1",
-    );
+    let machine = Machine::with_openblas().with("python3", "echo '/usr/bin/python3: No module named pip' >&2; exit 1");
     let said = machine.fault(&[]);
-    assert!(
-        said.contains("has no pip") && said.contains("python3-pip"),
-        "{said}"
-    );
+    assert!(said.contains("has no pip") && said.contains("python3-pip"), "{said}");
 }
 
 #[test]
 fn no_network() {
-    let script =
-        "echo \"WARNING: Retrying after connection broken by 'NewConnectionError'\" >&2; exit 1";
+    let script = "echo \"WARNING: Retrying after connection broken by 'NewConnectionError'\" >&2; exit 1";
     let said = Machine::with_openblas().with("python3", script).fault(&[]);
-    assert!(
-        said.contains("no network") && said.contains("--wheels"),
-        "{said}"
-    );
+    assert!(said.contains("no network") && said.contains("--wheels"), "{said}");
 }
 
 #[test]
 fn disk_that_fills_up() {
     let script = "echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1";
     let said = Machine::with_openblas().with("python3", script).fault(&[]);
-    assert!(
-        said.contains("disk is full") && said.contains("ETALON_HOME"),
-        "{said}"
-    );
+    assert!(said.contains("disk is full") && said.contains("ETALON_HOME"), "{said}");
 }
 
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn download_with_a_wrong_sum_is_not_kept() {
-    let machine = Machine::with_openblas().with(
-        "python3",
-        &pip(&format!("echo tampered > \"$DIR/{TORCH}\"")),
-    );
+    let machine = Machine::with_openblas().with("python3", &pip(&format!("echo tampered > \"$DIR/{TORCH}\"")));
     let said = machine.fault(&[]);
-    assert!(
-        said.contains("wrong checksum") && said.contains("60fcdcb2"),
-        "{said}"
-    );
+    assert!(said.contains("wrong checksum") && said.contains("60fcdcb2"), "{said}");
     assert!(!machine.path("checkout/.etalon/wheels").join(TORCH).exists());
 }
 
@@ -203,10 +152,7 @@ fn corrupted_wheel_in_the_folder() {
     let machine = Machine::with_openblas();
     fs::write(machine.path("wheels").join(TORCH), "half a wheel").unwrap();
     let said = machine.fault(&["--wheels", machine.path("wheels").to_str().unwrap()]);
-    assert!(
-        said.contains("wrong checksum") && said.contains(TORCH),
-        "{said}"
-    );
+    assert!(said.contains("wrong checksum") && said.contains(TORCH), "{said}");
 }
 
 #[test]
@@ -239,20 +185,12 @@ fn an_existing_libtorch_is_respected() {
     let output = run(&machine.path("mine"));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("/mine"), "{}", said(&output));
-    let output = machine
-        .command()
-        .env("LIBTORCH_USE_PYTORCH", "1")
-        .output()
-        .unwrap();
+    let output = machine.command().env("LIBTORCH_USE_PYTORCH", "1").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[test]
 fn usage_errors_have_their_own_code() {
-    let output = Machine::bare()
-        .command()
-        .arg("--no-such-option")
-        .output()
-        .unwrap();
+    let output = Machine::bare().command().arg("--no-such-option").output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
 }

@@ -93,30 +93,13 @@ impl GemmSizes {
     pub fn dense(op_a: Op, op_b: Op, m: usize, n: usize, k: usize) -> GemmSizes {
         let lda = if op_a == Op::Plain { k } else { m };
         let ldb = if op_b == Op::Plain { n } else { k };
-        GemmSizes {
-            op_a,
-            op_b,
-            m,
-            n,
-            k,
-            lda: lda.max(1),
-            ldb: ldb.max(1),
-            ldc: n.max(1),
-        }
+        GemmSizes { op_a, op_b, m, n, k, lda: lda.max(1), ldb: ldb.max(1), ldc: n.max(1) }
     }
 
     /// Rows and columns of A, B and C as they are stored.
     fn stored(&self) -> [(usize, usize); 3] {
-        let a = if self.op_a == Op::Plain {
-            (self.m, self.k)
-        } else {
-            (self.k, self.m)
-        };
-        let b = if self.op_b == Op::Plain {
-            (self.k, self.n)
-        } else {
-            (self.n, self.k)
-        };
+        let a = if self.op_a == Op::Plain { (self.m, self.k) } else { (self.k, self.m) };
+        let b = if self.op_b == Op::Plain { (self.k, self.n) } else { (self.n, self.k) };
         [a, b, (self.m, self.n)]
     }
 
@@ -145,38 +128,18 @@ fn operand(
 ) -> Result<(), OpenblasError> {
     int(ld_name, ld)?;
     if ld < columns.max(1) {
-        return Err(OpenblasError::LeadingDimension {
-            what: ld_name,
-            value: ld,
-            row: columns,
-        });
+        return Err(OpenblasError::LeadingDimension { what: ld_name, value: ld, row: columns });
     }
     // Rows and leading dimension fit 31 bits each, so the product fits 64.
-    let need = if rows == 0 || columns == 0 {
-        0
-    } else {
-        (rows - 1) * ld + columns
-    };
+    let need = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * ld + columns };
     if len < need {
-        return Err(OpenblasError::TooShort {
-            what: name,
-            len,
-            need,
-        });
+        return Err(OpenblasError::TooShort { what: name, len, need });
     }
     Ok(())
 }
 
 /// Checks the operands of `y = alpha · op(A) · x + beta · y`.
-fn check_gemv(
-    op: Op,
-    m: usize,
-    n: usize,
-    lda: usize,
-    a: usize,
-    x: usize,
-    y: usize,
-) -> Result<(), OpenblasError> {
+fn check_gemv(op: Op, m: usize, n: usize, lda: usize, a: usize, x: usize, y: usize) -> Result<(), OpenblasError> {
     int("m", m)?;
     int("n", n)?;
     operand(("a", "lda"), (m, n), lda, a)?;
@@ -326,9 +289,7 @@ unsafe fn text(pointer: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: not null, and NUL-terminated by this function's contract.
-    unsafe { CStr::from_ptr(pointer) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
 /// Sets how many threads OpenBLAS uses from the next call on, for the whole process. At least one.
@@ -364,46 +325,16 @@ mod tests {
     #[test]
     fn products_and_transposes() {
         // A = [1 2 3; 4 5 6], B = [1 2; 3 4; 5 6], A·B = [22 28; 49 64].
-        let (a, b) = (
-            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0_f32],
-            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0_f32],
-        );
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0_f32], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0_f32]);
         let mut c = [1.0_f32; 4];
-        sgemm(
-            &GemmSizes::dense(Op::Plain, Op::Plain, 2, 2, 3),
-            1.0,
-            &a,
-            &b,
-            0.0,
-            &mut c,
-        )
-        .unwrap();
+        sgemm(&GemmSizes::dense(Op::Plain, Op::Plain, 2, 2, 3), 1.0, &a, &b, 0.0, &mut c).unwrap();
         assert_eq!(c, [22.0, 28.0, 49.0, 64.0]);
         // Aᵀ stored 3×2 and Bᵀ stored 2×3: [1 3 5; 2 4 6] · [1 4; 2 5; 3 6] = [22 49; 28 64].
-        sgemm(
-            &GemmSizes::dense(Op::Transposed, Op::Transposed, 2, 2, 3),
-            1.0,
-            &a,
-            &b,
-            1.0,
-            &mut c,
-        )
-        .unwrap();
+        sgemm(&GemmSizes::dense(Op::Transposed, Op::Transposed, 2, 2, 3), 1.0, &a, &b, 1.0, &mut c).unwrap();
         assert_eq!(c, [44.0, 77.0, 77.0, 128.0]);
         let (mut x, mut y) = ([0.0_f64; 3], [0.0_f64; 2]);
         x.copy_from_slice(&[1.0, 1.0, 1.0]);
-        dgemv(
-            Op::Plain,
-            2,
-            3,
-            2.0,
-            &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-            3,
-            &x,
-            0.0,
-            &mut y,
-        )
-        .unwrap();
+        dgemv(Op::Plain, 2, 3, 2.0, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, &x, 0.0, &mut y).unwrap();
         assert_eq!(y, [12.0, 30.0]);
     }
 
@@ -412,38 +343,11 @@ mod tests {
         let sizes = GemmSizes::dense(Op::Plain, Op::Plain, 2, 2, 3);
         let mut c = [0.0_f32; 4];
         let short = sgemm(&sizes, 1.0, &[0.0; 5], &[0.0; 6], 0.0, &mut c);
-        assert_eq!(
-            short,
-            Err(OpenblasError::TooShort {
-                what: "a",
-                len: 5,
-                need: 6
-            })
-        );
-        let narrow = sgemm(
-            &GemmSizes { ldb: 1, ..sizes },
-            1.0,
-            &[0.0; 6],
-            &[0.0; 6],
-            0.0,
-            &mut c,
-        );
-        assert_eq!(
-            narrow,
-            Err(OpenblasError::LeadingDimension {
-                what: "ldb",
-                value: 1,
-                row: 2
-            })
-        );
-        let huge = GemmSizes {
-            m: 1 << 31,
-            ..sizes
-        };
-        assert!(matches!(
-            sgemm(&huge, 1.0, &[], &[], 0.0, &mut c),
-            Err(OpenblasError::TooLarge { what: "m", .. })
-        ));
+        assert_eq!(short, Err(OpenblasError::TooShort { what: "a", len: 5, need: 6 }));
+        let narrow = sgemm(&GemmSizes { ldb: 1, ..sizes }, 1.0, &[0.0; 6], &[0.0; 6], 0.0, &mut c);
+        assert_eq!(narrow, Err(OpenblasError::LeadingDimension { what: "ldb", value: 1, row: 2 }));
+        let huge = GemmSizes { m: 1 << 31, ..sizes };
+        assert!(matches!(sgemm(&huge, 1.0, &[], &[], 0.0, &mut c), Err(OpenblasError::TooLarge { what: "m", .. })));
     }
 
     #[test]

@@ -10,13 +10,7 @@ use std::path::{Path, PathBuf};
 pub const LIBTORCH_BLAS: [&str; 5] = ["sgemm_", "dgemm_", "sgemv_", "dgemv_", "saxpy_"];
 
 /// The C names by which this crate calls OpenBLAS.
-pub const OPENBLAS: [&str; 5] = [
-    "cblas_sgemm",
-    "cblas_dgemm",
-    "cblas_sgemv",
-    "cblas_dgemv",
-    "openblas_get_config",
-];
+pub const OPENBLAS: [&str; 5] = ["cblas_sgemm", "cblas_dgemm", "cblas_sgemv", "cblas_dgemv", "openblas_get_config"];
 
 /// The file that provides `name`: the library, or this executable where the function is linked into it.
 ///
@@ -38,11 +32,7 @@ fn file_of(address: *const ()) -> Option<PathBuf> {
     let (base, file) = object_at(address)?;
     // For the program itself the loader returns `argv[0]`, which need not be a path.
     let (own, _) = object_at(object_at as *const ())?;
-    if base == own {
-        std::env::current_exe().ok()
-    } else {
-        Some(file)
-    }
+    if base == own { std::env::current_exe().ok() } else { Some(file) }
 }
 
 /// Load address and name of the object that is mapped at `address`.
@@ -63,28 +53,17 @@ fn object_at(address: *const ()) -> Option<(usize, PathBuf)> {
     }
     // SAFETY: after success `dli_fname` is a NUL-terminated string of the loader's, valid while the object is mapped.
     let name = unsafe { CStr::from_ptr(info.dli_fname) };
-    Some((
-        info.dli_fbase as usize,
-        PathBuf::from(name.to_string_lossy().into_owned()),
-    ))
+    Some((info.dli_fbase as usize, PathBuf::from(name.to_string_lossy().into_owned())))
 }
 
 /// Every name of [`LIBTORCH_BLAS`] and [`OPENBLAS`] with its provider, for records and the doctor.
 pub fn table() -> Vec<(&'static str, Option<PathBuf>)> {
-    LIBTORCH_BLAS
-        .iter()
-        .chain(&OPENBLAS)
-        .map(|name| (*name, provider(name)))
-        .collect()
+    LIBTORCH_BLAS.iter().chain(&OPENBLAS).map(|name| (*name, provider(name))).collect()
 }
 
 /// The OpenMP runtimes mapped into this process, each file once. Empty where `/proc` is not there to be read.
 pub fn openmp_runtimes() -> Vec<PathBuf> {
-    mapped(|name| {
-        ["libgomp", "libiomp", "libomp."]
-            .iter()
-            .any(|stem| name.starts_with(stem))
-    })
+    mapped(|name| ["libgomp", "libiomp", "libomp."].iter().any(|stem| name.starts_with(stem)))
 }
 
 /// The libtorch that is mapped into this process, if any.
@@ -98,11 +77,7 @@ fn mapped(wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = maps
         .lines()
         .filter_map(|line| line.find('/').map(|start| PathBuf::from(&line[start..])))
-        .filter(|path| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(&wanted)
-        })
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wanted))
         .collect();
     files.sort();
     files.dedup();
@@ -116,11 +91,7 @@ fn mapped(wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 /// OpenBLAS that is not libtorch's own), this crate's calls do not reach an OpenBLAS, or two OpenMP runtimes are mapped.
 pub fn verify() -> Result<(), String> {
     let torch = libtorch();
-    let ours = if cfg!(feature = "openblas") {
-        provider("cblas_sgemm")
-    } else {
-        None
-    };
+    let ours = if cfg!(feature = "openblas") { provider("cblas_sgemm") } else { None };
     if cfg!(feature = "openblas") {
         check_ours(ours.as_deref(), std::env::current_exe().ok().as_deref())?;
     }
@@ -133,10 +104,7 @@ pub fn verify() -> Result<(), String> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn check_ours(ours: Option<&Path>, executable: Option<&Path>) -> Result<(), String> {
@@ -150,12 +118,7 @@ fn check_ours(ours: Option<&Path>, executable: Option<&Path>) -> Result<(), Stri
     }
 }
 
-fn check_theirs(
-    name: &str,
-    theirs: Option<&Path>,
-    torch: &Path,
-    ours: Option<&Path>,
-) -> Result<(), String> {
+fn check_theirs(name: &str, theirs: Option<&Path>, torch: &Path, ours: Option<&Path>) -> Result<(), String> {
     let Some(theirs) = theirs else { return Ok(()) };
     let foreign = file_name(theirs).contains("openblas") && theirs.parent() != torch.parent();
     if Some(theirs) == ours || foreign {
@@ -171,15 +134,8 @@ fn check_openmp(runtimes: &[PathBuf]) -> Result<(), String> {
     if runtimes.len() < 2 {
         return Ok(());
     }
-    let list: Vec<String> = runtimes
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    Err(format!(
-        "{} OpenMP runtimes are mapped ({}): keep libtorch's own alone",
-        runtimes.len(),
-        list.join(", ")
-    ))
+    let list: Vec<String> = runtimes.iter().map(|path| path.display().to_string()).collect();
+    Err(format!("{} OpenMP runtimes are mapped ({}): keep libtorch's own alone", runtimes.len(), list.join(", ")))
 }
 
 #[cfg(test)]
@@ -196,10 +152,7 @@ mod tests {
 
     #[test]
     fn own_code_is_in_the_executable() {
-        assert_eq!(
-            file_of(check_ours as *const ()),
-            std::env::current_exe().ok()
-        );
+        assert_eq!(file_of(check_ours as *const ()), std::env::current_exe().ok());
     }
 
     #[test]
@@ -209,24 +162,10 @@ mod tests {
         let program = Path::new("/p/bench");
         for bad in [shared, program] {
             let said = check_theirs("sgemm_", Some(bad), torch, Some(program)).unwrap_err();
-            assert!(
-                said.contains("sgemm_") && said.contains(&bad.display().to_string()),
-                "{said}"
-            );
+            assert!(said.contains("sgemm_") && said.contains(&bad.display().to_string()), "{said}");
         }
-        assert_eq!(
-            check_theirs("sgemm_", Some(torch), torch, Some(program)),
-            Ok(())
-        );
-        assert_eq!(
-            check_theirs(
-                "sgemm_",
-                Some(Path::new("/t/lib/libopenblas.so")),
-                torch,
-                Some(program)
-            ),
-            Ok(())
-        );
+        assert_eq!(check_theirs("sgemm_", Some(torch), torch, Some(program)), Ok(()));
+        assert_eq!(check_theirs("sgemm_", Some(Path::new("/t/lib/libopenblas.so")), torch, Some(program)), Ok(()));
         assert!(check_ours(Some(torch), Some(program)).is_err());
         assert!(check_ours(None, Some(program)).is_err());
         assert_eq!(check_ours(Some(program), Some(program)), Ok(()));

@@ -9,28 +9,16 @@ use crate::cpu;
 /// Everything about the machine, in the order one would ask.
 pub fn findings() -> Vec<Finding> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model =
-        cpu::field(&cpuinfo, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let model = cpu::field(&cpuinfo, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let mut findings = vec![Finding::fine("CPU", model), isa(), core_type()];
-    findings.extend([
-        governor(),
-        boost(),
-        smt(),
-        huge_pages(),
-        affinity(),
-        cgroup(),
-        hypervisor(&cpuinfo),
-        load(),
-    ]);
+    findings.extend([governor(), boost(), smt(), huge_pages(), affinity(), cgroup(), hypervisor(&cpuinfo), load()]);
     findings.extend(threads());
     findings
 }
 
 fn isa() -> Finding {
     let levels = cpu::levels();
-    let forced = std::env::var("ETALON_ISA")
-        .ok()
-        .filter(|name| !name.is_empty());
+    let forced = std::env::var("ETALON_ISA").ok().filter(|name| !name.is_empty());
     match forced {
         Some(name) if !levels.contains(&name.as_str()) => Finding::fault(
             "ISA",
@@ -50,10 +38,7 @@ fn core_type() -> Finding {
     let said = std::env::var("OPENBLAS_CORETYPE").ok();
     match (said, cpu::openblas_core()) {
         (Some(said), _) => Finding::fine("OpenBLAS core", format!("OPENBLAS_CORETYPE={said}")),
-        (None, Some(core)) => Finding::fine(
-            "OpenBLAS core",
-            format!("{core} is set for child processes"),
-        ),
+        (None, Some(core)) => Finding::fine("OpenBLAS core", format!("{core} is set for child processes")),
         (None, None) => Finding::fine("OpenBLAS core", "as OpenBLAS detects it"),
     }
 }
@@ -100,19 +85,9 @@ fn huge_pages() -> Finding {
     let Some(text) = read("/sys/kernel/mm/transparent_hugepage/enabled") else {
         return Finding::fine("huge pages", "not visible here");
     };
-    let chosen = text
-        .split('[')
-        .nth(1)
-        .and_then(|rest| rest.split(']').next())
-        .unwrap_or(&text)
-        .to_owned();
+    let chosen = text.split('[').nth(1).and_then(|rest| rest.split(']').next()).unwrap_or(&text).to_owned();
     let good = chosen != "never";
-    Finding::judged(
-        "huge pages",
-        chosen,
-        good,
-        "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
-    )
+    Finding::judged("huge pages", chosen, good, "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled")
 }
 
 fn affinity() -> Finding {
@@ -121,23 +96,13 @@ fn affinity() -> Finding {
     let allowed = cpu::field(&status, "Cpus_allowed_list").unwrap_or_default();
     let good = online == 0 || count(&allowed) == online;
     let value = format!("CPUs {allowed} of {online} online");
-    Finding::judged(
-        "affinity",
-        value,
-        good,
-        "fewer CPUs than the machine has: thread counts beyond them share a core",
-    )
+    Finding::judged("affinity", value, good, "fewer CPUs than the machine has: thread counts beyond them share a core")
 }
 
 /// How many CPUs a list like `0-3,8` names.
 fn count(list: &str) -> usize {
     let size = |range: &str| match range.split_once('-') {
-        Some((first, last)) => Some(
-            last.parse::<usize>()
-                .ok()?
-                .checked_sub(first.parse().ok()?)?
-                + 1,
-        ),
+        Some((first, last)) => Some(last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?)? + 1),
         None => range.parse::<usize>().ok().map(|_| 1),
     };
     list.trim().split(',').filter_map(size).sum()
@@ -146,19 +111,12 @@ fn count(list: &str) -> usize {
 fn cgroup() -> Finding {
     let folder = fs::read_to_string("/proc/self/cgroup")
         .ok()
-        .and_then(|text| {
-            text.lines()
-                .find_map(|line| line.strip_prefix("0::").map(str::to_owned))
-        });
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)));
     let Some(folder) = folder else {
         return Finding::fine("cgroup", "no limits visible");
     };
     let folder = Path::new("/sys/fs/cgroup").join(folder.trim_start_matches('/'));
-    let limit = |file: &str| {
-        fs::read_to_string(folder.join(file))
-            .ok()
-            .map(|text| text.trim().to_owned())
-    };
+    let limit = |file: &str| fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned());
     let cpu = limit("cpu.max").filter(|limit| !limit.starts_with("max"));
     let memory = limit("memory.max").filter(|limit| limit != "max");
     match (cpu, memory) {
@@ -173,16 +131,14 @@ fn cgroup() -> Finding {
 }
 
 fn hypervisor(cpuinfo: &str) -> Finding {
-    let guest = cpu::field(cpuinfo, "flags")
-        .is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor"));
+    let guest =
+        cpu::field(cpuinfo, "flags").is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor"));
     let vendor = read("/sys/hypervisor/type").or_else(|| read("/sys/class/dmi/id/sys_vendor"));
     match (guest, vendor) {
         (false, _) => Finding::fine("hypervisor", "none"),
         (true, vendor) => Finding::warning(
             "hypervisor",
-            vendor.map_or("a virtual machine".to_owned(), |vendor| {
-                format!("a virtual machine ({vendor})")
-            }),
+            vendor.map_or("a virtual machine".to_owned(), |vendor| format!("a virtual machine ({vendor})")),
             "trust ratios of paired rounds more than absolute times, or measure on hardware",
         ),
     }
@@ -192,11 +148,7 @@ fn load() -> Finding {
     let Some(text) = read("/proc/loadavg") else {
         return Finding::fine("load", "not visible here");
     };
-    let recent: f64 = text
-        .split_whitespace()
-        .next()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(0.0);
+    let recent: f64 = text.split_whitespace().next().and_then(|value| value.parse().ok()).unwrap_or(0.0);
     Finding::judged(
         "load",
         format!("{recent:.2} over the last minute"),
@@ -207,16 +159,8 @@ fn load() -> Finding {
 
 /// Thread variables the user has set, which would act on the peers.
 fn threads() -> Vec<Finding> {
-    let names = [
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "GOMP_SPINCOUNT",
-        "OMP_WAIT_POLICY",
-    ];
-    let set = names
-        .iter()
-        .filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
+    let names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"];
+    let set = names.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
     let set: Vec<String> = set.collect();
     match set.is_empty() {
         true => Vec::new(),
@@ -229,10 +173,7 @@ fn threads() -> Vec<Finding> {
 }
 
 fn read(path: &str) -> Option<String> {
-    fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -250,11 +191,7 @@ mod tests {
     #[test]
     fn every_warning_has_a_cure() {
         for finding in findings() {
-            assert!(
-                finding.grade == super::super::Grade::Fine || !finding.cure.is_empty(),
-                "{}",
-                finding.name
-            );
+            assert!(finding.grade == super::super::Grade::Fine || !finding.cure.is_empty(), "{}", finding.name);
         }
     }
 }

@@ -43,46 +43,22 @@ pub struct Finding {
 impl Finding {
     /// A fact.
     pub fn fine(name: &'static str, value: impl Into<String>) -> Finding {
-        Finding {
-            grade: Grade::Fine,
-            name,
-            value: value.into(),
-            cure: "",
-        }
+        Finding { grade: Grade::Fine, name, value: value.into(), cure: "" }
     }
 
     /// Something that spoils measurements.
     pub fn warning(name: &'static str, value: impl Into<String>, cure: &'static str) -> Finding {
-        Finding {
-            grade: Grade::Warning,
-            name,
-            value: value.into(),
-            cure,
-        }
+        Finding { grade: Grade::Warning, name, value: value.into(), cure }
     }
 
     /// Something that makes results wrong or commands fail.
     pub fn fault(name: &'static str, value: impl Into<String>, cure: &'static str) -> Finding {
-        Finding {
-            grade: Grade::Fault,
-            name,
-            value: value.into(),
-            cure,
-        }
+        Finding { grade: Grade::Fault, name, value: value.into(), cure }
     }
 
     /// A fact when `good`, otherwise a warning.
-    pub fn judged(
-        name: &'static str,
-        value: impl Into<String>,
-        good: bool,
-        cure: &'static str,
-    ) -> Finding {
-        if good {
-            Finding::fine(name, value)
-        } else {
-            Finding::warning(name, value, cure)
-        }
+    pub fn judged(name: &'static str, value: impl Into<String>, good: bool, cure: &'static str) -> Finding {
+        if good { Finding::fine(name, value) } else { Finding::warning(name, value, cure) }
     }
 
     fn print(&self) {
@@ -109,22 +85,9 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
         seen.iter().for_each(Finding::print);
         findings.extend(seen);
     }
-    let count = |grade| {
-        findings
-            .iter()
-            .filter(|finding| finding.grade == grade)
-            .count()
-    };
-    println!(
-        "{} faults, {} warnings",
-        count(Grade::Fault),
-        count(Grade::Warning)
-    );
-    Ok(if count(Grade::Fault) == 0 {
-        0
-    } else {
-        crate::fault::SETUP
-    })
+    let count = |grade| findings.iter().filter(|finding| finding.grade == grade).count();
+    println!("{} faults, {} warnings", count(Grade::Fault), count(Grade::Warning));
+    Ok(if count(Grade::Fault) == 0 { 0 } else { crate::fault::SETUP })
 }
 
 /// The compilers and what fuzzing needs.
@@ -133,11 +96,7 @@ fn toolchain(workspace: &Workspace) -> Vec<Finding> {
     rustc.arg("--version").current_dir(workspace.root());
     let rust = match first_line(&mut rustc) {
         Some(version) => Finding::fine("rustc", version),
-        None => Finding::fault(
-            "rustc",
-            "not found",
-            "install Rust with rustup; rust-toolchain.toml pins the version",
-        ),
+        None => Finding::fault("rustc", "not found", "install Rust with rustup; rust-toolchain.toml pins the version"),
     };
     let compiler = match first_line(std::process::Command::new("c++").arg("--version")) {
         Some(version) => Finding::fine("c++", version),
@@ -146,10 +105,7 @@ fn toolchain(workspace: &Workspace) -> Vec<Finding> {
     let mut fuzz = process::plain_cargo(workspace);
     let fuzz = match first_line(fuzz.args(["fuzz", "--version"])) {
         Some(version) => Finding::fine("cargo-fuzz", version),
-        None => Finding::fine(
-            "cargo-fuzz",
-            "not installed; `cargo xtask fuzz` installs it",
-        ),
+        None => Finding::fine("cargo-fuzz", "not installed; `cargo xtask fuzz` installs it"),
     };
     vec![rust, compiler, fuzz]
 }
@@ -157,24 +113,19 @@ fn toolchain(workspace: &Workspace) -> Vec<Finding> {
 /// The libraries as files.
 fn libraries(workspace: &Workspace) -> Vec<Finding> {
     let libtorch = match setup::present(workspace) {
-        Ok(Provision::Libtorch(folder)) if folder == workspace.libtorch() => Finding::fine(
-            "libtorch",
-            format!("{} in {}", setup::VERSION, folder.display()),
-        ),
-        Ok(Provision::Libtorch(folder)) => {
-            Finding::fine("libtorch", format!("LIBTORCH={}", folder.display()))
+        Ok(Provision::Libtorch(folder)) if folder == workspace.libtorch() => {
+            Finding::fine("libtorch", format!("{} in {}", setup::VERSION, folder.display()))
         }
+        Ok(Provision::Libtorch(folder)) => Finding::fine("libtorch", format!("LIBTORCH={}", folder.display())),
         Ok(_) => Finding::fine("libtorch", "of the Python environment"),
         Err(error) => Finding::fault("libtorch", error.to_string(), "cargo xtask setup"),
     };
     let openblas = match setup::openblas() {
-        Some(path) if path.extension().is_some_and(|extension| extension == "so") => {
-            Finding::warning(
-                "OpenBLAS",
-                format!("{}, shared", path.display()),
-                "install its static library (libopenblas.a): the shared one may answer for libtorch's BLAS",
-            )
-        }
+        Some(path) if path.extension().is_some_and(|extension| extension == "so") => Finding::warning(
+            "OpenBLAS",
+            format!("{}, shared", path.display()),
+            "install its static library (libopenblas.a): the shared one may answer for libtorch's BLAS",
+        ),
         Some(path) => Finding::fine("OpenBLAS", path.display().to_string()),
         None => Finding::fault("OpenBLAS", "not found", "cargo xtask setup"),
     };
@@ -183,14 +134,6 @@ fn libraries(workspace: &Workspace) -> Vec<Finding> {
 
 /// The first line a program prints, when it can be run and succeeds.
 fn first_line(command: &mut std::process::Command) -> Option<String> {
-    let output = command
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    Some(
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .next()?
-            .to_owned(),
-    )
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned())
 }

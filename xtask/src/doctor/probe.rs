@@ -12,11 +12,9 @@ use crate::workspace::Workspace;
 pub fn findings(workspace: &Workspace) -> Vec<Finding> {
     match ask(workspace) {
         Ok(answer) => judge(&answer),
-        Err(error) => vec![Finding::fault(
-            "probe",
-            format!("{error:#}"),
-            "cargo xtask setup; then mend what the build says",
-        )],
+        Err(error) => {
+            vec![Finding::fault("probe", format!("{error:#}"), "cargo xtask setup; then mend what the build says")]
+        }
     }
 }
 
@@ -33,13 +31,7 @@ fn ask(workspace: &Workspace) -> anyhow::Result<Value> {
 }
 
 fn judge(answer: &Value) -> Vec<Finding> {
-    let text = |pointer: &str| {
-        answer
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or("unknown")
-            .to_owned()
-    };
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).unwrap_or("unknown").to_owned();
     let number = |pointer: &str| answer.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let mut findings = vec![
         Finding::fine(
@@ -63,31 +55,18 @@ fn judge(answer: &Value) -> Vec<Finding> {
     ];
     if let Some(symbols) = answer.get("symbols").and_then(Value::as_object) {
         for name in ["sgemm_", "cblas_sgemm"] {
-            let provider = symbols
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or("nobody");
+            let provider = symbols.get(name).and_then(Value::as_str).unwrap_or("nobody");
             findings.push(Finding::fine("provider", format!("{name}: {provider}")));
         }
     }
     findings.push(match answer.get("clash").and_then(Value::as_str) {
-        None => Finding::fine(
-            "independence",
-            "libtorch and OpenBLAS each call their own BLAS",
-        ),
-        Some(clash) => Finding::fault(
-            "independence",
-            clash,
-            "link OpenBLAS from libopenblas.a (cargo xtask setup), then rebuild",
-        ),
+        None => Finding::fine("independence", "libtorch and OpenBLAS each call their own BLAS"),
+        Some(clash) => {
+            Finding::fault("independence", clash, "link OpenBLAS from libopenblas.a (cargo xtask setup), then rebuild")
+        }
     });
-    let runtimes: Vec<&str> = answer
-        .get("openmp")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let runtimes: Vec<&str> =
+        answer.get("openmp").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     findings.push(Finding::judged(
         "OpenMP",
         runtimes.join(", "),
@@ -114,26 +93,11 @@ mod tests {
     #[test]
     fn a_clash_and_flushed_subnormals_are_faults() {
         let good = serde_json::json!({"clash": null, "openmp": ["/l/libgomp.so.1"], "ftz": false, "daz": false});
-        assert!(
-            judge(&good)
-                .iter()
-                .all(|finding| finding.grade == Grade::Fine)
-        );
-        let bad = serde_json::json!({"clash": "sgemm_ is provided by x", "openmp": ["/a", "/b"], "ftz": true, "daz": false});
+        assert!(judge(&good).iter().all(|finding| finding.grade == Grade::Fine));
+        let bad =
+            serde_json::json!({"clash": "sgemm_ is provided by x", "openmp": ["/a", "/b"], "ftz": true, "daz": false});
         let grades: Vec<Grade> = judge(&bad).iter().map(|finding| finding.grade).collect();
-        assert_eq!(
-            grades
-                .iter()
-                .filter(|grade| **grade == Grade::Fault)
-                .count(),
-            2
-        );
-        assert_eq!(
-            grades
-                .iter()
-                .filter(|grade| **grade == Grade::Warning)
-                .count(),
-            1
-        );
+        assert_eq!(grades.iter().filter(|grade| **grade == Grade::Fault).count(), 2);
+        assert_eq!(grades.iter().filter(|grade| **grade == Grade::Warning).count(), 1);
     }
 }

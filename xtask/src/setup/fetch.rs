@@ -27,28 +27,14 @@ pub struct Verified {
 }
 
 /// Checks that there is room for what has yet to be fetched (none for a folder of wheels) and for what is unpacked.
-pub fn check_space(
-    platform: &Platform,
-    home: &Path,
-    store: &Path,
-    folder: Option<&Path>,
-) -> anyhow::Result<()> {
+pub fn check_space(platform: &Platform, home: &Path, store: &Path, folder: Option<&Path>) -> anyhow::Result<()> {
     let missing = |wheel: &&Wheel| folder.is_none() && !store.join(wheel.file).is_file();
-    let fetched: u64 = platform
-        .wheels
-        .iter()
-        .filter(missing)
-        .map(|wheel| wheel.bytes)
-        .sum();
+    let fetched: u64 = platform.wheels.iter().filter(missing).map(|wheel| wheel.bytes).sum();
     space::require(home, fetched + platform.unpacked)
 }
 
 /// All wheels of the platform, verified: taken from `folder` if one is given, otherwise fetched into `store`.
-pub fn wheels(
-    platform: &Platform,
-    store: &Path,
-    folder: Option<&Path>,
-) -> anyhow::Result<Vec<Verified>> {
+pub fn wheels(platform: &Platform, store: &Path, folder: Option<&Path>) -> anyhow::Result<Vec<Verified>> {
     platform
         .wheels
         .iter()
@@ -57,10 +43,7 @@ pub fn wheels(
                 Some(folder) => from_folder(wheel, folder)?,
                 None => from_registry(platform, wheel, store)?,
             };
-            Ok(Verified {
-                wheel: *wheel,
-                path,
-            })
+            Ok(Verified { wheel: *wheel, path })
         })
         .collect()
 }
@@ -68,11 +51,7 @@ pub fn wheels(
 fn from_folder(wheel: &Wheel, folder: &Path) -> anyhow::Result<PathBuf> {
     let path = folder.join(wheel.file);
     if !path.is_file() {
-        return Err(fault::setup(format!(
-            "{} is not in the folder of wheels {}",
-            wheel.file,
-            folder.display()
-        )));
+        return Err(fault::setup(format!("{} is not in the folder of wheels {}", wheel.file, folder.display())));
     }
     verify(wheel, &path)?;
     Ok(path)
@@ -93,8 +72,7 @@ fn from_registry(platform: &Platform, wheel: &Wheel, store: &Path) -> anyhow::Re
     if partial.exists() {
         fs::remove_dir_all(&partial).context("cannot remove what an interrupted download left")?;
     }
-    fs::create_dir_all(&partial)
-        .map_err(|error| space::explain(error, "cannot create a folder to download to"))?;
+    fs::create_dir_all(&partial).map_err(|error| space::explain(error, "cannot create a folder to download to"))?;
     download(platform, wheel, &partial)?;
     let fetched = partial.join(wheel.file);
     verify(wheel, &fetched)?;
@@ -126,85 +104,37 @@ fn sha256(path: &Path) -> io::Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Fetches one wheel into a folder, with a progress bar.
 fn download(platform: &Platform, wheel: &Wheel, folder: &Path) -> anyhow::Result<()> {
     let mut command = Command::new("python3");
-    command.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--progress-bar",
-        "off",
-        "--disable-pip-version-check",
-    ]);
-    command.args([
-        "--no-cache-dir",
-        "--retries",
-        "2",
-        "--timeout",
-        "20",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]);
-    command.args([
-        "--implementation",
-        "cp",
-        "--python-version",
-        "311",
-        "--abi",
-        "cp311",
-    ]);
+    command.args(["-m", "pip", "download", "--quiet", "--progress-bar", "off", "--disable-pip-version-check"]);
+    command.args(["--no-cache-dir", "--retries", "2", "--timeout", "20", "--no-deps", "--only-binary=:all:"]);
+    command.args(["--implementation", "cp", "--python-version", "311", "--abi", "cp311"]);
     for tag in platform.tags {
         command.args(["--platform", tag]);
     }
-    command
-        .arg("--dest")
-        .arg(folder)
-        .arg(format!("{}=={}", wheel.package, wheel.version));
-    command
-        .env("TMPDIR", folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    eprintln!(
-        "fetching {} {} ({})",
-        wheel.package,
-        wheel.version,
-        space::megabytes(wheel.bytes)
-    );
+    command.arg("--dest").arg(folder).arg(format!("{}=={}", wheel.package, wheel.version));
+    command.env("TMPDIR", folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    eprintln!("fetching {} {} ({})", wheel.package, wheel.version, space::megabytes(wheel.bytes));
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            return Err(fault::setup(format!(
-                "python3 cannot be run ({error}): {WITHOUT_PIP}"
-            )));
+            return Err(fault::setup(format!("python3 cannot be run ({error}): {WITHOUT_PIP}")));
         }
     };
     let (success, said) = watch(child, folder, wheel.bytes)?;
     if success && folder.join(wheel.file).is_file() {
         return Ok(());
     }
-    Err(fault::setup(format!(
-        "fetching {}: {}",
-        wheel.file,
-        explain(&said)
-    )))
+    Err(fault::setup(format!("fetching {}: {}", wheel.file, explain(&said))))
 }
 
 /// Waits for pip, showing how much it has written; returns whether it succeeded, and its error output.
 fn watch(mut child: Child, folder: &Path, bytes: u64) -> anyhow::Result<(bool, String)> {
-    let mut pipe = child
-        .stderr
-        .take()
-        .context("pip's error output is not connected")?;
+    let mut pipe = child.stderr.take().context("pip's error output is not connected")?;
     let reader = std::thread::spawn(move || {
         let mut said = Vec::new();
         // An unreadable rest only shortens the explanation.
@@ -250,8 +180,7 @@ fn explain(said: &str) -> String {
         return format!("python3 has no pip: {WITHOUT_PIP}");
     }
     if has(&["No space left on device"]) {
-        return "the disk is full: make room, or set ETALON_HOME to a folder on another disk"
-            .to_owned();
+        return "the disk is full: make room, or set ETALON_HOME to a folder on another disk".to_owned();
     }
     let offline = [
         "connection broken",
@@ -269,19 +198,9 @@ fn explain(said: &str) -> String {
                 the wheels elsewhere and name their folder with --wheels"
             .to_owned();
     }
-    let lines: Vec<&str> = said
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    format!(
-        "pip failed: {}",
-        if last.is_empty() {
-            "it says nothing"
-        } else {
-            &last
-        }
-    )
+    format!("pip failed: {}", if last.is_empty() { "it says nothing" } else { &last })
 }
 
 #[cfg(test)]
@@ -292,10 +211,7 @@ mod tests {
     fn sums_are_those_of_sha256() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "abc").unwrap();
-        assert_eq!(
-            sha256(file.path()).unwrap(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(sha256(file.path()).unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]
@@ -303,11 +219,11 @@ mod tests {
         assert!(explain("/usr/bin/python3: No module named pip").contains("python3-pip"));
         let offline = "WARNING: Retrying (Retry(total=1)) after connection broken by 'NewConnectionError'\nERROR: No matching distribution";
         assert!(explain(offline).starts_with("no network"));
-        assert!(explain("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device").contains("disk is full"));
-        assert_eq!(
-            explain("a\nb\nc\nERROR: odd\n"),
-            "pip failed: b; c; ERROR: odd"
+        assert!(
+            explain("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device")
+                .contains("disk is full")
         );
+        assert_eq!(explain("a\nb\nc\nERROR: odd\n"), "pip failed: b; c; ERROR: odd");
         assert_eq!(explain(""), "pip failed: it says nothing");
     }
 }

@@ -61,25 +61,14 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
         }
         Provision::None => {}
     }
-    println!(
-        "OpenBLAS: {}",
-        openblas().context("OpenBLAS vanished")?.display()
-    );
+    println!("OpenBLAS: {}", openblas().context("OpenBLAS vanished")?.display());
     Ok(0)
 }
 
 /// Set-up as every command does it first; returns at once when everything is there.
 pub fn ensure(workspace: &Workspace) -> anyhow::Result<Provision> {
-    let wheels = env::var_os("ETALON_WHEELS")
-        .filter(|folder| !folder.is_empty())
-        .map(PathBuf::from);
-    provide(
-        workspace,
-        &Arguments {
-            wheels,
-            no_install: false,
-        },
-    )
+    let wheels = env::var_os("ETALON_WHEELS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    provide(workspace, &Arguments { wheels, no_install: false })
 }
 
 /// What is there already, without providing anything.
@@ -91,11 +80,7 @@ pub fn present(workspace: &Workspace) -> anyhow::Result<Provision> {
         return Ok(provision);
     }
     let folder = workspace.libtorch();
-    if is_finished(&folder) {
-        Ok(Provision::Libtorch(folder))
-    } else {
-        Err(fault::setup("libtorch is not set up"))
-    }
+    if is_finished(&folder) { Ok(Provision::Libtorch(folder)) } else { Err(fault::setup("libtorch is not set up")) }
 }
 
 fn provide(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<Provision> {
@@ -121,15 +106,10 @@ fn existing(workspace: &Workspace) -> anyhow::Result<Option<Provision>> {
     if env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
         return Ok(Some(Provision::Python));
     }
-    let Some(said) = env::var_os("LIBTORCH")
-        .filter(|folder| !folder.is_empty())
-        .map(PathBuf::from)
-    else {
+    let Some(said) = env::var_os("LIBTORCH").filter(|folder| !folder.is_empty()).map(PathBuf::from) else {
         return Ok(None);
     };
-    let told = fs::read_to_string(workspace.libtorch_toml())
-        .ok()
-        .and_then(|text| told_folder(&text));
+    let told = fs::read_to_string(workspace.libtorch_toml()).ok().and_then(|text| told_folder(&text));
     if said == workspace.libtorch() || told.is_some_and(|told| told == said) {
         return Ok(None);
     }
@@ -146,22 +126,16 @@ fn existing(workspace: &Workspace) -> anyhow::Result<Option<Provision>> {
 
 /// Whether a folder holds a finished libtorch of the pinned version.
 pub fn is_finished(folder: &Path) -> bool {
-    fs::read_to_string(folder.join(unpack::VERSION_FILE))
-        .is_ok_and(|version| version.trim() == VERSION)
-        && folder
-            .join("lib")
-            .join(pins::shared("libtorch_cpu"))
-            .is_file()
+    fs::read_to_string(folder.join(unpack::VERSION_FILE)).is_ok_and(|version| version.trim() == VERSION)
+        && folder.join("lib").join(pins::shared("libtorch_cpu")).is_file()
 }
 
 /// Builds libtorch in a staging folder and puts it in place.
 fn build(workspace: &Workspace, folder: &Path, wheels: Option<&Path>) -> anyhow::Result<()> {
     let platform = pins::platform()?;
     let home = workspace.home();
-    fs::create_dir_all(home)
-        .map_err(|error| space::explain(error, &format!("cannot create {}", home.display())))?;
-    let lock = File::create(home.join("lock"))
-        .map_err(|error| space::explain(error, "cannot create the lock file"))?;
+    fs::create_dir_all(home).map_err(|error| space::explain(error, &format!("cannot create {}", home.display())))?;
+    let lock = File::create(home.join("lock")).map_err(|error| space::explain(error, "cannot create the lock file"))?;
     if lock.try_lock().is_err() {
         eprintln!("waiting for another set-up to finish");
         lock.lock().context("cannot lock the set-up folder")?;
@@ -190,9 +164,7 @@ fn build(workspace: &Workspace, folder: &Path, wheels: Option<&Path>) -> anyhow:
 
 /// Writes `.cargo/libtorch.toml`, so that plain cargo and editors find libtorch; left alone when it says so already.
 fn tell_cargo(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
-    let folder = folder
-        .to_str()
-        .context("the path of libtorch is not UTF-8, which cargo's configuration needs")?;
+    let folder = folder.to_str().context("the path of libtorch is not UTF-8, which cargo's configuration needs")?;
     let mut text = String::from("# Written by `cargo xtask setup` for this machine.\n[env]\n");
     text += &format!("LIBTORCH = {{ value = {} }}\n", quoted(folder));
     if let Some(core) = crate::cpu::openblas_core() {
@@ -203,12 +175,8 @@ fn tell_cargo(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let partial = path.with_extension("toml.partial");
-    fs::create_dir_all(
-        path.parent()
-            .context("no folder for cargo's configuration")?,
-    )?;
-    fs::write(&partial, text)
-        .map_err(|error| space::explain(error, "cannot write .cargo/libtorch.toml"))?;
+    fs::create_dir_all(path.parent().context("no folder for cargo's configuration")?)?;
+    fs::write(&partial, text).map_err(|error| space::explain(error, "cannot write .cargo/libtorch.toml"))?;
     fs::rename(&partial, &path).context("cannot put .cargo/libtorch.toml in place")
 }
 
@@ -221,9 +189,7 @@ fn quoted(text: &str) -> String {
 fn told_folder(text: &str) -> Option<PathBuf> {
     let line = text.lines().find(|line| line.starts_with("LIBTORCH ="))?;
     let value = line.split_once("value = \"")?.1.rsplit_once('"')?.0;
-    Some(PathBuf::from(
-        value.replace("\\\"", "\"").replace("\\\\", "\\"),
-    ))
+    Some(PathBuf::from(value.replace("\\\"", "\"").replace("\\\\", "\\")))
 }
 
 #[cfg(test)]
@@ -244,19 +210,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(!is_finished(folder.path()));
         fs::create_dir(folder.path().join("lib")).unwrap();
-        fs::write(
-            folder.path().join("lib").join(pins::shared("libtorch_cpu")),
-            "",
-        )
-        .unwrap();
+        fs::write(folder.path().join("lib").join(pins::shared("libtorch_cpu")), "").unwrap();
         assert!(!is_finished(folder.path()));
         fs::write(folder.path().join(unpack::VERSION_FILE), "2.12.0\n").unwrap();
         assert!(!is_finished(folder.path()));
-        fs::write(
-            folder.path().join(unpack::VERSION_FILE),
-            format!("{VERSION}\n"),
-        )
-        .unwrap();
+        fs::write(folder.path().join(unpack::VERSION_FILE), format!("{VERSION}\n")).unwrap();
         assert!(is_finished(folder.path()));
     }
 }

@@ -48,12 +48,7 @@ pub struct Platform {
 
 /// The build for x86-64 Linux is one for CUDA: its CPU part needs two small CUDA libraries by name, and nothing of CUDA else.
 const LINUX_X86_64: Platform = Platform {
-    tags: &[
-        "manylinux_2_28_x86_64",
-        "manylinux_2_25_x86_64",
-        "manylinux2014_x86_64",
-        "manylinux_2_17_x86_64",
-    ],
+    tags: &["manylinux_2_28_x86_64", "manylinux_2_25_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64"],
     wheels: &[
         Wheel {
             package: "torch",
@@ -138,20 +133,9 @@ mod tests {
     fn pins_are_well_formed() {
         for platform in [LINUX_X86_64, LINUX_ARM64, MACOS_ARM64] {
             for wheel in platform.wheels {
-                assert!(
-                    wheel.sha256.len() == 64
-                        && wheel.sha256.bytes().all(|byte| byte.is_ascii_hexdigit())
-                );
-                assert!(wheel.file.starts_with(&format!(
-                    "{}-{}-",
-                    wheel.package.replace('-', "_"),
-                    wheel.version
-                )));
-                assert!(
-                    platform.tags.iter().any(|tag| wheel.file.contains(tag)),
-                    "{}",
-                    wheel.file
-                );
+                assert!(wheel.sha256.len() == 64 && wheel.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                assert!(wheel.file.starts_with(&format!("{}-{}-", wheel.package.replace('-', "_"), wheel.version)));
+                assert!(platform.tags.iter().any(|tag| wheel.file.contains(tag)), "{}", wheel.file);
             }
         }
     }

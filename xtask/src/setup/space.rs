@@ -35,15 +35,8 @@ fn enough(folder: &Path, need: u64, free: u64) -> anyhow::Result<()> {
 
 /// An error of writing as a fault, with the cure when the disk is full.
 pub fn explain(error: io::Error, what: &str) -> anyhow::Error {
-    let full = matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    );
-    let cure = if full {
-        "; make room, or set ETALON_HOME to a folder on another disk"
-    } else {
-        ""
-    };
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let cure = if full { "; make room, or set ETALON_HOME to a folder on another disk" } else { "" };
     fault::setup(format!("{what}: {error}{cure}"))
 }
 
@@ -62,23 +55,14 @@ mod tests {
         assert!(enough(here, 100, 100 + MARGIN).is_ok());
         let error = enough(here, 500_000_000, 7_000_000).unwrap_err();
         assert_eq!(fault::code(&error), fault::SETUP);
-        assert!(
-            error.to_string().contains("too full") && error.to_string().contains("7 MB"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("too full") && error.to_string().contains("7 MB"), "{error}");
         require(&std::env::temp_dir(), 0).unwrap();
-        assert_eq!(
-            fault::code(&require(&std::env::temp_dir(), u64::MAX).unwrap_err()),
-            fault::SETUP
-        );
+        assert_eq!(fault::code(&require(&std::env::temp_dir(), u64::MAX).unwrap_err()), fault::SETUP);
     }
 
     #[test]
     fn running_full_underway_is_explained() {
-        let error = explain(
-            io::Error::from(io::ErrorKind::StorageFull),
-            "cannot write x",
-        );
+        let error = explain(io::Error::from(io::ErrorKind::StorageFull), "cannot write x");
         assert_eq!(fault::code(&error), fault::SETUP);
         assert!(error.to_string().contains("make room"), "{error}");
     }

@@ -18,14 +18,7 @@ struct Need {
 }
 
 const NEEDS: [Need; 2] = [
-    Need {
-        name: "a C++ compiler",
-        found: has_compiler,
-        apt: "g++",
-        dnf: "gcc-c++",
-        pacman: "gcc",
-        brew: "gcc",
-    },
+    Need { name: "a C++ compiler", found: has_compiler, apt: "g++", dnf: "gcc-c++", pacman: "gcc", brew: "gcc" },
     Need {
         name: "OpenBLAS",
         found: has_openblas,
@@ -48,31 +41,21 @@ fn has_openblas() -> bool {
 ///
 /// Looked for where the kernels' build script looks.
 pub fn openblas() -> Option<PathBuf> {
-    let names: &[&str] = if cfg!(target_os = "macos") {
-        &["libopenblas.dylib"]
-    } else {
-        &["libopenblas.a", "libopenblas.so"]
-    };
+    let names: &[&str] =
+        if cfg!(target_os = "macos") { &["libopenblas.dylib"] } else { &["libopenblas.a", "libopenblas.so"] };
     let said = std::env::var_os("OPENBLAS_LIB_DIR").map(PathBuf::from);
     let told = [pkg_config(), brew()];
     names.iter().find_map(|name| {
         let in_folder = |folder: &PathBuf| Some(folder.join(name)).filter(|path| path.is_file());
         let in_said = said.as_ref().and_then(in_folder);
-        in_said
-            .or_else(|| compiler_finds(name))
-            .or_else(|| told.iter().flatten().find_map(in_folder))
+        in_said.or_else(|| compiler_finds(name)).or_else(|| told.iter().flatten().find_map(in_folder))
     })
 }
 
 /// The library the C compiler would link by this file name; it answers with the bare name when it finds none.
 fn compiler_finds(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(answer(
-        Command::new("cc").arg(format!("-print-file-name={name}")),
-    )?);
-    path.is_absolute()
-        .then(|| path.canonicalize().ok())
-        .flatten()
-        .filter(|path| path.is_file())
+    let path = PathBuf::from(answer(Command::new("cc").arg(format!("-print-file-name={name}")))?);
+    path.is_absolute().then(|| path.canonicalize().ok()).flatten().filter(|path| path.is_file())
 }
 
 fn pkg_config() -> Option<PathBuf> {
@@ -83,16 +66,12 @@ fn brew() -> Option<PathBuf> {
     if !cfg!(target_os = "macos") {
         return None;
     }
-    answer(Command::new("brew").args(["--prefix", "openblas"]))
-        .map(|prefix| Path::new(&prefix).join("lib"))
+    answer(Command::new("brew").args(["--prefix", "openblas"])).map(|prefix| Path::new(&prefix).join("lib"))
 }
 
 /// What a program prints, when it can be run and succeeds.
 fn answer(command: &mut Command) -> Option<String> {
-    let output = command
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    let output = command.output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
@@ -103,46 +82,31 @@ pub fn provide(install: bool) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let names = missing
-        .iter()
-        .map(|need| need.name)
-        .collect::<Vec<_>>()
-        .join(" and ");
+    let names = missing.iter().map(|need| need.name).collect::<Vec<_>>().join(" and ");
     let advice = advice(&missing);
     if !install {
         return Err(fault::setup(format!("{names} missing: {advice}")));
     }
     let Some(rights) = Rights::find() else {
-        return Err(fault::setup(format!(
-            "{names} missing, and there is no right to install here: {advice}"
-        )));
+        return Err(fault::setup(format!("{names} missing, and there is no right to install here: {advice}")));
     };
     let packages: Vec<&str> = missing.iter().map(|need| need.apt).collect();
     eprintln!("installing {} with apt", packages.join(" "));
     if let Err(reason) = rights.install(&packages) {
-        return Err(fault::setup(format!(
-            "{names} missing, and apt could not install it ({reason}): {advice}"
-        )));
+        return Err(fault::setup(format!("{names} missing, and apt could not install it ({reason}): {advice}")));
     }
     match missing.iter().find(|need| !(need.found)()) {
         None => Ok(()),
-        Some(need) => Err(fault::setup(format!(
-            "apt installed {}, but {} is still not found: {advice}",
-            need.apt, need.name
-        ))),
+        Some(need) => {
+            Err(fault::setup(format!("apt installed {}, but {} is still not found: {advice}", need.apt, need.name)))
+        }
     }
 }
 
 /// The one command that provides what is missing.
 fn advice(missing: &[&Need]) -> String {
     let has = |program: &str| which::which(program).is_ok();
-    let list = |name: fn(&Need) -> &'static str| {
-        missing
-            .iter()
-            .map(|need| name(need))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let list = |name: fn(&Need) -> &'static str| missing.iter().map(|need| name(need)).collect::<Vec<_>>().join(" ");
     if cfg!(target_os = "macos") {
         format!("run `brew install {}`", list(|need| need.brew))
     } else if has("dnf") {
@@ -163,17 +127,8 @@ enum Rights {
 
 impl Rights {
     fn find() -> Option<Rights> {
-        let sudo = || {
-            Command::new("sudo")
-                .args(["-n", "true"])
-                .output()
-                .is_ok_and(|output| output.status.success())
-        };
-        Rights::decide(
-            which::which("apt-get").is_ok(),
-            rustix::process::geteuid().is_root(),
-            sudo,
-        )
+        let sudo = || Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
+        Rights::decide(which::which("apt-get").is_ok(), rustix::process::geteuid().is_root(), sudo)
     }
 
     fn decide(apt: bool, root: bool, sudo: impl FnOnce() -> bool) -> Option<Rights> {
@@ -199,8 +154,7 @@ impl Rights {
 
     /// Installs, and once more with fresh package lists when the first attempt fails, as on an image that ships none.
     fn install(&self, packages: &[&str]) -> Result<(), String> {
-        let attempt =
-            || self.step(&[&["install", "-y", "--no-install-recommends"], packages].concat());
+        let attempt = || self.step(&[&["install", "-y", "--no-install-recommends"], packages].concat());
         attempt().or_else(|_| {
             self.step(&["update"])?;
             attempt()
@@ -215,11 +169,7 @@ impl Rights {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        let last = said
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("no message");
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
         Err(format!("{}: {last}", process::line(&command)))
     }
 }
@@ -240,9 +190,6 @@ mod tests {
     fn advice_is_one_command() {
         let all: Vec<&Need> = NEEDS.iter().collect();
         let advice = advice(&all);
-        assert!(
-            advice.starts_with("run `") && advice.contains("openblas"),
-            "{advice}"
-        );
+        assert!(advice.starts_with("run `") && advice.contains("openblas"), "{advice}");
     }
 }

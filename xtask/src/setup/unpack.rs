@@ -21,10 +21,7 @@ pub const VERSION_FILE: &str = "build-version";
 pub fn unpack(platform: &Platform, wheels: &[Verified], folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder.join("lib"))
         .map_err(|error| space::explain(error, "cannot create the staging folder"))?;
-    eprintln!(
-        "unpacking libtorch {VERSION} ({})",
-        space::megabytes(platform.unpacked)
-    );
+    eprintln!("unpacking libtorch {VERSION} ({})", space::megabytes(platform.unpacked));
     let bar = ProgressBar::new(platform.unpacked);
     bar.set_style(
         ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}, {eta} left")
@@ -43,8 +40,7 @@ pub fn unpack(platform: &Platform, wheels: &[Verified], folder: &Path) -> anyhow
 
 fn extract(verified: &Verified, folder: &Path, bar: &ProgressBar) -> anyhow::Result<()> {
     let what = || format!("cannot unpack {}", verified.path.display());
-    let mut archive =
-        ZipArchive::new(File::open(&verified.path).with_context(what)?).with_context(what)?;
+    let mut archive = ZipArchive::new(File::open(&verified.path).with_context(what)?).with_context(what)?;
     let mut kept = 0;
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).with_context(what)?;
@@ -59,8 +55,8 @@ fn extract(verified: &Verified, folder: &Path, bar: &ProgressBar) -> anyhow::Res
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
             io::copy(member, &mut File::create(&path)?)
         };
-        let written = write(&mut member)
-            .map_err(|error| space::explain(error, &format!("cannot write {}", path.display())))?;
+        let written =
+            write(&mut member).map_err(|error| space::explain(error, &format!("cannot write {}", path.display())))?;
         bar.inc(written);
         kept += 1;
     }
@@ -70,10 +66,7 @@ fn extract(verified: &Verified, folder: &Path, bar: &ProgressBar) -> anyhow::Res
         Keep::AllOfTorch => 2,
     };
     if kept < expected {
-        return Err(fault::setup(format!(
-            "{} lacks files that libtorch needs",
-            verified.path.display()
-        )));
+        return Err(fault::setup(format!("{} lacks files that libtorch needs", verified.path.display())));
     }
     Ok(())
 }
@@ -90,15 +83,9 @@ fn target(keep: &Keep, name: &str) -> Option<PathBuf> {
         Keep::Torch(_) | Keep::AllOfTorch if name.starts_with("torch/include/") => {
             name.strip_prefix("torch/").map(PathBuf::from)
         }
-        Keep::Torch(files) => name
-            .strip_prefix("torch/lib/")
-            .filter(|file| files.contains(file))
-            .map(|_| in_lib()),
+        Keep::Torch(files) => name.strip_prefix("torch/lib/").filter(|file| files.contains(file)).map(|_| in_lib()),
         Keep::AllOfTorch => {
-            let direct = |prefix: &str| {
-                name.strip_prefix(prefix)
-                    .is_some_and(|file| !file.contains('/'))
-            };
+            let direct = |prefix: &str| name.strip_prefix(prefix).is_some_and(|file| !file.contains('/'));
             (direct("torch/lib/") || direct("torch.libs/") || direct("torch/.dylibs/")).then(in_lib)
         }
     }
@@ -114,25 +101,15 @@ fn make_stub(lib: &Path) -> anyhow::Result<()> {
         "-Wl,-rpath,$ORIGIN",
         "-Wl,--allow-shlib-undefined",
     ]);
-    command
-        .arg("-o")
-        .arg(lib.join("libtorch.so"))
-        .args(["-x", "c", "/dev/null", "-x", "none"]);
-    command
-        .arg("-L")
-        .arg(lib)
-        .args(["-l:libtorch_cpu.so", "-l:libc10.so"]);
-    let output = command.output().map_err(|error| {
-        fault::setup(format!("cc cannot be run ({error}): install a C compiler"))
-    })?;
+    command.arg("-o").arg(lib.join("libtorch.so")).args(["-x", "c", "/dev/null", "-x", "none"]);
+    command.arg("-L").arg(lib).args(["-l:libtorch_cpu.so", "-l:libc10.so"]);
+    let output =
+        command.output().map_err(|error| fault::setup(format!("cc cannot be run ({error}): install a C compiler")))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(fault::setup(format!(
-        "cc could not link libtorch.so: {}",
-        said.trim()
-    )))
+    Err(fault::setup(format!("cc could not link libtorch.so: {}", said.trim())))
 }
 
 #[cfg(test)]
@@ -143,34 +120,17 @@ mod tests {
 
     #[test]
     fn what_is_kept_and_where() {
-        let at = |keep: &Keep, name: &str| {
-            target(keep, name).map(|path| path.to_string_lossy().into_owned())
-        };
-        assert_eq!(
-            at(&TORCH, "torch/include/ATen/x.h").as_deref(),
-            Some("include/ATen/x.h")
-        );
-        assert_eq!(
-            at(&TORCH, "torch/lib/libc10.so").as_deref(),
-            Some("lib/libc10.so")
-        );
+        let at = |keep: &Keep, name: &str| target(keep, name).map(|path| path.to_string_lossy().into_owned());
+        assert_eq!(at(&TORCH, "torch/include/ATen/x.h").as_deref(), Some("include/ATen/x.h"));
+        assert_eq!(at(&TORCH, "torch/lib/libc10.so").as_deref(), Some("lib/libc10.so"));
         assert_eq!(at(&TORCH, "torch/lib/libtorch_cuda.so"), None);
         assert_eq!(at(&TORCH, "torch/version.py"), None);
         let files = Keep::Files(&["nvidia/cu13/lib/libcudart.so.13"]);
-        assert_eq!(
-            at(&files, "nvidia/cu13/lib/libcudart.so.13").as_deref(),
-            Some("lib/libcudart.so.13")
-        );
+        assert_eq!(at(&files, "nvidia/cu13/lib/libcudart.so.13").as_deref(), Some("lib/libcudart.so.13"));
         assert_eq!(at(&files, "nvidia/cu13/include/cuda.h"), None);
-        assert_eq!(
-            at(&Keep::AllOfTorch, "torch/lib/libtorch_cpu.dylib").as_deref(),
-            Some("lib/libtorch_cpu.dylib")
-        );
+        assert_eq!(at(&Keep::AllOfTorch, "torch/lib/libtorch_cpu.dylib").as_deref(), Some("lib/libtorch_cpu.dylib"));
         assert_eq!(at(&Keep::AllOfTorch, "torch/lib/libshm/core.h"), None);
-        assert_eq!(
-            at(&Keep::AllOfTorch, "torch.libs/libgomp-1.so").as_deref(),
-            Some("lib/libgomp-1.so")
-        );
+        assert_eq!(at(&Keep::AllOfTorch, "torch.libs/libgomp-1.so").as_deref(), Some("lib/libgomp-1.so"));
     }
 
     #[test]
