@@ -22,14 +22,20 @@ const RULES: [Rule; 4] = [
         words: &["unsafe"],
         rooms: &[
             "kernels/src/isa/",
-            "kernels/src/ffi/",
-            "kernels/src/pool/",
+            "kernels/src/kernel.rs",
+            // The pool, and the splitting of outputs over its workers.
             "kernels/src/pool.rs",
+            "kernels/src/disjoint.rs",
+            // Aligned and guarded buffers.
             "kernels/src/aligned.rs",
             "kernels/src/workspace.rs",
-            "kernels/src/kernel.rs",
-            "kernels/src/dispatch.rs",
             "kernels/src/check/guard.rs",
+            // Foreign functions, and peers that take raw pointers.
+            "kernels/src/ffi/",
+            "benches/src/peers/",
+            // An allocator that counts, and kernels that are wrong on purpose.
+            "kernels/tests/allocations.rs",
+            "kernels/tests/wrong_kernels/",
         ],
         why: "unsafe code lives in isa/, the dispatch, the pool, aligned and guarded buffers, and FFI",
     },
