@@ -1,0 +1,61 @@
+//! The table of results in a README, between two markers.
+
+use crate::load::Run;
+use crate::numbers;
+use crate::rows::Table;
+use crate::summary;
+
+const BEGIN: &str = "<!-- results:begin -->";
+const END: &str = "<!-- results:end -->";
+
+/// `text` with the table between the markers replaced; `None` if a marker is missing.
+pub fn splice(text: &str, run: &Run) -> Option<String> {
+    let (head, rest) = text.split_once(BEGIN)?;
+    let (_, tail) = rest.split_once(END)?;
+    Some(format!("{head}{BEGIN}\n{}{END}{tail}", markdown(run)))
+}
+
+/// Families against each peer, then the cases of one thread in f32.
+pub fn markdown(run: &Run) -> String {
+    let table = Table::new(run);
+    let mut out = String::new();
+    let fact = |name: &str| run.fact(&[name]).unwrap_or_else(|| "unknown".into());
+    out += &format!(
+        "`{}` on {} ({}, libtorch {}), report `{}`. Ratios are peer / ours in paired rounds: above 1, ours is faster.\n\n",
+        fact("command"),
+        fact("cpu.model"),
+        fact("cpu.isa"),
+        fact("libtorch.version"),
+        run.id
+    );
+    out += "| operator | dtype | threads | cases | share of limit: least, median, most |";
+    table.peers.iter().for_each(|p| out += &format!(" × {p}: mean (least) |"));
+    out += "\n|---|---|--:|--:|---|";
+    table.peers.iter().for_each(|_| out += "---|");
+    out += "\n";
+    for f in summary::by_family(&table) {
+        let share = f.share.map_or(String::new(), |s| s.map(|x| format!("{} %", numbers::percent(x, 0.01))).join(", "));
+        out += &format!("| `{}` | {} | {} | {} | {share} |", f.op, f.dtype, f.threads, f.cases);
+        for p in &f.peers {
+            out += &p.as_ref().map_or(" – |".into(), |(mean, least, _)| format!(" {} ({}) |", mean.text(), least.text()));
+        }
+        out += "\n";
+    }
+    out += "\n| case, f32, one thread | time | share |";
+    table.peers.iter().for_each(|p| out += &format!(" × {p} |"));
+    out += "\n|---|--:|--:|";
+    table.peers.iter().for_each(|_| out += "--:|");
+    out += "\n";
+    for row in table.headlines().filter(|r| r.record.dtype == "f32" && r.record.threads == 1 && !r.record.peers.is_empty()) {
+        let Some(t) = &row.record.time else { continue };
+        let half = row.half().unwrap_or(0.0);
+        let (value, unit) = numbers::time(t.median_ns, half * t.median_ns);
+        let share = row.record.work.share_of_peak.map_or("–".into(), |s| format!("{} %", numbers::percent(s, 0.01)));
+        out += &format!("| `{}` {} | {value} {unit} | {share} |", row.record.op, row.workload());
+        for peer in &table.peers {
+            out += &row.ratio(peer).map_or(" – |".into(), |r| format!(" {} |", r.text()));
+        }
+        out += "\n";
+    }
+    out
+}
