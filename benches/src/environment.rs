@@ -59,7 +59,10 @@ fn cpu(put: &mut Put<'_>) {
     put("cpu.threads_per_core", file("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"));
     put("cpu.isa", Some(json!(Isa::best().name())));
     put("cpu.smt", file("/sys/devices/system/cpu/smt/active"));
-    put("cpu.governor", file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").or(Some(json!("none: the host decides"))));
+    put(
+        "cpu.governor",
+        file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").or(Some(json!("none: the host decides"))),
+    );
     put(
         "cpu.boost",
         file("/sys/devices/system/cpu/cpufreq/boost")
@@ -78,7 +81,8 @@ fn system(put: &mut Put<'_>) {
     put("os.load", file("/proc/loadavg"));
     put("os.cgroup", file("/proc/self/cgroup"));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(|v| json!(v.trim_matches([':', '\t', ' '])));
+    let line =
+        |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(|v| json!(v.trim_matches([':', '\t', ' '])));
     put("os.affinity", line("Cpus_allowed_list"));
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     put("os.memory", memory.lines().next().map(|l| json!(l)));
@@ -102,7 +106,10 @@ fn mitigations() -> Option<Value> {
     Some(json!(all))
 }
 
-#[cfg_attr(not(any(feature = "libtorch", feature = "openblas")), expect(unused_variables, reason = "no library is built in"))]
+#[cfg_attr(
+    not(any(feature = "libtorch", feature = "openblas")),
+    expect(unused_variables, reason = "no library is built in")
+)]
 fn libraries(put: &mut Put<'_>) {
     #[cfg(feature = "libtorch")]
     {
@@ -122,7 +129,9 @@ fn libraries(put: &mut Put<'_>) {
         use etalon_kernels::ffi::symbols;
         let shown: BTreeMap<&str, String> = symbols::table()
             .into_iter()
-            .map(|(name, file)| (name, file.and_then(|f| Some(f.file_name()?.to_string_lossy().into_owned())).unwrap_or_default()))
+            .map(|(name, file)| {
+                (name, file.and_then(|f| Some(f.file_name()?.to_string_lossy().into_owned())).unwrap_or_default())
+            })
             .collect();
         put("symbols", Some(json!(shown)));
         put("openmp", Some(json!(symbols::openmp_runtimes().len())));

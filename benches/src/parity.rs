@@ -179,8 +179,15 @@ fn run(case: &Case, pool: &Pool, workspace: &mut Workspace, row: &mut Row) -> Re
         return Ok(());
     }
     let inputs = case.fill.make(&problem.inputs(case.dtype), case.seed);
-    let prepared =
-        Prepared::with_inputs(entry.operator, &case.point, case.dtype, case.fill, case.seed, Arc::from(problem), inputs);
+    let prepared = Prepared::with_inputs(
+        entry.operator,
+        &case.point,
+        case.dtype,
+        case.fill,
+        case.seed,
+        Arc::from(problem),
+        inputs,
+    );
     let outcome = prepared.run(kernel, pool, workspace, Placement::ALIGNED)?;
     if let Some((_, worst)) = outcome.worst() {
         row.error = Some(worst.max_abs);
@@ -190,7 +197,8 @@ fn run(case: &Case, pool: &Pool, workspace: &mut Workspace, row: &mut Row) -> Re
     match outcome.verdict {
         Verdict::Pass => row.status = "ok".into(),
         Verdict::Mistrusted => {
-            (row.status, row.reason) = ("mistrusted".into(), Some("the expected output is constant or nearly all zeros".into()));
+            (row.status, row.reason) =
+                ("mistrusted".into(), Some("the expected output is constant or nearly all zeros".into()));
         }
         Verdict::Fail => row.reason = outcome.complaint(&prepared),
     }
@@ -234,7 +242,8 @@ fn witness(prepared: &Prepared, outcome: &etalon_kernels::check::Outcome, row: &
             };
             let allowed = (atol + rtol * y.abs()).max(bound);
             if (x - y).abs() > allowed && complaint.is_none() {
-                complaint = Some(format!("{}[{index}] is {x:e}, libtorch's {y:e}, more than {allowed:e} apart", port.name));
+                complaint =
+                    Some(format!("{}[{index}] is {x:e}, libtorch's {y:e}, more than {allowed:e} apart", port.name));
             }
         }
     }

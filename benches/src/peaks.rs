@@ -26,7 +26,15 @@ pub fn measure(threads: &[usize], budget: Duration, mut progress: impl FnMut(&st
             let iterations = 20_000;
             let rate = fastest(budget, || pool.run(threads, |_, _| (unit.run)(iterations)))
                 .map_or(0.0, |time| (unit.operations * iterations * threads as u64) as f64 / time);
-            all.push(peak(unit.kind, unit.isa, unit.dtype, "", threads, rate, if unit.kind == "vnni" { "GOP/s" } else { "GF/s" }));
+            all.push(peak(
+                unit.kind,
+                unit.isa,
+                unit.dtype,
+                "",
+                threads,
+                rate,
+                if unit.kind == "vnni" { "GOP/s" } else { "GF/s" },
+            ));
         }
         for (level, bytes) in levels() {
             progress(&format!("bandwidth {level} t{threads}"));

@@ -81,7 +81,9 @@ pub fn run(subjects: &mut [&mut dyn Subject], profile: Profile, threads: usize) 
         let narrow = || (1..subjects.len()).map(|i| rounds.ratio(i)).all(|r| (r.high - r.low) / r.ratio < NARROW);
         let over = start.elapsed() > budget;
         // At least five rounds even of calls that take seconds: fewer have no median to speak of.
-        if over && round >= 4 || enough && (subjects.len() == 1 && over || subjects.len() > 1 && round % 4 == 0 && narrow()) {
+        if over && round >= 4
+            || enough && (subjects.len() == 1 && over || subjects.len() > 1 && round % 4 == 0 && narrow())
+        {
             return rounds;
         }
     }

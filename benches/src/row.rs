@@ -56,7 +56,13 @@ impl Run {
         let work = subject.problem.work(subject.dtype);
         let id = match prepared {
             Some(prepared) => prepared.case(kernel, threads).to_string(),
-            None => format!("{}/{}/{}/{}/t{threads}#real-{SEED}", operator.name(), kernel.name, subject.dtype, subject.point),
+            None => format!(
+                "{}/{}/{}/{}/t{threads}#real-{SEED}",
+                operator.name(),
+                kernel.name,
+                subject.dtype,
+                subject.point
+            ),
         };
         let definition = format!("{} {} {} {}", operator.name(), subject.point, subject.dtype, self.profile.name());
         Record {

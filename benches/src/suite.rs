@@ -35,7 +35,8 @@ impl Subject {
 
     /// The default kernel: the last one that applies, takes operands as they are, and is ours.
     pub fn default_kernel(&self) -> Option<&'static Kernel> {
-        let fits = |k: &&Kernel| k.plan.is_none() && k.name != "openblas" && k.applies(&*self.problem, self.dtype).is_ok();
+        let fits =
+            |k: &&Kernel| k.plan.is_none() && k.name != "openblas" && k.applies(&*self.problem, self.dtype).is_ok();
         self.entry.kernels.iter().rfind(fits)
     }
 
@@ -68,14 +69,16 @@ pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<
 
 fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Result<Subject> {
     let name = entry.operator.name();
-    let point = Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
+    let point =
+        Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
     let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
     Ok(Subject { entry, workload: workload.name.into(), source: workload.source, point, problem, dtype })
 }
 
 /// A problem given as `operator:point`.
 pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
-    let (operator, point) = text.split_once(':').with_context(|| format!("`{text}` is not of the form operator:point"))?;
+    let (operator, point) =
+        text.split_once(':').with_context(|| format!("`{text}` is not of the form operator:point"))?;
     let Some(entry) = registry::find(operator) else {
         let known: Vec<&str> = registry::ALL.iter().map(|e| e.operator.name()).collect();
         bail!("unknown operator `{operator}`: expected {}", known.join(", "));
@@ -101,8 +104,11 @@ pub fn threads(text: Option<&str>) -> Result<Vec<usize>> {
     let Some(text) = text else {
         return Ok(if cpus > 1 { vec![1, 2] } else { vec![1] });
     };
-    let list: Vec<usize> =
-        text.split(',').map(|t| t.trim().parse()).collect::<Result<_, _>>().with_context(|| format!("threads `{text}`"))?;
+    let list: Vec<usize> = text
+        .split(',')
+        .map(|t| t.trim().parse())
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("threads `{text}`"))?;
     if list.is_empty() || list.contains(&0) {
         bail!("threads `{text}`: expected numbers above 0, as in 1,2");
     }

@@ -46,8 +46,7 @@ impl Case {
     pub fn parse(text: &str, operators: &[&'static dyn Operator]) -> Result<Case, CaseError> {
         let form = || CaseError::Form(text.into());
         let (path, data) = text.split_once('#').ok_or_else(form)?;
-        let [op, kernel, dtype, point, threads] =
-            path.split('/').collect::<Vec<_>>().try_into().map_err(|_| form())?;
+        let [op, kernel, dtype, point, threads] = path.split('/').collect::<Vec<_>>().try_into().map_err(|_| form())?;
         let (fill, seed) = data.split_once('-').ok_or_else(form)?;
         let operator = operators.iter().find(|o| o.name() == op).ok_or_else(|| {
             CaseError::Operator(op.into(), operators.iter().map(|o| o.name()).collect::<Vec<_>>().join(", "))

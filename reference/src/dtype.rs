@@ -28,8 +28,7 @@ pub enum DType {
 
 impl DType {
     /// Every dtype, widest first.
-    pub const ALL: [DType; 7] =
-        [DType::F64, DType::F32, DType::F16, DType::Bf16, DType::I32, DType::I8, DType::U8];
+    pub const ALL: [DType; 7] = [DType::F64, DType::F32, DType::F16, DType::Bf16, DType::I32, DType::I8, DType::U8];
 
     /// The name used in case ids and records.
     pub const fn name(self) -> &'static str {

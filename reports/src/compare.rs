@@ -37,7 +37,8 @@ pub fn compare(a: &Run, b: &Run, threshold: f64) -> Vec<Case> {
     a.iter()
         .filter_map(|(id, a)| Some((id, *a, *b.get(id)?)))
         .map(|(id, a, b)| {
-            let ratio = Ratio { value: a.median_ns / b.median_ns, low: a.low_ns / b.high_ns, high: a.high_ns / b.low_ns };
+            let ratio =
+                Ratio { value: a.median_ns / b.median_ns, low: a.low_ns / b.high_ns, high: a.high_ns / b.low_ns };
             Case { id: id.to_string(), ratio, word: word(ratio, threshold) }
         })
         .collect()

@@ -38,9 +38,33 @@ pub fn github_action(table: &Table<'_>) -> Value {
 pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
     let mut out = csv::Writer::from_writer(Vec::new());
     let mut header: Vec<String> = [
-        "id", "op", "workload", "source", "point", "dtype", "threads", "kernel", "isa", "packing", "pass", "status", "reason",
-        "median_ns", "low_ns", "high_ns", "samples", "flops", "bytes", "gflops", "gbytes", "bound", "share_of_peak",
-        "max_abs", "bound_abs", "headroom", "libtorch_max_abs",
+        "id",
+        "op",
+        "workload",
+        "source",
+        "point",
+        "dtype",
+        "threads",
+        "kernel",
+        "isa",
+        "packing",
+        "pass",
+        "status",
+        "reason",
+        "median_ns",
+        "low_ns",
+        "high_ns",
+        "samples",
+        "flops",
+        "bytes",
+        "gflops",
+        "gbytes",
+        "bound",
+        "share_of_peak",
+        "max_abs",
+        "bound_abs",
+        "headroom",
+        "libtorch_max_abs",
     ]
     .map(String::from)
     .into();
@@ -83,7 +107,10 @@ pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
         ];
         for peer in &table.peers {
             let p = row.peer(peer);
-            line.extend([p.map(|p| p.median_ns), p.map(|p| p.ratio), p.map(|p| p.ratio_low), p.map(|p| p.ratio_high)].map(number));
+            line.extend(
+                [p.map(|p| p.median_ns), p.map(|p| p.ratio), p.map(|p| p.ratio_low), p.map(|p| p.ratio_high)]
+                    .map(number),
+            );
         }
         out.write_record(&line)?;
     }

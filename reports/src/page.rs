@@ -6,12 +6,12 @@ use std::{fs, io};
 use etalon_reference::record::{Environment, Record, Status};
 use minijinja::{AutoEscape, Environment as Templates, Value, context};
 
+use crate::export;
 use crate::load::{Run, fact_text};
 use crate::numbers::{self, Ratio};
 use crate::pictures::{self, Picture};
 use crate::rows::{Row, Table, is_peer};
 use crate::summary::{self, ParityVerdict};
-use crate::export;
 
 const TEMPLATE: &str = include_str!("../templates/page.html");
 const STYLE: &str = include_str!("../templates/page.css");
@@ -58,10 +58,13 @@ pub fn write(run: &Run, out: &Path) -> Result<(), PageError> {
     let save = |name: &str, bytes: &[u8]| {
         let path = out.join(name);
         let folder = path.parent().unwrap_or(out);
-        fs::create_dir_all(folder).and_then(|()| fs::write(&path, bytes)).map_err(|e| PageError::Io(path.display().to_string(), e))
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&path, bytes))
+            .map_err(|e| PageError::Io(path.display().to_string(), e))
     };
     save("index.html", html.as_bytes())?;
-    let json = |value: &serde_json::Value| serde_json::to_vec_pretty(value).map_err(|e| PageError::Export(e.to_string()));
+    let json =
+        |value: &serde_json::Value| serde_json::to_vec_pretty(value).map_err(|e| PageError::Export(e.to_string()));
     save("export/bencher.json", &json(&export::bencher(&table))?)?;
     save("export/github-action-benchmark.json", &json(&export::github_action(&table))?)?;
     save("export/results.csv", &export::csv(&table).map_err(|e| PageError::Export(e.to_string()))?)?;
@@ -111,9 +114,13 @@ fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, Pa
             let peers: Vec<_> = f
                 .peers
                 .iter()
-                .map(|p| p.as_ref().map(|(mean, worst, cases)| context! {
-                    mean => shown(mean), worst => shown(worst), cases => cases, word => mean.word(),
-                }))
+                .map(|p| {
+                    p.as_ref().map(|(mean, worst, cases)| {
+                        context! {
+                            mean => shown(mean), worst => shown(worst), cases => cases, word => mean.word(),
+                        }
+                    })
+                })
                 .collect();
             context! {
                 op => f.op, dtype => f.dtype, threads => f.threads, cases => f.cases, peers => peers,
@@ -138,12 +145,17 @@ fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, Pa
         .map(|r| context! { id => r.id.clone(), reason => r.reason.clone() })
         .collect();
     let environments: Vec<_> = run.environments.iter().map(|(name, e)| environment(name, e)).collect();
-    let pictures: Vec<_> =
-        pictures.iter().map(|p| context! { name => p.name, caption => p.caption.clone(), svg => p.svg.clone() }).collect();
+    let pictures: Vec<_> = pictures
+        .iter()
+        .map(|p| context! { name => p.name, caption => p.caption.clone(), svg => p.svg.clone() })
+        .collect();
     let lines: Vec<_> = table.rows.iter().map(|row| line(row, table)).collect();
     let timed = table.rows.iter().filter(|r| r.record.time.is_some()).count();
-    let sources: Vec<_> =
-        run.sources.iter().map(|s| context! { name => s.name.clone(), records => s.records, bytes => s.bytes.len() }).collect();
+    let sources: Vec<_> = run
+        .sources
+        .iter()
+        .map(|s| context! { name => s.name.clone(), records => s.records, bytes => s.bytes.len() })
+        .collect();
     Ok(templates.get_template("page")?.render(context! {
         style => STYLE, script => SCRIPT, id => run.id.clone(), fixture => run.is_fixture(), verdict => verdict,
         command => run.fact(&["command"]), sha => run.fact(&["git.sha"]), cpu => run.fact(&["cpu.model"]),
@@ -197,11 +209,17 @@ fn cells(row: &Row<'_>, r: &Record, table: &Table<'_>) -> Vec<Cell> {
         Some(t) => {
             let (value, unit) = numbers::time(t.median_ns, half * t.median_ns);
             let (low, _) = numbers::time(t.low_ns, half * t.median_ns);
-            let title = format!("{} samples; interval from {low} {unit}; p05 {:.0} ns, p95 {:.0} ns", t.n, t.p05_ns, t.p95_ns);
+            let title =
+                format!("{} samples; interval from {low} {unit}; p05 {:.0} ns, p95 {:.0} ns", t.n, t.p05_ns, t.p95_ns);
             cells.push(Cell { text: format!("{value} {unit}"), key: t.median_ns, class: "", title });
             let text = format!("± {} %", numbers::show(half * 100.0, half * 50.0));
             let class = if row.is_noisy() { "noisy" } else { "" };
-            cells.push(Cell { text, key: half, class, title: if row.is_noisy() { "noisy: no fine conclusions".into() } else { String::new() } });
+            cells.push(Cell {
+                text,
+                key: half,
+                class,
+                title: if row.is_noisy() { "noisy: no fine conclusions".into() } else { String::new() },
+            });
         }
         None => cells.extend([empty(), empty()]),
     }

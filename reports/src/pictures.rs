@@ -158,8 +158,13 @@ fn roofline(table: &Table<'_>, peaks: &[Peak]) -> Result<Option<Picture>, Error>
     }
     let lines: Vec<Line> = groups.into_iter().map(|(name, points)| Line { name: name.into(), points }).collect();
     let one = |kind: &str, level: &str| {
-        peaks.iter().filter(|p| p.kind == kind && p.level == level && p.threads == 1 && (p.dtype == "f32" || p.dtype.is_empty()))
-            .map(|p| p.value).reduce(f64::max)
+        peaks
+            .iter()
+            .filter(|p| {
+                p.kind == kind && p.level == level && p.threads == 1 && (p.dtype == "f32" || p.dtype.is_empty())
+            })
+            .map(|p| p.value)
+            .reduce(f64::max)
     };
     let mut limits = Vec::new();
     if let Some(peak) = one("fma", "") {
@@ -167,7 +172,10 @@ fn roofline(table: &Table<'_>, peaks: &[Peak]) -> Result<Option<Picture>, Error>
             if let Some(bandwidth) = one("read", level) {
                 let knee = peak / bandwidth;
                 let name = format!("FMA peak, {level}");
-                limits.push(Line { name: if level == "memory" { name } else { String::new() }, points: vec![(0.1, 0.1 * bandwidth), (knee, peak), (1000.0, peak)] });
+                limits.push(Line {
+                    name: if level == "memory" { name } else { String::new() },
+                    points: vec![(0.1, 0.1 * bandwidth), (knee, peak), (1000.0, peak)],
+                });
             }
         }
     }
@@ -180,7 +188,8 @@ fn sizes(table: &Table<'_>) -> Result<Option<Picture>, Error> {
     let mut ours = Vec::new();
     let mut peers: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for row in table.headlines().filter(|r| r.record.op == "gemm" && r.record.dtype == "f32" && r.record.threads == 1) {
-        let size = row.record.workload.as_deref().and_then(|w| w.strip_prefix("square.")).and_then(|n| n.parse::<f64>().ok());
+        let size =
+            row.record.workload.as_deref().and_then(|w| w.strip_prefix("square.")).and_then(|n| n.parse::<f64>().ok());
         let (Some(size), Some(time)) = (size, &row.record.time) else { continue };
         ours.push((size, row.record.work.flops / time.median_ns));
         for peer in &row.record.peers {
@@ -217,7 +226,8 @@ fn threads(table: &Table<'_>) -> Result<Option<Picture>, Error> {
 fn precisions(table: &Table<'_>) -> Result<Option<Picture>, Error> {
     let mut groups: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for row in table.headlines().filter(|r| r.record.op == "gemm" && r.record.threads == 1) {
-        let size = row.record.workload.as_deref().and_then(|w| w.strip_prefix("square.")).and_then(|n| n.parse::<f64>().ok());
+        let size =
+            row.record.workload.as_deref().and_then(|w| w.strip_prefix("square.")).and_then(|n| n.parse::<f64>().ok());
         if let (Some(size), Some(rate)) = (size, row.record.work.gflops) {
             groups.entry(&row.record.dtype).or_default().push((size, rate));
         }
@@ -277,7 +287,11 @@ fn bar_chart(bars: &mut Vec<(String, f64)>, axis: &str, mark: f64) -> Result<Opt
         for (i, (name, value)) in bars.iter().enumerate() {
             let (bottom, top) = (i as f64 + 0.18, i as f64 + 0.82);
             chart.draw_series([Rectangle::new([(0.0, bottom), (*value, top)], SERIES[0].filled())])?;
-            chart.draw_series([Text::new(format!("{value:.2}"), (*value + high * 0.008, i as f64 + 0.66), font(12))])?;
+            chart.draw_series([Text::new(
+                format!("{value:.2}"),
+                (*value + high * 0.008, i as f64 + 0.66),
+                font(12),
+            )])?;
             let (x, y) = chart.backend_coord(&(0.0, i as f64 + 0.66));
             area.draw_text(name, &font(12), ((x - 214).max(0), y))?;
         }

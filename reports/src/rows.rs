@@ -100,10 +100,8 @@ impl<'a> Table<'a> {
     /// Sorts the records of `run` into their places.
     pub fn new(run: &'a Run) -> Table<'a> {
         let timed: BTreeSet<_> = run.records.iter().filter(|r| r.time.is_some()).map(|r| &r.run_id).collect();
-        let (rows, checks): (Vec<_>, Vec<_>) = run
-            .records
-            .iter()
-            .partition(|r| r.time.is_some() || (r.status != Status::Ok && timed.contains(&r.run_id)));
+        let (rows, checks): (Vec<_>, Vec<_>) =
+            run.records.iter().partition(|r| r.time.is_some() || (r.status != Status::Ok && timed.contains(&r.run_id)));
 
         let mut best: HashMap<String, &Record> = HashMap::new();
         for &record in rows.iter().filter(|r| stands_for_us(r)) {
@@ -140,7 +138,12 @@ pub fn point(record: &Record) -> String {
     let of_id = record.id.split('/').nth(3).filter(|p| p.contains('='));
     match of_id {
         Some(point) => point.replace(',', " "),
-        None => record.point.iter().map(|(k, v)| format!("{k}={}", v.to_string().trim_matches('"'))).collect::<Vec<_>>().join(" "),
+        None => record
+            .point
+            .iter()
+            .map(|(k, v)| format!("{k}={}", v.to_string().trim_matches('"')))
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 

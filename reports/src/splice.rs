@@ -37,7 +37,9 @@ pub fn markdown(run: &Run) -> String {
         let share = f.share.map_or(String::new(), |s| s.map(|x| format!("{} %", numbers::percent(x, 0.01))).join(", "));
         out += &format!("| `{}` | {} | {} | {} | {share} |", f.op, f.dtype, f.threads, f.cases);
         for p in &f.peers {
-            out += &p.as_ref().map_or(" – |".into(), |(mean, least, _)| format!(" {} ({}) |", mean.text(), least.text()));
+            out += &p
+                .as_ref()
+                .map_or(" – |".into(), |(mean, least, _)| format!(" {} ({}) |", mean.text(), least.text()));
         }
         out += "\n";
     }
@@ -46,7 +48,9 @@ pub fn markdown(run: &Run) -> String {
     out += "\n|---|--:|--:|";
     table.peers.iter().for_each(|_| out += "--:|");
     out += "\n";
-    for row in table.headlines().filter(|r| r.record.dtype == "f32" && r.record.threads == 1 && !r.record.peers.is_empty()) {
+    for row in
+        table.headlines().filter(|r| r.record.dtype == "f32" && r.record.threads == 1 && !r.record.peers.is_empty())
+    {
         let Some(t) = &row.record.time else { continue };
         let half = row.half().unwrap_or(0.0);
         let (value, unit) = numbers::time(t.median_ns, half * t.median_ns);

@@ -87,7 +87,11 @@ fn run(arguments: &Arguments) -> Result<u8> {
                     Status::Ok => timed += 1,
                     Status::Failed => {
                         failed += 1;
-                        bar.println(format!("FAILED {}\nREPRO: cargo xtask parity '{}'", record.reason.as_deref().unwrap_or(""), record.id));
+                        bar.println(format!(
+                            "FAILED {}\nREPRO: cargo xtask parity '{}'",
+                            record.reason.as_deref().unwrap_or(""),
+                            record.id
+                        ));
                     }
                     Status::Skipped | Status::Mistrusted => skipped += 1,
                 }

@@ -64,7 +64,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
             "mistrusted" => mistrusted += 1,
             _ => {
                 failed += 1;
-                bar.println(format!("FAILED {}\nREPRO: cargo xtask parity '{name}'", row.reason.as_deref().unwrap_or("")));
+                bar.println(format!(
+                    "FAILED {}\nREPRO: cargo xtask parity '{name}'",
+                    row.reason.as_deref().unwrap_or("")
+                ));
             }
         }
         if let Some(file) = json.as_mut() {

@@ -59,7 +59,11 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<u8> {
     verify_symbols()?;
     for peer in &arguments.peer {
-        anyhow::ensure!(peers::NAMES.contains(&peer.as_str()), "unknown peer `{peer}`: expected {}", peers::NAMES.join(", "));
+        anyhow::ensure!(
+            peers::NAMES.contains(&peer.as_str()),
+            "unknown peer `{peer}`: expected {}",
+            peers::NAMES.join(", ")
+        );
     }
     let mut subjects = Vec::new();
     for point in &arguments.point {
@@ -72,7 +76,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
     let mut json = arguments.json.as_ref().map(File::create).transpose().context("the JSON file")?;
     let peaks = peaks::measure(&threads, arguments.profile.peak_budget(), |_| ());
     for peak in peaks.iter().filter(|p| p.kind == "fma" || p.kind == "read" || p.kind == "copy") {
-        println!("{:8} {:7} {:5} {:6} t{} {:8.1} {}", peak.kind, peak.isa, peak.dtype, peak.level, peak.threads, peak.value, peak.unit);
+        println!(
+            "{:8} {:7} {:5} {:6} t{} {:8.1} {}",
+            peak.kind, peak.isa, peak.dtype, peak.level, peak.threads, peak.value, peak.unit
+        );
     }
     let run = Run {
         id: "versus".into(),
@@ -124,7 +131,11 @@ fn run(arguments: &Arguments) -> Result<u8> {
         let of: Vec<f64> = ratios.iter().filter(|(name, _)| name == peer).map(|(_, r)| *r).collect();
         if !of.is_empty() {
             let worst = of.iter().copied().fold(f64::INFINITY, f64::min);
-            println!("{peer}: geometric mean {:.2} over {} cases, worst {worst:.2}", stats::geometric_mean(&of), of.len());
+            println!(
+                "{peer}: geometric mean {:.2} over {} cases, worst {worst:.2}",
+                stats::geometric_mean(&of),
+                of.len()
+            );
         }
     }
     Ok(match (timed, failed) {
@@ -139,14 +150,26 @@ fn run(arguments: &Arguments) -> Result<u8> {
 
 fn line(path: &str, record: &Record) -> String {
     let Some(time) = &record.time else {
-        return format!("{path:44} t{:<2} {:18} {:?}: {}", record.threads, record.kernel, record.status, record.reason.as_deref().unwrap_or(""));
+        return format!(
+            "{path:44} t{:<2} {:18} {:?}: {}",
+            record.threads,
+            record.kernel,
+            record.status,
+            record.reason.as_deref().unwrap_or("")
+        );
     };
     let peers: Vec<String> = (record.peers.iter())
         .map(|p| format!("{} {:.2} [{:.2}, {:.2}]", p.peer, p.ratio, p.ratio_low, p.ratio_high))
         .collect();
     let share = record.work.share_of_peak.map_or("".into(), |s| format!("{:.0} %", 100.0 * s));
     let note = record.reason.as_ref().map(|r| format!("  ({r})")).unwrap_or_default();
-    format!("{path:44} t{:<2} {:18} {:>11} {share:>6}  {}{note}", record.threads, record.kernel, duration(time.median_ns), peers.join("  "))
+    format!(
+        "{path:44} t{:<2} {:18} {:>11} {share:>6}  {}{note}",
+        record.threads,
+        record.kernel,
+        duration(time.median_ns),
+        peers.join("  ")
+    )
 }
 
 fn duration(ns: f64) -> String {

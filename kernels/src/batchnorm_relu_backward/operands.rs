@@ -76,7 +76,14 @@ pub struct Coefficients {
 
 impl Coefficients {
     /// From `Σg` and `Σg·(x − μ)` over `count` values of channel `c`.
-    pub fn new(gamma: &[f32], mean: f32, rstd: f32, c: usize, count: usize, (sum, products): (f64, f64)) -> Coefficients {
+    pub fn new(
+        gamma: &[f32],
+        mean: f32,
+        rstd: f32,
+        c: usize,
+        count: usize,
+        (sum, products): (f64, f64),
+    ) -> Coefficients {
         let (gamma, rstd, count) = (f64::from(at(gamma, c, 1.0)), f64::from(rstd), count as f64);
         let (of_g, dgamma) = (gamma * rstd, products * rstd);
         let params = [mean, of_g as f32, (of_g * (sum / count)) as f32, (of_g * (rstd * (dgamma / count))) as f32];

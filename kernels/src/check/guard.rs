@@ -297,9 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_computed_from_a_canary_shows() {
-        let value = |unit: usize| {
-            u64::from_le_bytes(std::array::from_fn(|at| canary(unit, 1024)[at]))
-        };
+        let value = |unit: usize| u64::from_le_bytes(std::array::from_fn(|at| canary(unit, 1024)[at]));
         let double = f64::from_bits(value(8));
         assert!(double.is_nan() && std::hint::black_box(double + 1.0).to_bits() != value(8));
         let single = f32::from_bits(value(4) as u32);

@@ -207,8 +207,7 @@ impl Bench {
                 Data::from_f64(data.dtype(), &data.to_f64()[..keep])
             };
             let inputs: Vec<Data> = p.inputs.iter().enumerate().map(|(i, d)| cut(d, i)).collect();
-            let mut outputs: Vec<Data> =
-                outputs.iter().enumerate().map(|(i, d)| cut(d, i + p.inputs.len())).collect();
+            let mut outputs: Vec<Data> = outputs.iter().enumerate().map(|(i, d)| cut(d, i + p.inputs.len())).collect();
             let slices: Vec<_> = inputs.iter().map(Data::as_slice).collect();
             let plan = match kernel.plan.map(|plan| plan(&*p.problem, p.dtype, &slices)).transpose() {
                 Ok(plan) => plan,

@@ -152,8 +152,12 @@ fn task<'a, T: Float>(
     c_len: usize,
 ) -> Result<Task<'a, T>, KernelError> {
     let bias_len = if p.bias { p.n } else { 0 };
-    let lengths =
-        [("a", a.len(), p.a_len()), ("b", b.len(), p.b_len()), ("bias", bias.len(), bias_len), ("out", c_len, p.c_len())];
+    let lengths = [
+        ("a", a.len(), p.a_len()),
+        ("b", b.len(), p.b_len()),
+        ("bias", bias.len(), bias_len),
+        ("out", c_len, p.c_len()),
+    ];
     for (operand, found, needed) in lengths {
         if found < needed {
             return Err(KernelError::TooShort { operand, found, needed });

@@ -28,7 +28,13 @@ impl<T: Float> Fold<'_, T> {
         let t = self.bias.map_or(t, |bias| t + bias[j]);
         match self.activation {
             Activation::None => t,
-            Activation::Relu => if t < T::default() { T::default() } else { t },
+            Activation::Relu => {
+                if t < T::default() {
+                    T::default()
+                } else {
+                    t
+                }
+            }
             Activation::Gelu => t.gelu(),
         }
     }

@@ -36,7 +36,14 @@ fn stored(matrix: &Matrix, rows: usize, cols: usize) -> Option<(Op, usize)> {
 }
 
 trait Blas: Float {
-    fn gemm(s: &GemmSizes, alpha: Self, a: &[Self], b: &[Self], beta: Self, c: &mut [Self]) -> Result<(), OpenblasError>;
+    fn gemm(
+        s: &GemmSizes,
+        alpha: Self,
+        a: &[Self],
+        b: &[Self],
+        beta: Self,
+        c: &mut [Self],
+    ) -> Result<(), OpenblasError>;
 }
 
 impl Blas for f32 {
@@ -66,8 +73,12 @@ fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {
     let (a, b, bias) = (call.input::<T>(0), call.input::<T>(1), call.input::<T>(3));
     let c = call.output::<T>(0);
     let bias_len = if p.bias { p.n } else { 0 };
-    let lengths =
-        [("a", a.len(), p.a_len()), ("b", b.len(), p.b_len()), ("bias", bias.len(), bias_len), ("out", c.len(), p.c_len())];
+    let lengths = [
+        ("a", a.len(), p.a_len()),
+        ("b", b.len(), p.b_len()),
+        ("bias", bias.len(), bias_len),
+        ("out", c.len(), p.c_len()),
+    ];
     for (operand, found, needed) in lengths {
         if found < needed {
             return Err(KernelError::TooShort { operand, found, needed });
@@ -81,8 +92,7 @@ fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {
     let (op_b, ldb) = stored(&p.b, p.k, p.n).ok_or_else(unsupported)?;
     let sizes = GemmSizes { op_a, op_b, m: p.m, n: p.n, k: p.k, lda, ldb, ldc: p.c.row.max(p.n) };
     let (alpha, beta) = (T::from_f64(p.alpha), T::from_f64(p.beta));
-    let fold =
-        Fold { alpha, beta, first: true, last: true, bias: p.bias.then_some(bias), activation: p.activation };
+    let fold = Fold { alpha, beta, first: true, last: true, bias: p.bias.then_some(bias), activation: p.activation };
     for z in 0..p.batch {
         let c = &mut c[z * p.c.batch..];
         let (a, b) = (&a[(z * p.a.batch).min(a.len())..], &b[(z * p.b.batch).min(b.len())..]);

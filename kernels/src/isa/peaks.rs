@@ -39,18 +39,24 @@ macro_rules! rate {
     };
 }
 
-rate!(fma_f32_512, "avx512f", CHAINS, _mm512_setzero_ps, _mm512_set1_ps(0.5), _mm512_set1_ps(0.25),
-    |s, x, y| _mm512_fmadd_ps(*s, x, y));
-rate!(fma_f64_512, "avx512f", CHAINS, _mm512_setzero_pd, _mm512_set1_pd(0.5), _mm512_set1_pd(0.25),
-    |s, x, y| _mm512_fmadd_pd(*s, x, y));
-rate!(fma_f32_256, "avx2,fma", CHAINS_AVX2, _mm256_setzero_ps, _mm256_set1_ps(0.5), _mm256_set1_ps(0.25),
-    |s, x, y| _mm256_fmadd_ps(*s, x, y));
-rate!(fma_f64_256, "avx2,fma", CHAINS_AVX2, _mm256_setzero_pd, _mm256_set1_pd(0.5), _mm256_set1_pd(0.25),
-    |s, x, y| _mm256_fmadd_pd(*s, x, y));
-rate!(dpbf16, "avx512f,avx512bf16", CHAINS, _mm512_setzero_ps, zero_bf16(), zero_bf16(),
-    |s, x, y| _mm512_dpbf16_ps(*s, x, y));
-rate!(vnni, "avx512f,avx512vnni", CHAINS, _mm512_setzero_si512, _mm512_set1_epi8(1), _mm512_set1_epi8(1),
-    |s, x, y| _mm512_dpbusd_epi32(*s, x, y));
+rate!(fma_f32_512, "avx512f", CHAINS, _mm512_setzero_ps, _mm512_set1_ps(0.5), _mm512_set1_ps(0.25), |s, x, y| {
+    _mm512_fmadd_ps(*s, x, y)
+});
+rate!(fma_f64_512, "avx512f", CHAINS, _mm512_setzero_pd, _mm512_set1_pd(0.5), _mm512_set1_pd(0.25), |s, x, y| {
+    _mm512_fmadd_pd(*s, x, y)
+});
+rate!(fma_f32_256, "avx2,fma", CHAINS_AVX2, _mm256_setzero_ps, _mm256_set1_ps(0.5), _mm256_set1_ps(0.25), |s, x, y| {
+    _mm256_fmadd_ps(*s, x, y)
+});
+rate!(fma_f64_256, "avx2,fma", CHAINS_AVX2, _mm256_setzero_pd, _mm256_set1_pd(0.5), _mm256_set1_pd(0.25), |s, x, y| {
+    _mm256_fmadd_pd(*s, x, y)
+});
+rate!(dpbf16, "avx512f,avx512bf16", CHAINS, _mm512_setzero_ps, zero_bf16(), zero_bf16(), |s, x, y| _mm512_dpbf16_ps(
+    *s, x, y
+));
+rate!(vnni, "avx512f,avx512vnni", CHAINS, _mm512_setzero_si512, _mm512_set1_epi8(1), _mm512_set1_epi8(1), |s, x, y| {
+    _mm512_dpbusd_epi32(*s, x, y)
+});
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -149,8 +155,26 @@ macro_rules! memory {
     };
 }
 
-memory!(memory512, "avx512f", 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_stream_ps, _mm512_setzero_ps, _mm512_add_ps);
-memory!(memory256, "avx2,fma", 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_stream_ps, _mm256_setzero_ps, _mm256_add_ps);
+memory!(
+    memory512,
+    "avx512f",
+    16,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_stream_ps,
+    _mm512_setzero_ps,
+    _mm512_add_ps
+);
+memory!(
+    memory256,
+    "avx2,fma",
+    8,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_stream_ps,
+    _mm256_setzero_ps,
+    _mm256_add_ps
+);
 
 fn fence() {
     // SAFETY: every x86-64 CPU has SSE.

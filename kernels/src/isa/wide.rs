@@ -274,8 +274,10 @@ mod x86 {
     /// All ones in the first `n` lanes of sixteen, n ≤ 16.
     #[inline(always)]
     fn masks(_: Avx2Token, n: usize) -> [__m256i; 2] {
-        static ONES_ZEROS: [i32; 2 * LANES] =
-            [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        static ONES_ZEROS: [i32; 2 * LANES] = [
+            -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0,
+        ];
         let from = &ONES_ZEROS[LANES - n..][..LANES];
         // SAFETY: the token is proof; sixteen integers are read.
         unsafe { [_mm256_loadu_si256(from.as_ptr().cast()), _mm256_loadu_si256(from.as_ptr().add(8).cast())] }
@@ -404,7 +406,8 @@ mod tests {
             let mut bits = Vec::new();
             for n in 0..=LANES {
                 let (x, y) = (l.load_first(&self.x[..n]), l.load_first(&self.y[..n]));
-                let results = [x, l.add(x, y), l.sub(x, y), l.mul(x, y), l.relu(x), l.gate(x, y), l.first(l.splat(2.0), n)];
+                let results =
+                    [x, l.add(x, y), l.sub(x, y), l.mul(x, y), l.relu(x), l.gate(x, y), l.first(l.splat(2.0), n)];
                 for result in results {
                     let mut full = [7.0; LANES];
                     l.store(result, &mut full);

@@ -14,7 +14,9 @@ use ndarray::{Array1, ArrayD, Axis as NdAxis, IxDyn};
 
 use super::gemm::choice_value;
 use crate::operator::{elements, size};
-use crate::{Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, tolerance};
+use crate::{
+    Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, tolerance,
+};
 
 /// Sums over a channel are made of chains of at most this many additions, whose results are added in a tree (or more
 /// precisely).
@@ -231,7 +233,14 @@ impl BatchnormRelu {
     ///   Cauchy–Schwarz. Together: δ = γ(d+4)σ² + 2σγ(d)A + 2(γ(d)A)².
     ///
     /// With a mean of 4096 standard deviations δ is a few percent of σ², where `E[x²] − E[x]²` is off by more than σ² itself.
-    fn statistics_error(&self, u: f64, tiny: f64, x: &ndarray::ArrayViewD<'_, f64>, mean: f64, var: f64) -> StatisticsError {
+    fn statistics_error(
+        &self,
+        u: f64,
+        tiny: f64,
+        x: &ndarray::ArrayViewD<'_, f64>,
+        mean: f64,
+        var: f64,
+    ) -> StatisticsError {
         let rstd = 1.0 / (var + self.eps).sqrt();
         if self.mode == Mode::Infer {
             // Nothing is summed; kernels may fold γ, β, μ and σ into one factor and one summand.
@@ -298,7 +307,13 @@ impl Problem for BatchnormRelu {
         vec![y, running_mean, running_var, mean.into_dyn(), rstd.into_dyn()]
     }
 
-    fn tolerance(&self, dtype: DType, _fill: Fill, inputs: &[ArrayD<f64>], _expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(
+        &self,
+        dtype: DType,
+        _fill: Fill,
+        inputs: &[ArrayD<f64>],
+        _expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
         let (u, tiny) = (dtype.unit_roundoff(), 4.0 * dtype.underflow());
         let [x, gamma, beta, residual, old_mean, old_var] = inputs else { panic!("six inputs") };
         let (_, means, vars) = self.preactivation(inputs);
@@ -315,11 +330,14 @@ impl Problem for BatchnormRelu {
             let r = rstd + error.rstd;
             y.mapv_inplace(|x| {
                 let d = (x - mean).abs();
-                gamma * (r * error.mean + d * error.rstd) + few * (gamma * (d + error.mean) * r + beta) + tiny * (1.0 + d)
+                gamma * (r * error.mean + d * error.rstd)
+                    + few * (gamma * (d + error.mean) * r + beta)
+                    + tiny * (1.0 + d)
             });
             if self.mode == Mode::Train {
                 statistics[0][c] = m * error.mean + few * ((1.0 - m) * old_mean[[c]].abs() + m * mean.abs()) + tiny;
-                statistics[1][c] = m * error.var * count / (count - 1.0) + few * ((1.0 - m) * old_var[[c]] + 2.0 * m * var) + tiny;
+                statistics[1][c] =
+                    m * error.var * count / (count - 1.0) + few * ((1.0 - m) * old_var[[c]] + 2.0 * m * var) + tiny;
                 statistics[2][c] = error.mean + u * mean.abs();
                 statistics[3][c] = error.rstd + u * rstd;
             }
@@ -457,7 +475,10 @@ mod tests {
         let none = ArrayD::zeros(vec![0]);
         let out = problem.reference(&[x, one(2.0), one(-1.0), none, one(9.0), one(9.0)]);
         let rstd = 1.0 / (3.5f64 + 1e-5).sqrt();
-        assert_eq!(out[0].iter().copied().collect::<Vec<_>>(), [-2.0, -1.0, 0.0, 3.0].map(|d| 2.0 * d / (3.5f64 + 1e-5).sqrt() - 1.0));
+        assert_eq!(
+            out[0].iter().copied().collect::<Vec<_>>(),
+            [-2.0, -1.0, 0.0, 3.0].map(|d| 2.0 * d / (3.5f64 + 1e-5).sqrt() - 1.0)
+        );
         assert!((out[2][[0]] - 14.0 / 3.0).abs() < 1e-15);
         assert_eq!((out[1][[0]], out[3][[0]], out[4][[0]]), (3.0, 3.0, rstd));
     }

@@ -123,7 +123,13 @@ impl Problem for BatchnormReluBackward {
 
     /// The statistics are inputs, so that x̂ is off by two roundings. With d = [`depth`] the sums are off by
     /// δβ = γ(d)·Σ|g| and δγ = γ(d + 4)·Σ|g·x̂|; dx adds to their share a rounding for each of its operations.
-    fn tolerance(&self, dtype: DType, _fill: Fill, inputs: &[ArrayD<f64>], _expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(
+        &self,
+        dtype: DType,
+        _fill: Fill,
+        inputs: &[ArrayD<f64>],
+        _expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
         let (u, tiny) = (dtype.unit_roundoff(), 4.0 * dtype.underflow());
         let [dy, x, gamma, mean, rstd, y] = inputs else { panic!("six inputs") };
         let count = self.images.count();
@@ -136,8 +142,10 @@ impl Problem for BatchnormReluBackward {
             let (gamma, rstd) = (self.gamma(gamma, c).abs(), rstd[[c]]);
             let g = g.index_axis(NdAxis(1), c);
             let x_hat = x.index_axis(NdAxis(1), c).mapv(|x| (x - mean[[c]]).abs() * rstd);
-            let (sum, sum_x) = (g.fold(0.0, |s, g| s + g.abs()), Zip::from(&g).and(&x_hat).fold(0.0, |s, g, x| s + g.abs() * x));
-            let (off, off_x) = (tolerance::gamma(d, u) * sum, tolerance::gamma(d + 4, u) * sum_x + n * tiny * (1.0 + rstd));
+            let (sum, sum_x) =
+                (g.fold(0.0, |s, g| s + g.abs()), Zip::from(&g).and(&x_hat).fold(0.0, |s, g, x| s + g.abs() * x));
+            let (off, off_x) =
+                (tolerance::gamma(d, u) * sum, tolerance::gamma(d + 4, u) * sum_x + n * tiny * (1.0 + rstd));
             (dbeta[c], dgamma[c]) = (off + u * sum, off_x + u * sum_x + tiny);
             let mut dx = dx.index_axis_mut(NdAxis(1), c);
             Zip::from(&mut dx).and(&g).and(&x_hat).for_each(|dx, g, x_hat| {
@@ -214,7 +222,8 @@ impl GradientOf for BatchnormReluBackwardOperator {
     }
 
     fn forward_point(&self, point: &Point) -> Point {
-        AXES.iter().fold(Point::default_of(BatchnormReluOperator.axes()), |p, axis| p.with(axis.name, point.get(axis.name)))
+        AXES.iter()
+            .fold(Point::default_of(BatchnormReluOperator.axes()), |p, axis| p.with(axis.name, point.get(axis.name)))
     }
 
     fn inputs(

@@ -20,8 +20,10 @@ use crate::{
 /// Length of a chunk of the sum over k.
 pub const CHUNK: usize = 256;
 
-const SIZES: &[i64] =
-    &[0, 1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 27, 28, 29, 31, 32, 33, 47, 48, 49, 63, 64, 65, 97, 127, 128, 129];
+const SIZES: &[i64] = &[
+    0, 1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 27, 28, 29, 31, 32, 33, 47, 48, 49, 63, 64, 65, 97, 127, 128,
+    129,
+];
 const DEPTHS: &[i64] = &[0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 127, 255, 256, 257, 511, 512, 513, 1024];
 
 const AXES: &[Axis] = &[
@@ -205,7 +207,13 @@ fn span(what: &'static str, x: &Matrix, rows: usize, cols: usize, batch: usize) 
 pub fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::None => x,
-        Activation::Relu => if x < 0.0 { 0.0 } else { x },
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
         Activation::Gelu => gelu(x),
     }
 }

@@ -9,7 +9,9 @@ use std::any::Any;
 
 use ndarray::{ArrayD, Axis as NdAxis, Ix3};
 
-use super::gemm::{Activation, Gemm, GemmOperator, activation, chain, choice_value, factor, gelu_derivative, magnitude};
+use super::gemm::{
+    Activation, Gemm, GemmOperator, activation, chain, choice_value, factor, gelu_derivative, magnitude,
+};
 use crate::operator::{downcast, elements, size};
 use crate::{
     Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
@@ -107,11 +109,7 @@ impl Problem for GemmBackward {
         let dz = self.dz(dy, z);
         let da = product(self.alpha, &dz, &transposed(b));
         let db = product(self.alpha, &transposed(a), &dz);
-        let dbias = if self.bias {
-            dz.sum_axis(NdAxis(0)).sum_axis(NdAxis(0))
-        } else {
-            ArrayD::zeros(vec![0])
-        };
+        let dbias = if self.bias { dz.sum_axis(NdAxis(0)).sum_axis(NdAxis(0)) } else { ArrayD::zeros(vec![0]) };
         vec![dz, da, db, dbias]
     }
 

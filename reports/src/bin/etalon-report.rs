@@ -37,8 +37,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let run = Run::read(&arguments.records)?;
     if let Some(file) = &arguments.splice {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        let text = splice::splice(&text, &run)
-            .with_context(|| format!("{} has no `<!-- results:begin -->` and `<!-- results:end -->`", file.display()))?;
+        let text = splice::splice(&text, &run).with_context(|| {
+            format!("{} has no `<!-- results:begin -->` and `<!-- results:end -->`", file.display())
+        })?;
         std::fs::write(file, text).with_context(|| file.display().to_string())?;
         println!("{}", file.display());
         return Ok(());
