@@ -31,7 +31,6 @@ pub fn read(peaks: Vec<Peak>, command: &str) -> Environment {
     cpu(&mut put);
     system(&mut put);
     libraries(&mut put);
-    drop(put);
     Environment { schema_version: SCHEMA_VERSION, complete: missing.is_empty(), missing, facts, peaks }
 }
 

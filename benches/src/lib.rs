@@ -40,7 +40,8 @@ pub mod exit {
 
 /// A progress bar that shows the time left; silent where standard error is no terminal.
 pub fn progress(length: u64, what: &str) -> indicatif::ProgressBar {
-    let style = indicatif::ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} left {eta}  {wide_msg}")
-        .expect("the template is valid");
+    let style =
+        indicatif::ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} left {eta}  {wide_msg}")
+            .expect("the template is valid");
     indicatif::ProgressBar::new(length).with_style(style).with_prefix(what.to_string())
 }

@@ -111,7 +111,7 @@ impl Gate {
         let mut pools: Vec<Pool> = Vec::new();
         self.cases.iter().map(move |case| {
             if pools.iter().all(|p| p.threads() != case.threads) {
-                pools.push(Pool::new(case.threads));
+                pools.push(Pool::eager(case.threads));
             }
             let pool = pools.iter().find(|p| p.threads() == case.threads).expect("it was just made");
             judge(case, pool, &mut workspace)

@@ -25,6 +25,11 @@ impl<'a, T> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// Where the slice starts.
+    pub fn start(&self) -> *const T {
+        self.start
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.len

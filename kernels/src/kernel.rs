@@ -20,10 +20,13 @@ pub struct Kernel {
     /// Computes.
     pub run: fn(&mut Call<'_>) -> Result<(), KernelError>,
     /// Work done once for several calls (packed weights), outside the clock. `run` then finds it in [`Call::plan`].
-    pub plan: Option<fn(&dyn Problem, DType, &[Slice<'_>]) -> Result<Plan, KernelError>>,
+    pub plan: Option<MakePlan>,
     /// Whether it promises the operator's canonical order: the same bits as every other canonical kernel.
     pub canonical: bool,
 }
+
+/// Makes the plan of a problem from its inputs.
+pub type MakePlan = fn(&dyn Problem, DType, &[Slice<'_>]) -> Result<Plan, KernelError>;
 
 /// What a kernel's `plan` made; its `run` knows the type.
 pub type Plan = Box<dyn std::any::Any + Send + Sync>;
@@ -102,7 +105,7 @@ impl Kernel {
     }
 
     /// Prepares with `plan`.
-    pub const fn with_plan(self, plan: fn(&dyn Problem, DType, &[Slice<'_>]) -> Result<Plan, KernelError>) -> Kernel {
+    pub const fn with_plan(self, plan: MakePlan) -> Kernel {
         Kernel { plan: Some(plan), ..self }
     }
 

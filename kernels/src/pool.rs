@@ -19,6 +19,10 @@ use std::thread::JoinHandle;
 /// Rounds of spinning before a thread sleeps: some tens of microseconds.
 const SPINS: u32 = 2_000;
 
+/// Single-thread nanoseconds from which [`Pool::threads_for`] gives all threads: some times what it takes to wake one that
+/// spins.
+const WORTH_NS: u64 = 8_000;
+
 /// The job's state in one word: the workers inside (low 16 bits), flags, the epoch (high 32 bits).
 const INSIDE: u64 = 0xffff;
 /// Workers may enter.
@@ -35,6 +39,7 @@ type Payload = Box<dyn Any + Send>;
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    worth_ns: u64,
 }
 
 /// The tasks of one [`Pool::run`], without the closure's type.
@@ -87,6 +92,19 @@ impl Pool {
     /// # Panics
     /// If the system refuses a thread, or more than 65535 are asked for.
     pub fn new(threads: usize) -> Pool {
+        Pool::with_worth(threads, WORTH_NS)
+    }
+
+    /// A pool whose [`threads_for`](Pool::threads_for) gives all threads for any work, for tests: small problems then take
+    /// the path of large ones.
+    ///
+    /// # Panics
+    /// As [`new`](Pool::new).
+    pub fn eager(threads: usize) -> Pool {
+        Pool::with_worth(threads, 0)
+    }
+
+    fn with_worth(threads: usize, worth_ns: u64) -> Pool {
         let threads = threads.max(1);
         assert!(threads as u64 <= INSIDE, "at most 65535 threads");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -112,12 +130,17 @@ impl Pool {
                     .expect("the system gives a thread")
             })
             .collect();
-        Pool { shared, workers }
+        Pool { shared, workers, worth_ns }
     }
 
     /// Number of threads, the caller included.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// Threads for work that takes one thread about `ns` nanoseconds: all, or one if the others would come late.
+    pub fn threads_for(&self, ns: u64) -> usize {
+        if ns < self.worth_ns { 1 } else { self.threads() }
     }
 
     /// Calls `body(task, worker)` once for each task below `tasks`, on any of the threads, and returns when all are done.

@@ -55,7 +55,7 @@ fn a_warm_call_allocates_nothing() {
                         continue;
                     }
                     for threads in [1, 2] {
-                        let (pool, mut workspace) = (Pool::new(threads), Workspace::new());
+                        let (pool, mut workspace) = (Pool::eager(threads), Workspace::new());
                         let slices: Vec<_> = inputs.iter().map(Data::as_slice).collect();
                         let plan = kernel.plan.map(|plan| plan(&*problem, dtype, &slices).expect("a plan"));
                         let mut counts = Vec::new();

@@ -19,7 +19,7 @@ fn small(problem: &dyn Problem) -> bool {
 
 /// Runs `check` on small problems of each gradient operator, and counts how often it applied.
 fn on_small_problems(
-    check: fn(&dyn Operator, &Point, u64) -> Result<Option<usize>, String>,
+    check: impl Fn(&dyn Operator, &Point, u64) -> Result<Option<usize>, String>,
 ) -> Vec<(&'static str, usize)> {
     let gradients = ops::ALL.iter().filter(|operator| operator.gradient_of().is_some());
     let count = |operator: &&'static dyn Operator| {

@@ -44,7 +44,7 @@ pub fn error(value: f64) -> String {
 /// A share of a bound, or any number that two digits tell.
 pub fn share(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
         v if !v.is_finite() || v == f64::MAX => "∞".into(),
         v if v < 0.001 => error(v),
         v if v < 0.1 => show(v, v / 10.0 * 0.99),

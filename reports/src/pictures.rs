@@ -212,10 +212,10 @@ fn threads(table: &Table<'_>) -> Result<Option<Picture>, Error> {
         one.insert(key(row), row.record.time.as_ref().map_or(0.0, |t| t.median_ns));
     }
     for row in table.headlines().filter(|r| r.record.threads == 2) {
-        if let (Some(&single), Some(time)) = (one.get(&key(row)), &row.record.time) {
-            if single > 1e5 {
-                bars.push((format!("{} {}", row.workload(), row.record.dtype), single / time.median_ns));
-            }
+        if let (Some(&single), Some(time)) = (one.get(&key(row)), &row.record.time)
+            && single > 1e5
+        {
+            bars.push((format!("{} {}", row.workload(), row.record.dtype), single / time.median_ns));
         }
     }
     let svg = bar_chart(&mut bars, "speed-up of two threads", 2.0)?;
@@ -258,7 +258,7 @@ fn ratios(table: &Table<'_>) -> Result<Option<Picture>, Error> {
 }
 
 /// Horizontal bars, the longest on top, with a line at `mark`.
-fn bar_chart(bars: &mut Vec<(String, f64)>, axis: &str, mark: f64) -> Result<Option<String>, Error> {
+fn bar_chart(bars: &mut [(String, f64)], axis: &str, mark: f64) -> Result<Option<String>, Error> {
     if bars.is_empty() {
         return Ok(None);
     }

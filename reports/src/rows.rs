@@ -118,7 +118,7 @@ impl<'a> Table<'a> {
                 (order.of(record, headline), record, headline)
             })
             .collect();
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        sorted.sort_by_key(|row| row.0);
         let rows = sorted
             .into_iter()
             .enumerate()
@@ -149,7 +149,7 @@ pub fn point(record: &Record) -> String {
 
 /// Whether `kernel` is somebody else's.
 pub fn is_peer(kernel: &str) -> bool {
-    PEERS.iter().any(|p| kernel == *p) || kernel.starts_with("openblas") || kernel.starts_with("libtorch")
+    PEERS.contains(&kernel) || kernel.starts_with("openblas") || kernel.starts_with("libtorch")
 }
 
 /// A case apart from its kernel.

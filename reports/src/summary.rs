@@ -139,7 +139,9 @@ pub fn by_bound(table: &Table<'_>) -> Vec<ShareSummary> {
 
 /// [`FamilySummary`] of each operator, dtype and thread count, in the order of the table.
 pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
-    let mut groups: Vec<((&str, &str, usize), Vec<&Row<'_>>)> = Vec::new();
+    /// Operator, dtype, threads.
+    type Family<'a> = (&'a str, &'a str, usize);
+    let mut groups: Vec<(Family<'_>, Vec<&Row<'_>>)> = Vec::new();
     for row in table.headlines() {
         let key = (row.record.op.as_str(), row.record.dtype.as_str(), row.record.threads);
         match groups.iter_mut().find(|g| g.0 == key) {

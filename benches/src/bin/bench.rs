@@ -87,11 +87,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
                     Status::Ok => timed += 1,
                     Status::Failed => {
                         failed += 1;
-                        bar.println(format!(
-                            "FAILED {}\nREPRO: cargo xtask parity '{}'",
-                            record.reason.as_deref().unwrap_or(""),
-                            record.id
-                        ));
+                        bar.suspend(|| {
+                            eprintln!("FAILED {}", record.reason.as_deref().unwrap_or(""));
+                            eprintln!("REPRO: cargo xtask parity '{}'", record.id);
+                        });
                     }
                     Status::Skipped | Status::Mistrusted => skipped += 1,
                 }

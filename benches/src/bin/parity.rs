@@ -64,10 +64,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
             "mistrusted" => mistrusted += 1,
             _ => {
                 failed += 1;
-                bar.println(format!(
-                    "FAILED {}\nREPRO: cargo xtask parity '{name}'",
-                    row.reason.as_deref().unwrap_or("")
-                ));
+                bar.suspend(|| {
+                    eprintln!("FAILED {}", row.reason.as_deref().unwrap_or(""));
+                    eprintln!("REPRO: cargo xtask parity '{name}'");
+                });
             }
         }
         if let Some(file) = json.as_mut() {

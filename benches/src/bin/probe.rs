@@ -48,12 +48,7 @@ fn openblas_at_work() {
 fn providers() -> Map<String, Value> {
     symbols::table()
         .into_iter()
-        .map(|(name, file)| {
-            (
-                name.to_owned(),
-                json!(file.map(|file: PathBuf| shown(&file))),
-            )
-        })
+        .map(|(name, file)| (name.to_owned(), json!(file.map(|file: PathBuf| shown(&file)))))
         .collect()
 }
 

@@ -100,11 +100,11 @@ fn run(arguments: &Arguments) -> Result<u8> {
             let named = |name: &String| subject.entry.kernel(name);
             let kernel = arguments.kernel.as_ref().map_or(subject.default_kernel(), named);
             let Some(kernel) = kernel else {
-                bar.println(format!("{:44} no such kernel", subject.path()));
+                bar.suspend(|| println!("{:44} no such kernel", subject.path()));
                 continue;
             };
             let record = run.time(subject, &prepared, kernel, pool, true);
-            bar.println(line(&subject.path(), &record));
+            bar.suspend(|| println!("{}", line(&subject.path(), &record)));
             match record.status {
                 Status::Ok => timed += 1,
                 Status::Failed => failed += 1,

@@ -78,5 +78,5 @@ fn with_pool<R>(threads: usize, run: impl FnOnce(&Pool) -> R) -> R {
     thread_local! {
         static POOLS: RefCell<BTreeMap<usize, Pool>> = const { RefCell::new(BTreeMap::new()) };
     }
-    POOLS.with_borrow_mut(|pools| run(pools.entry(threads).or_insert_with(|| Pool::new(threads))))
+    POOLS.with_borrow_mut(|pools| run(pools.entry(threads).or_insert_with(|| Pool::eager(threads))))
 }

@@ -1,4 +1,4 @@
-//! The planes of a channel, and the chunks in which they are summed.
+//! Channels of NCHW images: groups that are computed together, and the chunks in which they are summed.
 
 use std::ops::Range;
 
@@ -6,21 +6,33 @@ use etalon_reference::ops::batchnorm_relu::Images;
 
 use crate::disjoint::Disjoint;
 
-/// Elements of a chunk at most: it stays in the first cache between the two looks at it.
-pub const CHUNK: usize = 4096;
+/// Elements of a chunk of a channel at most: it stays in the first cache between the two looks at it.
+const CHUNK: usize = 4096;
 /// Planes of a chunk at most. With four accumulators of sixteen lanes this keeps chains of additions within
 /// 64 + 32 = [`CHAIN`](etalon_reference::ops::batchnorm_relu::CHAIN).
 const PLANES: usize = 32;
+/// Channels of a group at most.
+pub const GROUP: usize = 16;
+/// Elements that a group has in each image, where planes are small: memory is read in long pieces.
+const PIECE: usize = 1024;
+/// Elements of a task at least.
+const TASK: usize = 16 * 1024;
 
-/// Where the planes of a channel lie.
+/// Neighbouring channels that are computed together. What is computed for each of them does not depend on the others.
 #[derive(Clone, Copy, Debug)]
-pub struct Channel {
-    first: usize,
-    stride: usize,
-    /// Planes.
+pub struct Group {
+    /// The first channel.
+    pub first: usize,
+    /// Channels, at most [`GROUP`].
+    pub channels: usize,
+    /// Planes of each.
     pub planes: usize,
     /// Elements of a plane.
     pub len: usize,
+    /// Elements of an image.
+    image: usize,
+    /// How far ahead, in elements, lies what the same task needs next; 0 for nothing.
+    pub ahead: usize,
 }
 
 /// Parts of planes that are summed together.
@@ -32,18 +44,58 @@ pub struct Chunk {
     pub part: Range<usize>,
 }
 
-impl Channel {
-    /// Channel `c`, planes one behind the other.
-    pub fn new(images: &Images, c: usize) -> Channel {
-        let len = images.h * images.w;
-        Channel { first: c * len, stride: images.c * len, planes: images.n, len }
+/// How channels are split over tasks. Results don't depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    images: Images,
+    /// Channels of a task.
+    each: usize,
+}
+
+impl Blocks {
+    /// A few tasks a thread: neighbours are computed by the same one.
+    pub fn new(images: &Images, threads: usize) -> Blocks {
+        let tasks = if threads == 1 { 1 } else { 4 * threads };
+        let least = TASK.div_ceil(images.count().max(1));
+        Blocks { images: *images, each: images.c.div_ceil(tasks).max(least) }
     }
 
-    /// Where `part` of a plane lies in the buffer.
+    /// Number of tasks.
+    pub fn tasks(&self) -> usize {
+        self.images.c.div_ceil(self.each)
+    }
+
+    /// The groups of a task.
+    pub fn groups(&self, task: usize) -> impl Iterator<Item = Group> {
+        let Images { n, c, h, w, .. } = self.images;
+        let len = h * w;
+        let together = (PIECE / len.max(1)).clamp(1, GROUP);
+        let end = c.min((task + 1) * self.each);
+        (task * self.each..end).step_by(together).map(move |first| {
+            let channels = together.min(end - first);
+            let ahead = if first + channels < end { channels * len } else { 0 };
+            Group { first, channels, planes: n, len, image: c * len, ahead }
+        })
+    }
+}
+
+impl Group {
+    /// Where `part` of a plane of the group's channel `g` lies in the buffer.
     #[inline(always)]
-    pub fn range(&self, plane: usize, part: &Range<usize>) -> Range<usize> {
-        let start = self.first + plane * self.stride;
+    pub fn range(&self, plane: usize, g: usize, part: &Range<usize>) -> Range<usize> {
+        let start = plane * self.image + (self.first + g) * self.len;
         start + part.start..start + part.end
+    }
+
+    /// Where a whole plane lies.
+    #[inline(always)]
+    pub fn plane(&self, plane: usize, g: usize) -> Range<usize> {
+        self.range(plane, g, &(0..self.len))
+    }
+
+    /// The indices of the channels.
+    pub fn all(&self) -> Range<usize> {
+        self.first..self.first + self.channels
     }
 
     /// The chunks, in the order in which they are merged. It depends on the shape alone.
@@ -57,36 +109,43 @@ impl Channel {
             })
         })
     }
+
+    /// The buffer indices of a chunk of channel `g`.
+    pub fn indices(&self, g: usize, chunk: &Chunk) -> impl Iterator<Item = usize> + Clone {
+        let (group, part) = (*self, chunk.part.clone());
+        chunk.planes.clone().flat_map(move |plane| group.range(plane, g, &part))
+    }
 }
 
 impl Chunk {
-    /// Values.
+    /// Values of a channel.
     pub fn count(&self) -> usize {
         self.planes.len() * self.part.len()
     }
 }
 
-/// The planes of one channel of an output.
+/// The planes of a group of an output.
 #[derive(Debug)]
 pub struct PlanesMut<'a> {
     buffer: Disjoint<'a, f32>,
-    channel: Channel,
+    group: Group,
 }
 
 impl<'a> PlanesMut<'a> {
-    /// Of `channel` in `buffer`.
+    /// Of `group` in `buffer`.
     ///
     /// # Safety
-    /// While it lives, nobody else reaches this channel's elements.
-    pub unsafe fn new(buffer: Disjoint<'a, f32>, channel: Channel) -> PlanesMut<'a> {
-        PlanesMut { buffer, channel }
+    /// While it lives, nobody else reaches the elements of the group's channels.
+    pub unsafe fn new(buffer: Disjoint<'a, f32>, group: Group) -> PlanesMut<'a> {
+        PlanesMut { buffer, group }
     }
 
-    /// A plane.
+    /// A plane of channel `g` of the group.
     #[inline(always)]
-    pub fn plane(&mut self, plane: usize) -> &mut [f32] {
+    pub fn plane(&mut self, plane: usize, g: usize) -> &mut [f32] {
+        assert!(g < self.group.channels);
         // SAFETY: the channel is ours alone, and this borrow of it ends before the next one.
-        unsafe { self.buffer.part(self.channel.range(plane, &(0..self.channel.len))) }
+        unsafe { self.buffer.part(self.group.plane(plane, g)) }
     }
 }
 
@@ -97,19 +156,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_cover_a_channel_and_keep_chains_short() {
+    fn groups_and_chunks_cover_all_and_keep_chains_short() {
         for (n, hw) in [(1, 1), (1, 5000), (3, 4096), (70, 49), (5, 4095), (100, 1), (33, 129), (32, 3136), (64, 127)] {
-            let images = Images::new(n, 2, hw, 1, ImageLayout::Nchw).expect("small");
-            let channel = Channel::new(&images, 1);
-            let mut seen = vec![0; images.len()];
-            for chunk in channel.chunks() {
-                assert!(chunk.count() <= CHUNK && chunk.count() > 0);
-                assert!(chunk.planes.len() * (chunk.part.len() / 64 + 1) <= CHAIN + 1, "{chunk:?}");
-                for plane in chunk.planes.clone() {
-                    channel.range(plane, &chunk.part).for_each(|i| seen[i] += 1);
+            for threads in [1, 3] {
+                let images = Images::new(n, 37, hw, 1, ImageLayout::Nchw).expect("small");
+                let blocks = Blocks::new(&images, threads);
+                let mut seen = vec![0; images.len()];
+                for group in (0..blocks.tasks()).flat_map(|task| blocks.groups(task)) {
+                    assert!((1..=GROUP).contains(&group.channels));
+                    for chunk in group.chunks() {
+                        assert!(chunk.count() <= CHUNK && chunk.count() > 0);
+                        assert!(chunk.planes.len() * (chunk.part.len() / 64 + 1) <= CHAIN + 1, "{chunk:?}");
+                        (0..group.channels).flat_map(|g| group.indices(g, &chunk)).for_each(|i| seen[i] += 1);
+                    }
                 }
+                assert!(seen.iter().all(|&s| s == 1), "n {n}, plane {hw}, {threads} threads");
             }
-            assert!(seen.iter().enumerate().all(|(i, &s)| s == i / hw % 2), "n {n}, plane {hw}");
         }
     }
 }

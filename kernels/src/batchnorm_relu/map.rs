@@ -51,7 +51,8 @@ impl<L: Wide, const P: usize> Params<L, P> for Each<'_, P> {
 
 /// `out[i] = map(inputs[0][i], …, params of i)`. The inputs are as long as `out`.
 ///
-/// With `STREAM`, whole cache lines of `out` are written past the caches; a [`Wide::fence`] must follow.
+/// With `STREAM`, whole cache lines of `out` are written past the caches; a [`Wide::fence`] must follow. `ahead` says for
+/// each input how many elements further the second cache is to fetch meanwhile; 0 for none.
 #[inline(always)]
 pub fn map<L: Wide, M: Map<L, K, P>, const K: usize, const P: usize, const STREAM: bool>(
     l: L,
@@ -59,6 +60,7 @@ pub fn map<L: Wide, M: Map<L, K, P>, const K: usize, const P: usize, const STREA
     inputs: [&[f32]; K],
     params: impl Params<L, P>,
     out: &mut [f32],
+    ahead: [usize; K],
 ) {
     let inputs = inputs.map(|input| &input[..out.len()]);
     if STREAM {
@@ -68,6 +70,11 @@ pub fn map<L: Wide, M: Map<L, K, P>, const K: usize, const P: usize, const STREA
         let blocks = inputs.map(|input| &input[start..end].as_chunks::<LANES>().0[..middle.len()]);
         let params_of = params.blocks(start..end);
         for (i, line) in middle.iter_mut().enumerate() {
+            for k in 0..K {
+                if ahead[k] > 0 {
+                    l.prefetch(inputs[k], start + i * LANES + ahead[k]);
+                }
+            }
             l.stream(M::at(l, blocks.map(|block| l.load(&block[i])), params_of(l, i)), line);
         }
         part::<L, M, K, P>(l, inputs, params, end, tail);

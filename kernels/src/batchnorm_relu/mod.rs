@@ -26,9 +26,15 @@ use etalon_reference::ops::batchnorm_relu::{BatchnormRelu, ImageLayout, Images, 
 use etalon_reference::{DType, Element, SliceMut};
 
 pub use self::operands::{Infer, Train};
-pub(crate) use self::{channel::*, map::*, operands::*, planes::split, rows::Cut, sum::*};
+pub(crate) use self::{
+    channel::*,
+    map::*,
+    operands::*,
+    rows::{AHEAD, Cut},
+    sum::*,
+};
 use crate::isa::Isa;
-use crate::isa::wide::{Wide, Work, with_lanes};
+use crate::isa::wide::{LANES, Wide, Work, with_lanes};
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -43,15 +49,16 @@ pub static KERNELS: &[Kernel] = &[
 /// Bytes of an output from which on it is written past the caches.
 const STREAM_BYTES: usize = 1 << 20;
 
-/// Whether an output of the size of `images` is written past the caches.
-pub(crate) fn streams(images: &Images) -> bool {
-    images.len() * size_of::<f32>() >= STREAM_BYTES
-}
-
 /// Whether rows of all channels, not planes of one, are the unit.
 pub(crate) fn by_rows(images: &Images) -> bool {
     // Planes of one pixel are a matrix of images and channels.
     images.layout == ImageLayout::Nhwc || images.h * images.w == 1
+}
+
+/// Whether outputs are written past the caches: large ones, whose rows or planes are mostly whole cache lines.
+pub(crate) fn streams(images: &Images) -> bool {
+    let unit = if by_rows(images) { images.c } else { images.h * images.w };
+    images.len() * size_of::<f32>() >= STREAM_BYTES && (unit.is_multiple_of(LANES) || unit >= 64 * LANES)
 }
 
 /// A training step with the instructions of `isa`.
@@ -113,7 +120,7 @@ impl Work for Step<'_> {
             Operands::Train(operands) if by_rows => rows::train(l, problem, operands, stream, pool, workspace),
             Operands::Train(operands) => planes::train(l, problem, operands, stream, pool),
             Operands::Infer(operands) if by_rows => rows::infer(l, problem, operands, stream, pool, workspace),
-            Operands::Infer(operands) => planes::infer(l, problem, operands, stream, pool),
+            Operands::Infer(operands) => planes::infer(l, problem, operands, stream, pool, workspace),
         }
     }
 }
@@ -127,7 +134,8 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
         let operands = Infer { x, gamma, beta, residual, running_mean: old_mean, running_var: old_var, y };
         return infer(problem, isa, operands, call.pool, call.workspace);
     }
-    let [running_mean, running_var, saved_mean, saved_rstd] = [running_mean, running_var, saved_mean, saved_rstd].map(floats);
+    let [running_mean, running_var, saved_mean, saved_rstd] =
+        [running_mean, running_var, saved_mean, saved_rstd].map(floats);
     let operands = Train { x, gamma, beta, residual, y, running_mean, running_var, saved_mean, saved_rstd };
     train(problem, isa, operands, call.pool, call.workspace)
 }

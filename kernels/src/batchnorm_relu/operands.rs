@@ -4,6 +4,7 @@ use etalon_reference::ops::batchnorm_relu::BatchnormRelu;
 
 use super::moments::Normalisation;
 use crate::kernel::KernelError;
+use crate::workspace::Workspace;
 
 /// Operands of a training step. Images lie as the problem says; vectors have an element a channel. Longer slices are fine.
 #[derive(Debug)]
@@ -116,7 +117,31 @@ impl<'a> Infer<'a> {
     }
 }
 
-/// The normalisation of channel `c` by running statistics.
-pub fn running(p: &BatchnormRelu, [gamma, beta, mean, var]: [&[f32]; 4], c: usize) -> Normalisation {
-    Normalisation::new(f64::from(mean[c]), f64::from(var[c]), p.eps, at(gamma, c, 1.0), at(beta, c, 0.0))
+/// Centre, scale and shift of each channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Vectors<'a>(pub [&'a [f32]; 3]);
+
+impl Vectors<'_> {
+    /// Those of channel `c`.
+    #[inline(always)]
+    pub fn of(&self, c: usize) -> [f32; 3] {
+        self.0.map(|vector| vector[c])
+    }
+
+    /// Channels.
+    #[inline(always)]
+    pub fn channels(&self) -> usize {
+        self.0[0].len()
+    }
+}
+
+/// The vectors of inference, in workspace.
+pub fn running<'w>(p: &BatchnormRelu, o: &Infer<'_>, workspace: &'w mut Workspace) -> Vectors<'w> {
+    let [centers, scales, shifts] = workspace.slices::<f32, 3>([p.images.c; 3]);
+    for c in 0..p.images.c {
+        let (mean, var) = (f64::from(o.running_mean[c]), f64::from(o.running_var[c]));
+        let n = Normalisation::new(mean, var, p.eps, at(o.gamma, c, 1.0), at(o.beta, c, 0.0));
+        (centers[c], scales[c], shifts[c]) = (n.center, n.scale, n.shift);
+    }
+    Vectors([centers, scales, shifts])
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! for each group, for each chunk of it:  m = Σx / rows;  Σ(x − m), Σ(x − m)²;  merge, channel by channel
 //! merge the groups in order
-//! for each row, the last one first:  y = act((x − μ)·γ/σ + β + residual)
+//! for each row, those of the last task first:  y = act((x − μ)·γ/σ + β + residual)
 //! ```
 //! Sums over rows are kept in vectors of all channels; four rows are added before such a vector is touched. A chunk stays
 //! in the second cache between its two looks. Planes of one pixel (matrices) take this way too.
@@ -13,7 +13,7 @@ use etalon_reference::ops::batchnorm_relu::BatchnormRelu;
 use super::formula::{FromMean, Normalise, Values};
 use super::map::{Each, map};
 use super::moments::{Deviations, Moments, Normalisation, Weights};
-use super::operands::{Infer, Train, at, running};
+use super::operands::{Infer, Train, Vectors, at, running};
 use super::sum::over_rows;
 use crate::disjoint::Disjoint;
 use crate::isa::wide::{Wide, Work};
@@ -26,6 +26,9 @@ const CHUNK: usize = 64 * 1024;
 const CHUNKS: usize = 8;
 /// Elements of a task of the last step, about.
 const TASK: usize = 32 * 1024;
+
+/// How many elements ahead of the last step the second cache fetches.
+pub const AHEAD: usize = 4096;
 
 /// How rows are cut; it depends on the shape alone.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +44,8 @@ pub struct Cut {
 impl Cut {
     /// For so many rows of so many channels.
     pub fn new(rows: usize, channels: usize) -> Cut {
-        // Four rows at a time: chains of 64/4 + 2 additions.
-        Cut { rows, channels, chunk: (CHUNK / channels.max(1)).clamp(8, 64) / 4 * 4 }
+        // Four rows at a time: chains of 128/4 + 2 additions.
+        Cut { rows, channels, chunk: (CHUNK / channels.max(1)).clamp(8, 128) / 4 * 4 }
     }
 
     /// Rows of a group.
@@ -71,15 +74,20 @@ pub fn train<L: Wide>(l: L, p: &BatchnormRelu, o: Train<'_>, stream: bool, pool:
     let c = p.images.c;
     let cut = Cut::new(p.images.count(), c);
     let (groups, threads) = (cut.groups(), pool.threads());
-    let ([totals, squares], [scratch, vectors]) =
-        workspace.slices2::<f64, f32, 2, 2>([groups * c, groups * c], [threads * 3 * c, 3 * c]);
+    let ([totals, squares], [scratch, centers, scales, shifts]) =
+        workspace.slices2::<f64, f32, 2, 4>([groups * c; 2], [threads * 3 * c, c, c, c]);
 
-    let (all_totals, all_squares, all_scratch) = (Disjoint::new(totals), Disjoint::new(squares), Disjoint::new(scratch));
+    let (all_totals, all_squares, all_scratch) =
+        (Disjoint::new(totals), Disjoint::new(squares), Disjoint::new(scratch));
     pool.run(groups, |g, worker| {
         // SAFETY: a group is a task of its own, and no two tasks of a worker run at once.
         let (total, square, scratch) = unsafe {
             let own = g * c..(g + 1) * c;
-            (all_totals.part(own.clone()), all_squares.part(own), all_scratch.part(worker * 3 * c..(worker + 1) * 3 * c))
+            (
+                all_totals.part(own.clone()),
+                all_squares.part(own),
+                all_scratch.part(worker * 3 * c..(worker + 1) * 3 * c),
+            )
         };
         l.enter(Group { x: o.x, cut, g, total, square, scratch });
     });
@@ -97,25 +105,15 @@ pub fn train<L: Wide>(l: L, p: &BatchnormRelu, o: Train<'_>, stream: bool, pool:
         let n = Normalisation::new(moments.mean(), moments.var(), p.eps, at(o.gamma, i, 1.0), at(o.beta, i, 0.0));
         moments.update(p, &mut o.running_mean[i], &mut o.running_var[i]);
         (o.saved_mean[i], o.saved_rstd[i]) = (n.center, n.rstd);
-        set(vectors, i, &n);
+        (centers[i], scales[i], shifts[i]) = (n.center, n.scale, n.shift);
     }
-    apply(l, p, cut, o.x, o.residual, o.y, vectors, stream, pool);
+    apply(l, p, cut, o.x, o.residual, o.y, Vectors([centers, scales, shifts]), stream, pool);
 }
 
 /// Inference.
 pub fn infer<L: Wide>(l: L, p: &BatchnormRelu, o: Infer<'_>, stream: bool, pool: &Pool, workspace: &mut Workspace) {
-    let c = p.images.c;
-    let vectors = workspace.slice::<f32>(3 * c);
-    for i in 0..c {
-        set(vectors, i, &running(p, [o.gamma, o.beta, o.running_mean, o.running_var], i));
-    }
-    apply(l, p, Cut::new(p.images.count(), c), o.x, o.residual, o.y, vectors, stream, pool);
-}
-
-/// Puts the normalisation of a channel in the vectors of centres, scales and shifts.
-fn set(vectors: &mut [f32], i: usize, n: &Normalisation) {
-    let c = vectors.len() / 3;
-    (vectors[i], vectors[c + i], vectors[2 * c + i]) = (n.center, n.scale, n.shift);
+    let vectors = running(p, &o, workspace);
+    apply(l, p, Cut::new(p.images.count(), p.images.c), o.x, o.residual, o.y, vectors, stream, pool);
 }
 
 /// Sums and squared deviations of the rows of a group, for each channel.
@@ -171,7 +169,7 @@ fn apply<L: Wide>(
     x: &[f32],
     residual: &[f32],
     y: &mut [f32],
-    vectors: &[f32],
+    vectors: Vectors<'_>,
     stream: bool,
     pool: &Pool,
 ) {
@@ -198,8 +196,7 @@ fn apply<L: Wide>(
 struct Apply<'a, const RELU: bool, const STREAM: bool> {
     x: &'a [f32],
     residual: Option<&'a [f32]>,
-    /// Centres, scales, shifts.
-    vectors: &'a [f32],
+    vectors: Vectors<'a>,
     y: &'a mut [f32],
 }
 
@@ -208,17 +205,15 @@ impl<const RELU: bool, const STREAM: bool> Work for Apply<'_, RELU, STREAM> {
 
     #[inline(always)]
     fn run<L: Wide>(self, l: L) {
-        let c = self.vectors.len() / 3;
-        let (center, rest) = self.vectors.split_at(c);
-        let (scale, shift) = rest.split_at(c);
-        let params = Each([center, scale, shift]);
+        let c = self.vectors.channels();
+        let params = Each(self.vectors.0);
         for (row, y) in self.y.chunks_exact_mut(c.max(1)).enumerate() {
             let range = row * c..(row + 1) * c;
             let x = &self.x[range.clone()];
             match self.residual {
-                None => map::<L, _, 1, 3, STREAM>(l, Normalise::<RELU>, [x], params, y),
+                None => map::<L, _, 1, 3, STREAM>(l, Normalise::<RELU>, [x], params, y, [AHEAD]),
                 Some(residual) => {
-                    map::<L, _, 2, 3, STREAM>(l, Normalise::<RELU>, [x, &residual[range]], params, y);
+                    map::<L, _, 2, 3, STREAM>(l, Normalise::<RELU>, [x, &residual[range]], params, y, [AHEAD; 2]);
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! The orders depend on the shape alone, and no chain is longer than
 //! [`CHAIN`](etalon_reference::ops::batchnorm_relu::CHAIN).
 
-use super::channel::{Channel, Chunk};
+use super::channel::{Chunk, GROUP, Group};
 use crate::isa::wide::{LANES, Wide};
 
 /// `S` terms of `K` values and `P` parameters of their channel.
@@ -14,48 +14,87 @@ pub trait Terms<L: Wide, const K: usize, const P: usize, const S: usize> {
 
 /// Accumulators of a sum along planes.
 const WAYS: usize = 4;
+/// How many elements ahead of a sum the second cache fetches.
+const AHEAD: usize = 512;
 
-/// The sums over `chunk` of `channel`. Vector i of a plane's part goes to accumulator i mod 4, a rest to the last one; then
-/// the accumulators are added in pairs, and the lanes halves on halves.
+/// The sums over `chunk` of each channel of `group`, to `sums`; `params` have an element a channel of the group. Vector i of
+/// a plane's part goes to accumulator i mod 4, a rest to the last one; then the accumulators are added in pairs, and the
+/// lanes halves on halves. Channels take turns image by image, as they lie in memory.
 #[inline(always)]
 pub fn over_planes<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, const S: usize>(
     l: L,
     _: T,
     inputs: [&[f32]; K],
-    params: [f32; P],
-    channel: &Channel,
+    params: [&[f32]; P],
+    group: &Group,
     chunk: &Chunk,
-) -> [f32; S] {
-    let params = params.map(|p| l.splat(p));
-    let mut sums = [[l.splat(0.0); S]; WAYS];
+    sums: &mut [[f32; S]; GROUP],
+) {
+    // One channel's accumulators stay in registers.
+    if group.channels == 1 {
+        sum_group::<L, T, K, P, S, 1>(l, inputs, params, group, chunk, sums);
+    } else {
+        sum_group::<L, T, K, P, S, GROUP>(l, inputs, params, group, chunk, sums);
+    }
+}
+
+#[inline(always)]
+fn sum_group<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, const S: usize, const G: usize>(
+    l: L,
+    inputs: [&[f32]; K],
+    params: [&[f32]; P],
+    group: &Group,
+    chunk: &Chunk,
+    sums: &mut [[f32; S]; GROUP],
+) {
+    let mut ways = [[[l.splat(0.0); S]; WAYS]; G];
     for plane in chunk.planes.clone() {
-        let range = channel.range(plane, &chunk.part);
-        let len = range.len();
-        let inputs = inputs.map(|input| &input[range.clone()]);
-        let blocks = inputs.map(|input| &input.as_chunks::<{ WAYS * LANES }>().0[..len / (WAYS * LANES)]);
-        for i in 0..len / (WAYS * LANES) {
-            for k in 0..WAYS {
-                let vectors = blocks.map(|block| l.load(&block[i].as_chunks::<LANES>().0[k]));
-                add(l, &mut sums[k], T::of(l, vectors, params));
-            }
-        }
-        let rest = inputs.map(|input| &input[len / (WAYS * LANES) * (WAYS * LANES)..]);
-        let vectors = rest.map(|rest| &rest.as_chunks::<LANES>().0[..len / LANES % WAYS]);
-        for k in 0..WAYS - 1 {
-            if k < len / LANES % WAYS {
-                add(l, &mut sums[k], T::of(l, vectors.map(|v| l.load(&v[k])), params));
-            }
-        }
-        if len % LANES != 0 {
-            let tail = inputs.map(|input| l.load_first(&input[len / LANES * LANES..]));
-            add(l, &mut sums[WAYS - 1], T::of(l, tail, params).map(|term| l.first(term, len % LANES)));
+        for g in 0..group.channels.min(G) {
+            let range = group.range(plane, g, &chunk.part);
+            let params = params.map(|p| l.splat(p[g]));
+            ways[g] = add_plane::<L, T, K, P, S>(l, inputs.map(|input| &input[range.clone()]), params, ways[g]);
         }
     }
-    let [mut a, b, mut c, d] = sums;
-    add(l, &mut a, b);
-    add(l, &mut c, d);
-    add(l, &mut a, c);
-    a.map(|sum| l.sum(sum))
+    for g in 0..group.channels.min(G) {
+        let [mut a, b, mut c, d] = ways[g];
+        add(l, &mut a, b);
+        add(l, &mut c, d);
+        add(l, &mut a, c);
+        sums[g] = a.map(|sum| l.sum(sum));
+    }
+}
+
+/// Adds a part of a plane to the accumulators.
+#[inline(always)]
+fn add_plane<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, const S: usize>(
+    l: L,
+    inputs: [&[f32]; K],
+    params: [L::F; P],
+    mut sums: [[L::F; S]; WAYS],
+) -> [[L::F; S]; WAYS] {
+    let len = inputs[0].len();
+    let blocks = inputs.map(|input| &input.as_chunks::<{ WAYS * LANES }>().0[..len / (WAYS * LANES)]);
+    for i in 0..len / (WAYS * LANES) {
+        for (k, sums) in sums.iter_mut().enumerate() {
+            for input in inputs {
+                l.prefetch(input, (i * WAYS + k) * LANES + AHEAD);
+            }
+            let vectors = blocks.map(|block| l.load(&block[i].as_chunks::<LANES>().0[k]));
+            add(l, sums, T::of(l, vectors, params));
+        }
+    }
+    let rest = inputs.map(|input| &input[len / (WAYS * LANES) * (WAYS * LANES)..]);
+    let vectors = rest.map(|rest| &rest.as_chunks::<LANES>().0[..len / LANES % WAYS]);
+    for k in 0..WAYS - 1 {
+        if k < len / LANES % WAYS {
+            add(l, &mut sums[k], T::of(l, vectors.map(|v| l.load(&v[k])), params));
+        }
+    }
+    if !len.is_multiple_of(LANES) {
+        let tail = inputs.map(|input| l.load_first(&input[len / LANES * LANES..]));
+        add(l, &mut sums[WAYS - 1], T::of(l, tail, params).map(|term| l.first(term, len % LANES)));
+    }
+    sums
 }
 
 #[inline(always)]
@@ -88,7 +127,7 @@ pub fn over_rows<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, 
 }
 
 #[inline(always)]
-fn row_of<'a, const K: usize>(inputs: [&'a [f32]; K], row: usize, channels: usize) -> [&'a [f32]; K] {
+fn row_of<const K: usize>(inputs: [&[f32]; K], row: usize, channels: usize) -> [&[f32]; K] {
     inputs.map(|input| &input[row * channels..][..channels])
 }
 

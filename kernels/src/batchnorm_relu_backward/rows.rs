@@ -10,7 +10,7 @@ use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
 
 use super::formula::{Gate, Gradient, Products, products};
 use super::operands::{Backward, Coefficients};
-use crate::batchnorm_relu::{Cut, Each, Same, map, over_rows, streams};
+use crate::batchnorm_relu::{AHEAD, Cut, Each, Same, map, over_rows, streams};
 use crate::disjoint::Disjoint;
 use crate::isa::wide::{Wide, Work};
 use crate::pool::Pool;
@@ -60,8 +60,7 @@ pub fn backward<L: Wide, const RELU: bool>(
         let task = tasks - 1 - task;
         let range = task * cut.task() * c..cut.rows.min((task + 1) * cut.task()) * c;
         // SAFETY: the tasks' rows do not overlap.
-        let (dx, dresidual) =
-            unsafe { (dx.part(range.clone()), p.residual.then(|| dresidual.part(range.clone()))) };
+        let (dx, dresidual) = unsafe { (dx.part(range.clone()), p.residual.then(|| dresidual.part(range.clone()))) };
         let (dy, x, y) = (&dy[range.clone()], &x[range.clone()], if RELU { &y[range] } else { y });
         if stream {
             l.enter(Apply::<RELU, true> { dy, x, y, params, dx, dresidual });
@@ -143,16 +142,16 @@ impl<const RELU: bool, const STREAM: bool> Work for Apply<'_, RELU, STREAM> {
             let range = row * c..(row + 1) * c;
             let (dy, x) = (&self.dy[range.clone()], &self.x[range.clone()]);
             if RELU {
-                map::<L, _, 3, 4, STREAM>(l, Gradient, [dy, x, &self.y[range.clone()]], params, dx);
+                map::<L, _, 3, 4, STREAM>(l, Gradient, [dy, x, &self.y[range.clone()]], params, dx, [AHEAD; 3]);
             } else {
-                map::<L, _, 2, 4, STREAM>(l, Gradient, [dy, x], params, dx);
+                map::<L, _, 2, 4, STREAM>(l, Gradient, [dy, x], params, dx, [AHEAD; 2]);
             }
             let Some(dresidual) = &mut self.dresidual else { continue };
             let dresidual = &mut dresidual[range.clone()];
             if RELU {
-                map::<L, _, 2, 0, STREAM>(l, Gate, [dy, &self.y[range]], Same([]), dresidual);
+                map::<L, _, 2, 0, STREAM>(l, Gate, [dy, &self.y[range]], Same([]), dresidual, [0; 2]);
             } else {
-                map::<L, _, 1, 0, STREAM>(l, Gate, [dy], Same([]), dresidual);
+                map::<L, _, 1, 0, STREAM>(l, Gate, [dy], Same([]), dresidual, [0]);
             }
         }
         if STREAM {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use etalon_reference::compare::{Comparison, Verdict, compare};
 use etalon_reference::tensor::{Initial, gather};
-use etalon_reference::{Case, DType, Data, Element, Fill, Operator, Point, Port, Problem, ProblemError, Slice, SliceMut, Tolerance};
+use etalon_reference::{
+    Case, DType, Data, Element, Fill, Operator, Point, Port, Problem, ProblemError, Slice, SliceMut, Tolerance,
+};
 use half::{bf16, f16};
 use ndarray::ArrayD;
 

@@ -89,7 +89,7 @@ pub struct Bench {
 impl Bench {
     /// With pools of 1, 2, 3, 4 and 7 threads.
     pub fn new(standard: Option<&'static Kernel>) -> Bench {
-        Bench { pools: [1, 2, 3, 4, 7].map(Pool::new).into(), workspace: RefCell::new(Workspace::new()), standard }
+        Bench { pools: [1, 2, 3, 4, 7].map(Pool::eager).into(), workspace: RefCell::new(Workspace::new()), standard }
     }
 
     fn run(&self, p: &Prepared, kernel: &Kernel, pool: usize, at: Placement) -> Result<Outcome, String> {

@@ -4,12 +4,12 @@ use super::tile::tile;
 
 tile!(
     /// 12×32 f32.
-    f32_12x32, "avx512f,avx2,fma", crate::isa::tile::f32_12x32, crate::isa::avx512::f32x16,
+    f32_12x32, "avx512f,avx2,fma", crate::isa::tile::f32_12x32, crate::isa::avx512::f32x16, crate::isa::avx512::transpose32,
     [1 2 3 4 5 6 7 8 9 10 11 12]
 );
 tile!(
     /// 12×16 f64.
-    f64_12x16, "avx512f,avx2,fma", crate::isa::tile::f64_12x16, crate::isa::avx512::f64x8,
+    f64_12x16, "avx512f,avx2,fma", crate::isa::tile::f64_12x16, crate::isa::avx512::f64x8, crate::isa::avx512::transpose64,
     [1 2 3 4 5 6 7 8 9 10 11 12]
 );
 

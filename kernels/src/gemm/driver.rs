@@ -2,57 +2,59 @@
 //!
 //! ```text
 //! cut C into one rectangle a thread, along tiles           (each thread alone from here)
-//! for columns in steps of NC:
+//! for rows in steps of MC:
 //!   for k in steps of DEPTH, two chunks:                    ascending: the canonical order
-//!     pack B[depth, columns] into panels                    L2; or read it where it lies
-//!     for rows in steps of MC:
-//!       copy A[rows, depth] if its stride is bad            L1/L2
-//!       for each panel of columns, for each chunk:          a chunk of the panel stays in L1
-//!         for each MR rows:                                 A streams from L2, C's tiles too
-//!           sum the tile over the chunk, fold it into C
+//!     for each panel of NR columns, for each chunk:
+//!       pack B[chunk, panel]                                L1; or read it where it lies
+//!       for each MR rows:                                   A[MC, DEPTH] stays in L2
+//!         at the first panel, copy A[rows, chunk] if its stride is bad
+//!         sum the tile over the chunk, fold it into C
 //! ```
-//! Workspace a thread: `DEPTH·NC + MC·A_LINE` elements, 0.95 MiB in f32 and f64.
+//! While tiles are summed, the next panel of B and of C and the next block of A come closer ([`Queue`]).
+//!
+//! Workspace a thread: `CHUNK·NR + MC·A_LINE` elements, 0.80 MiB.
 
 use std::ops::Range;
 
-use etalon_reference::ops::gemm::{CHUNK, Gemm};
+use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
 
 use super::Float;
+use super::ahead::{Queue, Region};
 use super::epilogue::Fold;
-use super::pack::{A_LINE, DEPTH, PackedB, a_wants_copy, copy_a, pack_b};
+use super::pack::{A_LINE, DEPTH, PackedB, copy_a, pack_b, wants_copy};
 use super::tile::{Block, Tile, part};
 use crate::disjoint::Disjoint;
 use crate::isa::tile::Operands;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-/// Bytes of packed B a thread.
-const B_BYTES: usize = 384 * DEPTH * 4;
-/// Rows of A that are copied at a time, in f32; half of it in f64.
-const MC_BYTES: usize = 96 * 4;
+/// Bytes of a row of the block of A that stays in the second cache, times its rows.
+const MC_BYTES: usize = 384 * 4;
 /// Up to this many rows, B is read where it lies.
-const PACK_FROM_ROWS: usize = 24;
+const PACK_FROM_ROWS: usize = 64;
 /// B of at most this size is read where it lies, too: it stays in the first cache.
 const SMALL_B_BYTES: usize = 24 * 1024;
-/// Operations below which a second thread costs more than it gives.
-const FORK_FLOPS: usize = 400_000;
+/// Operations in a nanosecond of one thread, about.
+const FLOPS_A_NS: u64 = 100;
+/// Operations from which operands are brought close ahead of time: with fewer, they lie in the second cache.
+const AHEAD_FLOPS: usize = 4_000_000;
 
-/// Columns of a packed block of B.
-const fn nc<T>() -> usize {
-    B_BYTES / DEPTH / size_of::<T>()
-}
-
-/// Rows of a copied block of A.
+/// Rows of a block of A.
 const fn mc<T>() -> usize {
     MC_BYTES / size_of::<T>()
 }
 
-/// Elements of workspace a thread needs at most.
-const fn scratch<T>() -> usize {
-    DEPTH * nc::<T>() + mc::<T>() * A_LINE
+/// Elements of a packed panel of B: two lines of the cache are the widest.
+const fn b_scratch<T>() -> usize {
+    CHUNK * 128 / size_of::<T>()
 }
 
-/// Bytes of workspace for `threads` threads: `threads · (DEPTH·NC + MC·A_LINE) · size`, which is 0.95 MiB a thread for
+/// Elements of workspace a thread needs at most.
+const fn scratch<T>() -> usize {
+    b_scratch::<T>() + mc::<T>() * A_LINE
+}
+
+/// Bytes of workspace for `threads` threads: `threads · (CHUNK·NR + MC·A_LINE) · size`, which is 0.80 MiB a thread for
 /// every problem; nothing where no operand is packed.
 pub const fn workspace_bytes<T>(threads: usize) -> usize {
     threads * scratch::<T>() * size_of::<T>()
@@ -79,14 +81,13 @@ pub fn gemm<X: Tile>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool, w
         return;
     }
     let out = Disjoint::new(c);
-    let flops = 2 * p.m * p.n * p.k.max(1);
-    let threads = if flops.saturating_mul(p.batch) < FORK_FLOPS { 1 } else { pool.threads() };
+    let flops = [p.batch, p.m, p.n, p.k.max(1)].iter().fold(2u64, |all, &x| all.saturating_mul(x as u64));
+    let threads = pool.threads_for(flops / FLOPS_A_NS);
     // A batch is cut first; what is left of the threads cuts each matrix.
     let inner = if p.batch >= threads { 1 } else { threads.div_ceil(p.batch) };
     let (down, across) = cut::<X>(p, inner);
     let tasks = p.batch * down * across;
-    let needs = needs_scratch::<X>(x, down);
-    let each = if needs { scratch::<X::T>() } else { 0 };
+    let each = if packs_b::<X>(x, p.m) || wants_copy::<X::T>(&p.a) { scratch::<X::T>() } else { 0 };
     let scratch = Disjoint::new(workspace.slice::<X::T>(each * threads.min(tasks)));
     let body = |task: usize, worker: usize| {
         let (z, rest) = (task / (down * across), task % (down * across));
@@ -101,7 +102,7 @@ pub fn gemm<X: Tile>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool, w
     if threads == 1 || tasks == 1 {
         (0..tasks).for_each(|task| body(task, 0));
     } else if tasks >= threads {
-        pool.run(tasks, |task, worker| body(task, worker));
+        pool.run(tasks, body);
     } else {
         pool.run(tasks, |task, _| body(task, task));
     }
@@ -126,10 +127,6 @@ fn packs_b<X: Tile>(x: &Task<'_, X::T>, rows: usize) -> bool {
     x.packed.is_none() && (x.p.b.col != 1 || rows > PACK_FROM_ROWS && !small)
 }
 
-fn needs_scratch<X: Tile>(x: &Task<'_, X::T>, down: usize) -> bool {
-    packs_b::<X>(x, x.p.m.div_ceil(down)) || packs_b::<X>(x, x.p.m) || a_wants_copy::<X::T>(&x.p.a)
-}
-
 /// One rectangle of one matrix, by one thread.
 fn rectangle<X: Tile>(
     tile: X,
@@ -141,61 +138,129 @@ fn rectangle<X: Tile>(
     scratch: &mut [X::T],
 ) {
     let p = x.p;
-    let bias = x.bias.map(|bias| &bias[cols.clone()]);
-    let zero = X::T::default();
-    let (alpha, beta) = (X::T::from_f64(p.alpha), X::T::from_f64(p.beta));
-    let fold = Fold { alpha, beta, first: true, last: true, bias, activation: p.activation };
+    let fold = Fold {
+        alpha: X::T::from_f64(p.alpha),
+        beta: X::T::from_f64(p.beta),
+        first: true,
+        last: true,
+        bias: x.bias,
+        activation: p.activation,
+    };
     if p.k == 0 || p.alpha == 0.0 {
-        for i in 0..rows.len() {
-            let row = out.row(i, cols.len());
-            row.iter_mut().for_each(|c| *c = if p.beta == 0.0 { zero } else { beta * *c });
-            tile.finish_row(row, &fold);
-        }
-        return;
+        return without_product(
+            tile,
+            &Fold { bias: x.bias.map(|bias| &bias[cols.clone()]), ..fold },
+            rows.len(),
+            cols.len(),
+            out,
+        );
     }
     let a = &x.a[(z * p.a.batch).min(x.a.len())..];
     let b = &x.b[(z * p.b.batch).min(x.b.len())..];
     let pack = packs_b::<X>(x, rows.len());
-    // Few tiles of columns do not pay for a copy of rows; a transposed A has its rows side by side already.
-    let copy = a_wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.row != 1) && !scratch.is_empty();
-    let (b_scratch, a_scratch) = if scratch.is_empty() { (&mut [][..], &mut [][..]) } else { scratch.split_at_mut(DEPTH * nc::<X::T>()) };
-    let step = mc::<X::T>() / X::MR * X::MR;
-    for j0 in cols.clone().step_by(nc::<X::T>()) {
-        let block_cols = nc::<X::T>().min(cols.end - j0);
+    // Few tiles of columns do not pay for a copy of rows.
+    let copy = wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
+    let (panel, a_copy) = scratch.split_at_mut(if scratch.is_empty() { 0 } else { b_scratch::<X::T>() });
+    let blocks = rows.len().div_ceil(mc::<X::T>() / X::MR * X::MR);
+    let far = 2 * rows.len() * cols.len() * p.k >= AHEAD_FLOPS;
+    let mut queue = Queue::new();
+    for block in 0..blocks {
+        let block_rows = part(rows.len(), X::MR, blocks, block);
         for k0 in (0..p.k).step_by(DEPTH) {
-            let depth = DEPTH.min(p.k - k0);
-            if pack {
-                pack_b(b, &p.b, k0, depth, j0..j0 + block_cols, X::NR, b_scratch);
-            }
-            for i0 in rows.clone().step_by(step) {
-                let block_rows = step.min(rows.end - i0);
-                let (a, a_row, a_step) = if copy {
-                    copy_a(a, &p.a, i0, block_rows, k0, depth, a_scratch);
-                    (&*a_scratch, A_LINE, 1)
-                } else {
-                    (&a[i0 * p.a.row + k0 * p.a.col..], p.a.row, p.a.col)
-                };
-                for j in (j0..j0 + block_cols).step_by(X::NR) {
-                    let width = X::NR.min(cols.end - j);
-                    let (b, b_step) = match x.packed {
-                        Some(packed) => (packed.panel(z, k0, depth, j), X::NR),
-                        None if pack => (&b_scratch[(j - j0) * depth..], X::NR),
-                        None => (&b[k0 * p.b.row + j..], p.b.row),
+            let k_end = p.k.min(k0 + DEPTH);
+            for j in cols.clone().step_by(X::NR) {
+                let width = X::NR.min(cols.end - j);
+                for k1 in (k0..k_end).step_by(CHUNK) {
+                    let depth = CHUNK.min(k_end - k1);
+                    let fold = Fold {
+                        first: k1 == 0,
+                        last: k1 + depth == p.k,
+                        bias: fold.bias.map(|bias| &bias[j..j + width]),
+                        ..fold
                     };
-                    let bias = fold.bias.map(|bias| &bias[j - cols.start..]);
-                    for kk in (0..depth).step_by(CHUNK) {
-                        let k = CHUNK.min(depth - kk);
-                        let (first, last) = (k0 + kk == 0, k0 + kk + k == p.k);
-                        let fold = Fold { bias, first, last, ..fold };
-                        let (a, b) = (&a[kk * a_step..], &b[kk * b_step..]);
-                        for i in (0..block_rows).step_by(X::MR) {
-                            let operands = Operands { a: &a[i * a_row..], a_row, a_step, b, b_step, k };
-                            let height = X::MR.min(block_rows - i);
-                            tile.run(operands, height, width, &mut out.at(i0 - rows.start + i, j - cols.start), &fold);
+                    if pack {
+                        pack_b(tile, b, &p.b, k1, depth, j, width, panel);
+                    }
+                    let (b, b_step) = match x.packed {
+                        Some(packed) => (packed.panel(z, k1, depth, j), X::NR),
+                        None if pack => (&*panel, X::NR),
+                        None => (&b[k1 * p.b.row + j..], p.b.row),
+                    };
+                    if far {
+                        // The step after this one: next chunk, next panel, next depth, next rows.
+                        let (mut j_next, mut k_next, mut rows_next) = (j, k1 + CHUNK, block_rows.clone());
+                        if k_next >= k_end {
+                            (j_next, k_next) = (j + X::NR, k0);
+                            if j_next >= cols.end {
+                                (j_next, k_next) = (cols.start, k_end);
+                                if k_end == p.k {
+                                    k_next = 0;
+                                    rows_next = part(rows.len(), X::MR, blocks, (block + 1).min(blocks - 1));
+                                }
+                            }
+                            queue.c = out.region(rows_next.start, j_next - cols.start, rows_next.len(), X::NR);
                         }
+                        let depth_next = CHUNK.min(p.k - k_next);
+                        queue.b = match x.packed {
+                            Some(packed) => Region::new(
+                                packed.panel(z, k_next, depth_next, j_next).as_ptr(),
+                                0,
+                                X::NR,
+                                depth_next,
+                                X::NR,
+                            ),
+                            None => region(b, &p.b, k_next, depth_next, j_next, X::NR.min(cols.end - j_next)),
+                        };
+                        if j + X::NR >= cols.end && k1 == k0 {
+                            let (k, next) = if k_end == p.k { (0, block + 1) } else { (k_end, block) };
+                            let next = part(rows.len(), X::MR, blocks, next.min(blocks - 1));
+                            queue.a = region(a, &p.a, rows.start + next.start, next.len(), k, DEPTH.min(p.k - k));
+                        }
+                    }
+                    for i in block_rows.clone().step_by(X::MR) {
+                        let height = X::MR.min(block_rows.end - i);
+                        let (a, a_row, a_step) = if copy {
+                            let strip = i - block_rows.start;
+                            let (start, row, step) = if p.a.col == 1 {
+                                (strip * A_LINE + k1 - k0, A_LINE, 1)
+                            } else {
+                                (strip * DEPTH + (k1 - k0) * X::MR, 1, X::MR)
+                            };
+                            if j == cols.start {
+                                copy_a(tile, a, &p.a, rows.start + i, height, k1, depth, &mut a_copy[start..]);
+                            }
+                            (&a_copy[start..], row, step)
+                        } else {
+                            (&a[(rows.start + i) * p.a.row + k1 * p.a.col..], p.a.row, p.a.col)
+                        };
+                        let ahead = queue.take(depth, b);
+                        let operands = Operands { a, a_row, a_step, b, b_step, k: depth, ahead };
+                        tile.run(operands, height, width, &mut out.at(i, j - cols.start), &fold);
                     }
                 }
             }
         }
+    }
+}
+
+/// Rows `i..i+rows`, columns `j..j+cols` of an operand, along its lines; nothing if it has none.
+fn region<T>(x: &[T], at: &Matrix, i: usize, rows: usize, j: usize, cols: usize) -> Region<T> {
+    let start = i * at.row + j * at.col;
+    if at.col == 1 {
+        Region::new(x.as_ptr(), start, at.row, rows, cols)
+    } else if at.row == 1 {
+        Region::new(x.as_ptr(), start, at.col, cols, rows)
+    } else {
+        Region::empty()
+    }
+}
+
+/// A rectangle for which there is nothing to multiply.
+fn without_product<X: Tile>(tile: X, fold: &Fold<'_, X::T>, rows: usize, cols: usize, out: &mut Block<'_, X::T>) {
+    let (zero, beta) = (X::T::default(), fold.beta);
+    for i in 0..rows {
+        let row = out.row(i, cols);
+        row.iter_mut().for_each(|c| *c = if beta == zero { zero } else { beta * *c });
+        tile.finish_row(row, fold);
     }
 }

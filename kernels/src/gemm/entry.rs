@@ -65,10 +65,17 @@ pub fn dgemm(
 /// The kernel `scalar`.
 pub(super) fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
     match call.dtype {
-        DType::F32 => run::<f32>(call, |x, c, _, _| Ok(scalar::gemm(x, c))),
-        DType::F64 => run::<f64>(call, |x, c, _, _| Ok(scalar::gemm(x, c))),
+        DType::F32 => in_order::<f32>(call),
+        DType::F64 => in_order::<f64>(call),
         other => Err(unsupported(other)),
     }
+}
+
+fn in_order<T: Float>(call: &mut Call<'_>) -> Result<(), KernelError> {
+    run::<T>(call, |x, c, _, _| {
+        scalar::gemm(x, c);
+        Ok(())
+    })
 }
 
 /// The kernels `avx2` and `avx2-prepacked`.
@@ -95,8 +102,8 @@ pub(super) fn avx512(call: &mut Call<'_>) -> Result<(), KernelError> {
 #[cfg(target_arch = "x86_64")]
 pub(super) fn plan_avx2(p: &dyn Problem, dtype: DType, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
     match dtype {
-        DType::F32 => plan::<super::avx2::F32>(p, inputs),
-        DType::F64 => plan::<super::avx2::F64>(p, inputs),
+        DType::F32 => plan(p, inputs, super::avx2::F32(token2()?)),
+        DType::F64 => plan(p, inputs, super::avx2::F64(token2()?)),
         other => Err(unsupported(other)),
     }
 }
@@ -105,19 +112,19 @@ pub(super) fn plan_avx2(p: &dyn Problem, dtype: DType, inputs: &[Slice<'_>]) -> 
 #[cfg(target_arch = "x86_64")]
 pub(super) fn plan_avx512(p: &dyn Problem, dtype: DType, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
     match dtype {
-        DType::F32 => plan::<super::avx512::F32>(p, inputs),
-        DType::F64 => plan::<super::avx512::F64>(p, inputs),
+        DType::F32 => plan(p, inputs, super::avx512::F32(token512()?)),
+        DType::F64 => plan(p, inputs, super::avx512::F64(token512()?)),
         other => Err(unsupported(other)),
     }
 }
 
-fn plan<X: Tile>(p: &dyn Problem, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
+fn plan<X: Tile>(p: &dyn Problem, inputs: &[Slice<'_>], tile: X) -> Result<Plan, KernelError> {
     let p: &Gemm = downcast(p);
     let b = <X::T as etalon_reference::Element>::slice(inputs[1]).ok_or_else(|| unsupported(inputs[1].dtype()))?;
     if b.len() < p.b_len() {
         return Err(KernelError::TooShort { operand: "b", found: b.len(), needed: p.b_len() });
     }
-    Ok(Box::new(PackedB::<X::T>::new(p, b, X::NR)))
+    Ok(Box::new(PackedB::new(tile, p, b)))
 }
 
 fn tiled<X: Tile>(call: &mut Call<'_>, tile: X) -> Result<(), KernelError> {

@@ -8,6 +8,7 @@
 //!
 //! Workspace: [`workspace_bytes`], under 1 MiB a thread at any size.
 
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -96,7 +96,14 @@ fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {
     for z in 0..p.batch {
         let c = &mut c[z * p.c.batch..];
         let (a, b) = (&a[(z * p.a.batch).min(a.len())..], &b[(z * p.b.batch).min(b.len())..]);
-        T::gemm(&sizes, alpha, a, b, beta, c).map_err(|e| KernelError::Unsupported(e.to_string()))?;
+        if p.alpha == 0.0 || p.k == 0 {
+            // For small sizes OpenBLAS multiplies the sum by 0, so that ∞ and NaN of operands that don't count get into C.
+            for row in c[..(p.m - 1) * p.c.row + p.n].chunks_mut(p.c.row.max(p.n)) {
+                row[..p.n].iter_mut().for_each(|c| *c = if p.beta == 0.0 { T::default() } else { beta * *c });
+            }
+        } else {
+            T::gemm(&sizes, alpha, a, b, beta, c).map_err(|e| KernelError::Unsupported(e.to_string()))?;
+        }
         if p.bias || p.activation != Activation::None {
             let span = (p.m - 1) * p.c.row + p.n;
             chunks(pool, &mut c[..span], p.c.row.max(p.n), |_, row| {

@@ -1,95 +1,91 @@
 //! Packing: copies of operands in the order in which tiles read them.
 //!
-//! B is copied into panels of NR columns, row after row, the last panel padded with zeros. A needs no transposition,
-//! because tiles take any stride: its rows (or columns) are copied one after the other, a little apart, only where the
-//! operand's own stride would make them share a few cache sets or touch a page each.
-
-use std::ops::Range;
+//! A panel of B has NR columns, row after row, zeros behind the last column. A needs no transposition, because tiles take
+//! any stride: lines of it are copied one after the other, a little apart, only where the operand's own stride would make
+//! them share a few cache sets or touch a page each.
 
 use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
 
 use super::Float;
+use super::tile::Tile;
 use crate::aligned::AlignedVec;
 
-/// Copies rows `k0..k0+depth`, columns `cols` of B into panels of `nr` columns, each depth × nr, one after the other. B is
-/// read along its lines, so that the hardware sees few streams.
-pub fn pack_b<T: Float>(b: &[T], at: &Matrix, k0: usize, depth: usize, cols: Range<usize>, nr: usize, panels: &mut [T]) {
-    let panel = depth * nr;
-    if at.col == 1 {
-        for kk in 0..depth {
-            let start = (k0 + kk) * at.row + cols.start;
-            let line = &b[start..start + cols.len()];
-            for (p, part) in line.chunks(nr).enumerate() {
-                let row = &mut panels[p * panel + kk * nr..][..nr];
-                row[..part.len()].copy_from_slice(part);
-                row[part.len()..].fill(T::default());
-            }
-        }
-        return;
-    }
-    // Eight rows of a panel at a time: their lines stay in the first cache while each column of B is read along k.
-    const DEEP: usize = 8;
-    for (p, first) in cols.clone().step_by(nr).enumerate() {
-        let wide = nr.min(cols.end - first);
-        for k in (0..depth).step_by(DEEP) {
-            let deep = DEEP.min(depth - k);
-            let rows = &mut panels[p * panel + k * nr..][..deep * nr];
-            for j in 0..nr {
-                if j >= wide {
-                    (0..deep).for_each(|d| rows[d * nr + j] = T::default());
-                    continue;
-                }
-                let from = (first + j) * at.col + (k0 + k) * at.row;
-                if at.row == 1 {
-                    for (d, &x) in b[from..from + deep].iter().enumerate() {
-                        rows[d * nr + j] = x;
-                    }
-                } else {
-                    for d in 0..deep {
-                        rows[d * nr + j] = b[from + d * at.row];
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Depth of packed panels: two chunks, so that a tile of C is visited once for both.
+/// Depth of a block: two chunks, so that a tile of C is visited twice while it is close.
 pub const DEPTH: usize = 2 * CHUNK;
 
 /// Elements between the lines of a copy of A: the depth, and a cache line more, so that lines start in different sets.
 pub const A_LINE: usize = DEPTH + 16;
 
+/// Copies rows `k0..k0+depth`, columns `j..j+cols` of B into a panel of depth × NR.
+pub fn pack_b<X: Tile>(
+    tile: X,
+    b: &[X::T],
+    at: &Matrix,
+    k0: usize,
+    depth: usize,
+    j: usize,
+    cols: usize,
+    panel: &mut [X::T],
+) {
+    copy(tile, &b[k0 * at.row + j * at.col..], at.row, at.col, depth, cols, X::NR, panel);
+}
+
 /// Whether A should be copied before tiles read it: its lines are so far apart that they share cache sets.
-pub fn a_wants_copy<T>(at: &Matrix) -> bool {
+pub fn wants_copy<T>(at: &Matrix) -> bool {
     let bytes = at.row * size_of::<T>();
     at.col != 1 || bytes.is_multiple_of(2048) && bytes > 0
 }
 
-/// Copies rows `i0..i0+rows`, columns `k0..k0+depth` of A into `copy`, rows [`A_LINE`] apart.
-pub fn copy_a<T: Float>(a: &[T], at: &Matrix, i0: usize, rows: usize, k0: usize, depth: usize, copy: &mut [T]) {
+/// A copy of A's rows `i0..i0+rows`, columns `k0..k0+depth` for one row of tiles: row after row if they are lines of the
+/// operand, otherwise column after column.
+pub fn copy_a<X: Tile>(
+    tile: X,
+    a: &[X::T],
+    at: &Matrix,
+    i0: usize,
+    rows: usize,
+    k0: usize,
+    depth: usize,
+    to: &mut [X::T],
+) {
+    let a = &a[i0 * at.row + k0 * at.col..];
     if at.col == 1 {
-        for (i, line) in copy.chunks_mut(A_LINE).take(rows).enumerate() {
-            let start = (i0 + i) * at.row + k0;
-            line[..depth].copy_from_slice(&a[start..start + depth]);
+        for (i, line) in to.chunks_mut(A_LINE).take(rows).enumerate() {
+            line[..depth].copy_from_slice(&a[i * at.row..][..depth]);
         }
-        return;
+    } else {
+        copy(tile, a, at.col, at.row, depth, rows, X::MR, to);
     }
-    const WIDE: usize = 16;
-    for first in (0..rows).step_by(WIDE) {
-        let wide = WIDE.min(rows - first);
-        for kk in 0..depth {
-            let from = (i0 + first) * at.row + (k0 + kk) * at.col;
-            for i in 0..wide {
-                copy[(first + i) * A_LINE + kk] = a[from + i * at.row];
+}
+
+/// `to[y·width + x] = from[y·down + x·right]` for y < lines, x < len; 0 for len ≤ x < width.
+fn copy<X: Tile>(
+    tile: X,
+    from: &[X::T],
+    down: usize,
+    right: usize,
+    lines: usize,
+    len: usize,
+    width: usize,
+    to: &mut [X::T],
+) {
+    if right == 1 {
+        tile.copy_lines(from, down, lines, len, width, to);
+    } else if down == 1 {
+        tile.transpose_lines(from, right, len, lines, width, to);
+    } else {
+        for (y, line) in to.chunks_exact_mut(width).take(lines).enumerate() {
+            for (x, to) in line[..len].iter_mut().enumerate() {
+                *to = from[y * down + x * right];
             }
+            line[len..].fill(X::T::default());
         }
     }
 }
 
 /// A packed B, for several products with the same weights.
 ///
-/// Made by [`PackedB::new`]; holds k·⌈n/NR⌉·NR elements a matrix of the batch (one matrix if the batch shares it).
+/// Made by the kernels' plans; holds k·⌈n/NR⌉·NR elements a matrix of the batch (one matrix if the batch shares it).
 pub struct PackedB<T: Float> {
     panels: AlignedVec<T>,
     nr: usize,
@@ -99,25 +95,24 @@ pub struct PackedB<T: Float> {
 }
 
 impl<T: Float> PackedB<T> {
-    /// Packs `b` as `problem` describes it, for tiles of `nr` columns.
-    ///
-    /// # Panics
-    /// If `b` is shorter than `problem.b_len()`.
-    pub(super) fn new(problem: &Gemm, b: &[T], nr: usize) -> PackedB<T> {
+    /// Packs `b`, of at least `problem.b_len()` elements, for a tile.
+    pub(super) fn new<X: Tile<T = T>>(tile: X, problem: &Gemm, b: &[T]) -> PackedB<T> {
         let matrices = if problem.b.batch == 0 { problem.batch.min(1) } else { problem.batch };
         let (k, n) = (problem.k, problem.n);
+        let wide = n.next_multiple_of(X::NR);
         let mut panels = AlignedVec::new();
-        panels.resize(matrices * k * n.next_multiple_of(nr));
-        let matrix = k * n.next_multiple_of(nr);
-        for z in (0..matrices).filter(|_| matrix > 0) {
-            let b = &b[(z * problem.b.batch).min(b.len())..];
-            for k0 in (0..k).step_by(DEPTH) {
-                let depth = DEPTH.min(k - k0);
-                let start = z * matrix + k0 * n.next_multiple_of(nr);
-                pack_b(b, &problem.b, k0, depth, 0..n, nr, &mut panels[start..]);
+        panels.resize(matrices * k * wide);
+        for z in (0..matrices).filter(|_| k * n > 0) {
+            let b = &b[z * problem.b.batch..];
+            for k0 in (0..k).step_by(CHUNK) {
+                let depth = CHUNK.min(k - k0);
+                for j in (0..n).step_by(X::NR) {
+                    let panel = &mut panels[(z * k + k0) * wide + j * depth..][..depth * X::NR];
+                    pack_b(tile, b, &problem.b, k0, depth, j, X::NR.min(n - j), panel);
+                }
             }
         }
-        PackedB { panels, nr, k, n, matrices }
+        PackedB { panels, nr: X::NR, k, n, matrices }
     }
 
     /// Whether it was packed for this problem and this tile.
@@ -126,10 +121,10 @@ impl<T: Float> PackedB<T> {
         (self.k, self.n, self.matrices, self.nr) == (problem.k, problem.n, matrices, nr)
     }
 
-    /// The panel of rows `k0..k0+depth` and columns from `j0` of matrix `z`.
-    pub(super) fn panel(&self, z: usize, k0: usize, depth: usize, j0: usize) -> &[T] {
+    /// The panel of the chunk of rows `k0..k0+depth` and columns from `j` of matrix `z`.
+    pub(super) fn panel(&self, z: usize, k0: usize, depth: usize, j: usize) -> &[T] {
         let wide = self.n.next_multiple_of(self.nr);
-        let start = (z % self.matrices.max(1)) * self.k * wide + k0 * wide + j0 * depth;
+        let start = ((z % self.matrices.max(1)) * self.k + k0) * wide + j * depth;
         &self.panels[start..start + depth * self.nr]
     }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Float;
+use super::ahead::Region;
 use super::epilogue::Fold;
 use crate::disjoint::Disjoint;
 use crate::isa::tile::Operands;
@@ -17,10 +18,24 @@ pub trait Tile: Copy + Send + Sync {
     const NR: usize;
 
     /// Sums a tile of `rows ≤ MR` and `cols ≤ NR` over one chunk and folds it into `out`.
-    fn run(self, x: Operands<'_, Self::T>, rows: usize, cols: usize, out: &mut Block<'_, Self::T>, fold: &Fold<'_, Self::T>);
+    fn run(
+        self,
+        x: Operands<'_, Self::T>,
+        rows: usize,
+        cols: usize,
+        out: &mut Block<'_, Self::T>,
+        fold: &Fold<'_, Self::T>,
+    );
 
     /// Bias and activation of a row that has no product.
     fn finish_row(self, row: &mut [Self::T], fold: &Fold<'_, Self::T>);
+
+    /// Copies `lines` lines of `len` elements, `stride` apart in `x`, to lines of `width ≥ len` without a gap; zeros fill
+    /// them up.
+    fn copy_lines(self, x: &[Self::T], stride: usize, lines: usize, len: usize, width: usize, to: &mut [Self::T]);
+
+    /// The same for the transpose: the `lines` lines become the columns of `len` lines of `width ≥ lines`.
+    fn transpose_lines(self, x: &[Self::T], stride: usize, lines: usize, len: usize, width: usize, to: &mut [Self::T]);
 }
 
 /// A part of C that one task writes: rows with a leading dimension.
@@ -44,6 +59,11 @@ impl<'a, T> Block<'a, T> {
         Block { out: self.out, start: self.start + i * self.stride + j, stride: self.stride }
     }
 
+    /// Rows from `i`, columns from `j`, to be brought close.
+    pub fn region(&self, i: usize, j: usize, rows: usize, cols: usize) -> Region<T> {
+        Region::new(self.out.start(), self.start + i * self.stride + j, self.stride, rows, cols)
+    }
+
     /// `cols` elements of the first `R` rows.
     #[inline]
     pub fn rows<const R: usize>(&mut self, cols: usize) -> [&mut [T]; R] {
@@ -60,11 +80,11 @@ impl<'a, T> Block<'a, T> {
     }
 }
 
-/// Calls the edge tile of the right height.
+/// Calls the tile of the right height.
 macro_rules! by_rows {
-    ($nv:literal, $rows:expr, [$($n:literal)*], $x:expr, $cols:expr, $out:expr, $fold:expr) => {
+    ($nv:literal, $masked:literal, $rows:expr, [$($n:literal)*], $x:expr, $cols:expr, $out:expr, $fold:expr) => {
         match $rows {
-            $($n => fold_tile::<$n, $nv, false>(tile::sum_edge::<$n, $nv>($x, $cols), $cols, $out, $fold),)*
+            $($n => fold_tile::<$n, $nv, $masked>(tile::sum::<$n, $nv, $masked>($x, $cols), $cols, $out, $fold),)*
             _ => unreachable!("a tile has at most MR rows"),
         }
     };
@@ -72,7 +92,7 @@ macro_rules! by_rows {
 
 /// Defines the `Tile` of a module of `isa::tile`.
 macro_rules! tile {
-    ($(#[$doc:meta])* $name:ident, $features:literal, $tile:path, $lanes:path, $rows:tt) => {
+    ($(#[$doc:meta])* $name:ident, $features:literal, $tile:path, $lanes:path, $transpose:path, $rows:tt) => {
         mod $name {
             use $lanes as lanes;
             use $tile as tile;
@@ -108,6 +128,16 @@ macro_rules! tile {
                     // SAFETY: the token proves that the CPU has the instructions.
                     unsafe { finish(row, fold) }
                 }
+
+                fn copy_lines(self, x: &[T], stride: usize, lines: usize, len: usize, width: usize, to: &mut [T]) {
+                    // SAFETY: the token proves that the CPU has the instructions.
+                    unsafe { copy_lines(x, stride, lines, len, width, to) }
+                }
+
+                fn transpose_lines(self, x: &[T], stride: usize, lines: usize, len: usize, width: usize, to: &mut [T]) {
+                    // SAFETY: the token proves that the CPU has the instructions.
+                    unsafe { transpose_lines(x, stride, lines, len, width, to) }
+                }
             }
 
             #[target_feature(enable = $features)]
@@ -118,58 +148,85 @@ macro_rules! tile {
                         lanes::prefetch(row, NV * LANES - 1);
                     }
                 }
-                fold_tile::<MR, NV, true>(tile::sum_full(x), NV * LANES, out, fold);
+                fold_tile::<MR, NV, 0>(tile::sum::<MR, NV, 0>(x, NV * LANES), NV * LANES, out, fold);
             }
 
             #[target_feature(enable = $features)]
             fn edge(x: Operands<'_, T>, rows: usize, cols: usize, out: &mut Block<'_, T>, fold: &Fold<'_, T>) {
                 if cols <= LANES {
-                    $crate::gemm::tile::by_rows!(1, rows, $rows, x, cols, out, fold)
+                    $crate::gemm::tile::by_rows!(1, 1, rows, $rows, x, cols, out, fold)
+                } else if cols < NV * LANES {
+                    $crate::gemm::tile::by_rows!(2, 1, rows, $rows, x, cols, out, fold)
                 } else {
-                    $crate::gemm::tile::by_rows!(2, rows, $rows, x, cols, out, fold)
+                    $crate::gemm::tile::by_rows!(2, 0, rows, $rows, x, cols, out, fold)
                 }
             }
 
-            /// Folds sums into C; on the last chunk bias and activation follow. `FULL` tiles have one caller, and sums stay in
-            /// registers.
+            /// Folds sums into C; on the last chunk bias and activation follow. C is read before any of it is written: a load
+            /// behind a store whose address ends in the same 12 bits waits for it, and rows often lie that way.
             #[inline]
             #[target_feature(enable = $features)]
-            fn fold_tile<const ROWS: usize, const NV: usize, const FULL: bool>(
-                sums: [[V; NV]; ROWS], cols: usize, out: &mut Block<'_, T>, fold: &Fold<'_, T>,
+            fn fold_tile<const R: usize, const N: usize, const MASKED: usize>(
+                mut sums: [[V; NV]; MR], cols: usize, out: &mut Block<'_, T>, fold: &Fold<'_, T>,
             ) {
-                let mut rows = out.rows::<ROWS>(cols);
+                let mut rows = out.rows::<R>(if MASKED == 0 { N * LANES } else { cols });
                 let alpha = lanes::splat(fold.alpha);
                 if !fold.first || fold.beta == 1.0 {
-                    each::<ROWS, NV, FULL>(&mut rows, &sums, |sum, c| lanes::fma(alpha, sum, c));
+                    each::<R, N>(&mut sums, |i, v, sum| lanes::fma(alpha, sum, load::<N, MASKED>(rows[i], v)));
                 } else if fold.beta == 0.0 {
-                    // The rows are not read: the loads are dead.
-                    each::<ROWS, NV, FULL>(&mut rows, &sums, |sum, _| lanes::fma(alpha, sum, lanes::zero()));
+                    each::<R, N>(&mut sums, |_, _, sum| lanes::fma(alpha, sum, lanes::zero()));
                 } else {
                     let beta = lanes::splat(fold.beta);
-                    each::<ROWS, NV, FULL>(&mut rows, &sums, |sum, c| lanes::fma(alpha, sum, lanes::mul(beta, c)));
+                    each::<R, N>(&mut sums, |i, v, sum| {
+                        lanes::fma(alpha, sum, lanes::mul(beta, load::<N, MASKED>(rows[i], v)))
+                    });
                 }
-                if fold.last && (fold.bias.is_some() || fold.activation != Activation::None) {
-                    rows.into_iter().for_each(|row| finish(row, fold));
+                if fold.last {
+                    if let Some(values) = fold.bias {
+                        let mut bias = [lanes::zero(); NV];
+                        for (v, bias) in bias.iter_mut().enumerate().take(N) {
+                            *bias = load::<N, MASKED>(&values[..rows[0].len()], v);
+                        }
+                        each::<R, N>(&mut sums, |_, v, sum| lanes::add(sum, bias[v]));
+                    }
+                    if fold.activation == Activation::Relu {
+                        each::<R, N>(&mut sums, |_, _, sum| lanes::relu(sum));
+                    }
+                }
+                for (row, sums) in rows.iter_mut().zip(&sums) {
+                    for (v, &sum) in sums.iter().enumerate().take(N) {
+                        let to = &mut row[v * LANES..];
+                        if MASKED == 0 || v + 1 < N { lanes::store(to, sum) } else { lanes::store_some(to, to.len(), sum) }
+                    }
+                }
+                if fold.last && fold.activation == Activation::Gelu {
+                    rows.into_iter().for_each(|row| gelu(row));
                 }
             }
 
-            /// Replaces each vector of the rows by a function of its sum and itself.
+            /// Vector `v` of a row of `N`, whose last one may be partly there.
             #[inline]
             #[target_feature(enable = $features)]
-            fn each<const ROWS: usize, const NV: usize, const FULL: bool>(
-                rows: &mut [&mut [T]; ROWS], sums: &[[V; NV]; ROWS], t: impl Fn(V, V) -> V,
-            ) {
-                for (row, sums) in rows.iter_mut().zip(sums) {
-                    for (v, &sum) in sums.iter().enumerate() {
-                        if FULL {
-                            // SAFETY: a full tile's rows have NV·LANES elements.
-                            unsafe { lanes::update_at(row.as_mut_ptr().add(v * LANES), |c| t(sum, c)) }
-                        } else {
-                            let c = &mut row[v * LANES..];
-                            let some = c.len().min(LANES);
-                            lanes::store_some(c, some, t(sum, lanes::load_some(c, some)));
-                        }
+            fn load<const N: usize, const MASKED: usize>(row: &[T], v: usize) -> V {
+                let x = &row[v * LANES..];
+                if MASKED == 0 || v + 1 < N { lanes::load(x) } else { lanes::load_some(x, x.len()) }
+            }
+
+            /// Replaces each sum by a function of its row, its vector and itself.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn each<const R: usize, const N: usize>(sums: &mut [[V; NV]; MR], t: impl Fn(usize, usize, V) -> V) {
+                for (i, sums) in sums.iter_mut().enumerate().take(R) {
+                    for (v, sum) in sums.iter_mut().enumerate().take(N) {
+                        *sum = t(i, v, *sum);
                     }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            fn gelu(row: &mut [T]) {
+                for x in row {
+                    *x = $crate::gemm::Float::gelu(*x);
                 }
             }
 
@@ -177,6 +234,45 @@ macro_rules! tile {
             fn finish(row: &mut [T], fold: &Fold<'_, T>) {
                 for (j, x) in row.iter_mut().enumerate() {
                     *x = fold.finish(*x, j);
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            fn copy_lines(x: &[T], stride: usize, lines: usize, len: usize, width: usize, to: &mut [T]) {
+                if len == width && width == NV * LANES {
+                    for (line, to) in to.chunks_exact_mut(NV * LANES).take(lines).enumerate() {
+                        let from = &x[line * stride..][..NV * LANES];
+                        for v in 0..NV {
+                            lanes::store(&mut to[v * LANES..], lanes::load(&from[v * LANES..]));
+                        }
+                    }
+                    return;
+                }
+                for (line, to) in to.chunks_exact_mut(width).take(lines).enumerate() {
+                    let from = &x[line * stride..][..len];
+                    for v in (0..width).step_by(LANES) {
+                        let from = &from[v.min(len)..];
+                        let to = &mut to[v..];
+                        lanes::store_some(to, to.len().min(LANES), lanes::load_some(from, from.len().min(LANES)));
+                    }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            fn transpose_lines(x: &[T], stride: usize, lines: usize, len: usize, width: usize, to: &mut [T]) {
+                for (first, to) in (0..len).step_by(LANES).zip(to.chunks_mut(LANES * width)) {
+                    let deep = LANES.min(len - first);
+                    for j in (0..width).step_by(LANES) {
+                        let mut square = [lanes::zero(); LANES];
+                        for (i, v) in square.iter_mut().enumerate().take(lines.saturating_sub(j)) {
+                            *v = lanes::load_some(&x[(j + i) * stride + first..], deep);
+                        }
+                        let square = $transpose(square);
+                        for (i, &v) in square.iter().enumerate().take(deep) {
+                            let to = &mut to[i * width + j..];
+                            lanes::store_some(to, (width - j).min(LANES), v);
+                        }
+                    }
                 }
             }
         }

@@ -2,20 +2,23 @@
 //!
 //! The wrappers ([`avx2`], [`avx512`]) are the only place with raw vector memory accesses.
 
+// Its safe functions ask for a target feature, and clippy takes those for unsafe ones without a section on safety.
+#![allow(clippy::missing_safety_doc)]
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 pub mod peaks;
 #[cfg(target_arch = "x86_64")]
 pub mod tile;
-#[cfg(target_arch = "x86_64")]
-pub mod avx2;
-#[cfg(target_arch = "x86_64")]
-pub mod avx512;
 pub mod wide;
 
 /// A level of instructions that kernels are written for. Each level includes the ones before it.

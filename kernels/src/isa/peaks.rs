@@ -70,9 +70,10 @@ pub fn loops() -> Vec<Loop> {
     let chains = CHAINS as u64;
     if Avx2Token::detect().is_some() {
         let chains = CHAINS_AVX2 as u64;
-        // SAFETY (here and below): the CPU has the instructions; they were just detected.
+        // SAFETY: detected.
         let run = |n| unsafe { fma_f32_256(n) };
         all.push(Loop { kind: "fma", isa: "avx2", dtype: "f32", operations: chains * 16, run });
+        // SAFETY: detected.
         let run = |n| unsafe { fma_f64_256(n) };
         all.push(Loop { kind: "fma", isa: "avx2", dtype: "f64", operations: chains * 8, run });
     }

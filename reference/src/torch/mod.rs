@@ -55,7 +55,8 @@ impl Operands<'_> {
 }
 
 /// Every twin.
-static TWINS: &[Twin] = &[gemm::GEMM, gemm::GEMM_BACKWARD, batchnorm::BATCHNORM_RELU, batchnorm::BATCHNORM_RELU_BACKWARD];
+static TWINS: &[Twin] =
+    &[gemm::GEMM, gemm::GEMM_BACKWARD, batchnorm::BATCHNORM_RELU, batchnorm::BATCHNORM_RELU_BACKWARD];
 
 /// The twin of the operator of this name.
 pub fn twin(op: &str) -> Option<&'static Twin> {
