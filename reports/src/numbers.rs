@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(show(123.456, 400.0), "100");
         assert_eq!(show(123.456, 1e-9), "123.5");
         assert_eq!(show(0.012345, 0.0004), "0.0123");
-        assert_eq!(show(2.305, 0.0), "2.30");
+        assert_eq!(show(2.304, 0.0), "2.30");
         assert_eq!(show(0.0, 1.0), "0");
     }
 

@@ -22,6 +22,7 @@ use super::Float;
 use super::ahead::{Queue, Region};
 use super::epilogue::Fold;
 use super::pack::{A_LINE, DEPTH, PackedB, copy_a, pack_b, wants_copy};
+use super::skinny::{self, Stream};
 use super::tile::{Block, Tile, part};
 use crate::disjoint::Disjoint;
 use crate::isa::tile::Operands;
@@ -75,9 +76,12 @@ pub struct Task<'a, T: Float> {
 }
 
 /// All outputs.
-pub fn gemm<X: Tile>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool, workspace: &mut Workspace) {
+pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool, workspace: &mut Workspace) {
     let p = x.p;
     if p.m == 0 || p.n == 0 || p.batch == 0 {
+        return;
+    }
+    if skinny::gemm(tile, x, c, pool, workspace) {
         return;
     }
     let out = Disjoint::new(c);

@@ -4,7 +4,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::{DType, Problem, Slice};
 
 use super::driver::{self, Task};
-use super::tile::Tile;
+use super::skinny::Stream;
 use super::{Float, Gemm, PackedB, scalar};
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
@@ -118,7 +118,7 @@ pub(super) fn plan_avx512(p: &dyn Problem, dtype: DType, inputs: &[Slice<'_>]) -
     }
 }
 
-fn plan<X: Tile>(p: &dyn Problem, inputs: &[Slice<'_>], tile: X) -> Result<Plan, KernelError> {
+fn plan<X: Stream>(p: &dyn Problem, inputs: &[Slice<'_>], tile: X) -> Result<Plan, KernelError> {
     let p: &Gemm = downcast(p);
     let b = <X::T as etalon_reference::Element>::slice(inputs[1]).ok_or_else(|| unsupported(inputs[1].dtype()))?;
     if b.len() < p.b_len() {
@@ -127,7 +127,7 @@ fn plan<X: Tile>(p: &dyn Problem, inputs: &[Slice<'_>], tile: X) -> Result<Plan,
     Ok(Box::new(PackedB::new(tile, p, b)))
 }
 
-fn tiled<X: Tile>(call: &mut Call<'_>, tile: X) -> Result<(), KernelError> {
+fn tiled<X: Stream>(call: &mut Call<'_>, tile: X) -> Result<(), KernelError> {
     run::<X::T>(call, |x, c, pool, workspace| {
         if x.packed.is_some_and(|packed| !packed.fits(x.p, X::NR)) {
             return Err(KernelError::Unsupported("the plan was made for another problem".into()));

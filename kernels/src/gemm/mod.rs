@@ -21,6 +21,9 @@ mod float;
 mod openblas;
 mod pack;
 mod scalar;
+mod skinny;
+#[cfg(target_arch = "x86_64")]
+mod stream;
 mod tile;
 
 use etalon_reference::DType;

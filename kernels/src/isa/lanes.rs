@@ -73,6 +73,18 @@ macro_rules! lanes {
                 unsafe { $maskstore!(x.as_mut_ptr(), $mask, v) }
             }
 
+            /// The first `n` elements from a pointer, then zeros.
+            ///
+            /// # Safety
+            /// `n` elements may be read there.
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub(crate) unsafe fn load_some_at(x: *const T, n: usize) -> V {
+                let $mask_n = n.min(LANES);
+                // SAFETY: the mask covers `n` elements at most; masked elements are not accessed.
+                unsafe { $maskload!(x, $mask) }
+            }
+
             /// All elements `x`.
             #[inline]
             #[target_feature(enable = $features)]

@@ -18,6 +18,8 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 pub mod peaks;
 #[cfg(target_arch = "x86_64")]
+pub mod stream;
+#[cfg(target_arch = "x86_64")]
 pub mod tile;
 pub mod wide;
 

@@ -1,0 +1,304 @@
+//! GEMM with one narrow operand: a vector, or a few of them, times a matrix.
+//!
+//! Each element of the wide operand is used a few times only: the product takes as long as it takes to read it. It is
+//! read once, where it lies.
+//!
+//! ```text
+//! out[r][q] = Σ w[r][k]·x[k][q]            r: wide, n (or m);  q: narrow, m (or n)
+//! for strips of r:
+//!   totals[r][q] = β·C
+//!   for each chunk of k:                   ascending: the canonical order
+//!     sums[r][q] = 0
+//!     Rows:  for 8 rows of w at a time:    outputs side by side: a strip of each, sums in L1
+//!     Dots:  for blocks of LANES × LANES:  products side by side: transposed in registers
+//!       sums += w·x
+//!     totals += α·sums
+//!   C = act(totals + bias)
+//! ```
+//! Workspace a thread: two panels of [`PANEL_BYTES`], and for Dots a part of x of at most [`X_BYTES`].
+
+use std::ops::Range;
+
+use etalon_reference::ops::gemm::{Activation, CHUNK, Gemm};
+
+use super::Float;
+use super::driver::Task;
+use super::epilogue::Fold;
+use super::tile::{Block, Tile, part};
+use crate::disjoint::Disjoint;
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// Bytes of a strip's sums.
+const PANEL_BYTES: usize = 16 * 1024;
+/// Bytes of the narrow operand that are packed at a time.
+const X_BYTES: usize = 64 * 1024;
+/// Elements that packed rows of the narrow operand are longer than their contents, so that they start in different sets
+/// of a cache.
+const X_PAD: usize = 16;
+/// Narrow indices at most.
+const NARROW: usize = 8;
+/// Bytes of the wide operand that one thread reads in a nanosecond, about.
+const BYTES_A_NS: u64 = 20;
+
+/// The loops of one ISA.
+pub trait Stream: Tile {
+    /// Lanes of a vector.
+    const LANES: usize;
+
+    /// Adds the products of the strip's rows to the sums.
+    fn add_rows(self, strip: Strip<'_, Self::T>, sums: &mut [Self::T]);
+
+    /// Adds the dot products of up to `LANES` rows to the sums.
+    fn add_dots(self, strip: Strip<'_, Self::T>, sums: &mut [Self::T]);
+
+    /// `totals += α·sums; sums = 0`.
+    fn fold(self, alpha: Self::T, sums: &mut [Self::T], totals: &mut [Self::T]);
+}
+
+/// Part of the operands, for one chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Strip<'a, T> {
+    /// The wide operand from its first element.
+    pub w: &'a [T],
+    /// Elements between its lines.
+    pub w_line: usize,
+    /// Wide outputs.
+    pub wide: usize,
+    /// Products of a sum.
+    pub depth: usize,
+    /// The narrow operand from its first element.
+    pub x: &'a [T],
+    /// Elements between products.
+    pub x_k: usize,
+    /// Elements between narrow indices.
+    pub x_q: usize,
+    /// Narrow indices.
+    pub narrow: usize,
+}
+
+/// How the wide operand lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lie {
+    /// Outputs side by side.
+    Rows,
+    /// Products side by side.
+    Dots,
+}
+
+/// The problem, seen from the wide operand.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    lie: Lie,
+    /// The wide operand is A: its outputs run down the columns of C.
+    down: bool,
+    wide: usize,
+    narrow: usize,
+    /// Elements between lines of the wide operand.
+    w_line: usize,
+    x_k: usize,
+    x_q: usize,
+}
+
+impl View {
+    /// `None` if no operand is narrow, or the wide one's elements are not side by side.
+    fn new(p: &Gemm) -> Option<View> {
+        let down = p.n < p.m;
+        let (narrow, wide) = if down { (p.n, p.m) } else { (p.m, p.n) };
+        let (w_k, w_r) = if down { (p.a.col, p.a.row) } else { (p.b.row, p.b.col) };
+        let (x_k, x_q) = if down { (p.b.row, p.b.col) } else { (p.a.col, p.a.row) };
+        let (lie, w_line) = match (w_r, w_k) {
+            (1, _) => (Lie::Rows, w_k),
+            (_, 1) => (Lie::Dots, w_r),
+            _ => return None,
+        };
+        (narrow <= NARROW).then_some(View { lie, down, wide, narrow, w_line, x_k, x_q })
+    }
+
+    /// Wide outputs of a strip.
+    fn strip<X: Stream>(&self) -> usize {
+        match self.lie {
+            Lie::Rows => PANEL_BYTES / size_of::<X::T>() / self.narrow / X::LANES * X::LANES,
+            Lie::Dots => X::LANES,
+        }
+    }
+
+    /// Whether the narrow operand is packed.
+    fn packs_x(&self) -> bool {
+        self.lie == Lie::Dots && (self.x_k != 1 || self.narrow > 1)
+    }
+
+    /// Products of all outputs that are added before the next ones: whole chunks.
+    fn depth<T>(&self, k: usize) -> usize {
+        if self.packs_x() { (X_BYTES / size_of::<T>() / self.narrow).next_multiple_of(CHUNK).min(k) } else { k }
+    }
+}
+
+/// All outputs, if an operand is narrow; `false` if none is, and nothing is done.
+pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool, workspace: &mut Workspace) -> bool {
+    let p = x.p;
+    if x.packed.is_some() || p.k == 0 || p.alpha == 0.0 {
+        return false;
+    }
+    let Some(view) = View::new(p) else { return false };
+    let bytes = [p.batch, view.wide, p.k, size_of::<X::T>()].iter().fold(1u64, |all, &x| all.saturating_mul(x as u64));
+    let threads = pool.threads_for(bytes / BYTES_A_NS);
+    let parts = if p.batch >= threads { 1 } else { threads.div_ceil(p.batch).min(view.wide.div_ceil(X::LANES)) };
+    let tasks = p.batch * parts;
+    let panel = view.strip::<X>().min(view.wide.next_multiple_of(X::LANES)) * view.narrow;
+    let packed = if view.packs_x() { (view.depth::<X::T>(p.k) + X_PAD) * view.narrow } else { 0 };
+    let each = (2 * panel + packed).next_multiple_of(64);
+    let scratch = Disjoint::new(workspace.slice::<X::T>(each * threads.min(tasks)));
+    let out = Disjoint::new(c);
+    let body = |task: usize, worker: usize| {
+        let (z, range) = (task / parts, part(view.wide, X::LANES, parts, task % parts));
+        // SAFETY: a worker runs one task at a time, and no other worker has its index.
+        let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
+        let step = if view.down { p.c.row } else { 1 };
+        // SAFETY: tasks have different matrices, rows or columns, and C's rows and matrices do not overlap.
+        let mut block = unsafe { Block::new(&out, z * p.c.batch + range.start * step, p.c.row) };
+        outputs(tile, x, &view, z, range, &mut block, scratch, panel);
+    };
+    if threads == 1 || tasks == 1 {
+        (0..tasks).for_each(|task| body(task, 0));
+    } else if tasks >= threads {
+        pool.run(tasks, body);
+    } else {
+        pool.run(tasks, |task, _| body(task, task));
+    }
+    true
+}
+
+/// A range of the wide outputs of one matrix, by one thread.
+fn outputs<X: Stream>(
+    tile: X,
+    x: &Task<'_, X::T>,
+    view: &View,
+    z: usize,
+    range: Range<usize>,
+    out: &mut Block<'_, X::T>,
+    scratch: &mut [X::T],
+    panel: usize,
+) {
+    let p = x.p;
+    let a = &x.a[(z * p.a.batch).min(x.a.len())..];
+    let b = &x.b[(z * p.b.batch).min(x.b.len())..];
+    let (w, narrow) = if view.down { (a, b) } else { (b, a) };
+    let (sums, rest) = scratch.split_at_mut(panel);
+    let (totals, packed) = rest.split_at_mut(panel);
+    let (alpha, beta) = (X::T::from_f64(p.alpha), X::T::from_f64(p.beta));
+    let depth = view.depth::<X::T>(p.k);
+    for k0 in (0..p.k).step_by(depth) {
+        let end = p.k.min(k0 + depth);
+        let (x_k, x_q) = if view.packs_x() { (1, depth + X_PAD) } else { (view.x_k, view.x_q) };
+        let narrow = if view.packs_x() {
+            pack(&narrow[k0 * view.x_k..], view, end - k0, x_q, packed);
+            &*packed
+        } else {
+            &narrow[k0 * view.x_k..]
+        };
+        for r in range.clone().step_by(view.strip::<X>()) {
+            let wide = view.strip::<X>().min(range.end - r);
+            let used = wide.next_multiple_of(X::LANES) * view.narrow;
+            let (sums, totals) = (&mut sums[..used], &mut totals[..used]);
+            let bias = x.bias.map(|bias| if view.down { bias } else { &bias[r..] });
+            let fold = Fold { alpha, beta, first: k0 == 0, last: end == p.k, bias, activation: p.activation };
+            let mut panel = Panel { lanes: X::LANES, view, start: r - range.start, wide };
+            panel.load(totals, out, &fold);
+            sums.fill(X::T::default());
+            for k in (k0..end).step_by(CHUNK) {
+                let from = match view.lie {
+                    Lie::Rows => k * view.w_line + r,
+                    Lie::Dots => r * view.w_line + k,
+                };
+                let strip = Strip {
+                    w: &w[from..],
+                    w_line: view.w_line,
+                    wide,
+                    depth: CHUNK.min(end - k),
+                    x: &narrow[(k - k0) * x_k..],
+                    x_k,
+                    x_q,
+                    narrow: view.narrow,
+                };
+                match view.lie {
+                    Lie::Rows => tile.add_rows(strip, sums),
+                    Lie::Dots => tile.add_dots(strip, sums),
+                }
+                tile.fold(alpha, sums, totals);
+            }
+            panel.store(tile, totals, out, &fold);
+        }
+    }
+}
+
+/// Copies the narrow operand so that products lie side by side, `line` elements between narrow indices.
+fn pack<T: Float>(x: &[T], view: &View, depth: usize, line: usize, packed: &mut [T]) {
+    for (q, packed) in packed.chunks_mut(line).enumerate().take(view.narrow) {
+        let x = &x[q * view.x_q..];
+        if view.x_k == 1 {
+            packed[..depth].copy_from_slice(&x[..depth]);
+        } else {
+            for (k, packed) in packed[..depth].iter_mut().enumerate() {
+                *packed = x[k * view.x_k];
+            }
+        }
+    }
+}
+
+/// Where a strip's totals lie in C.
+struct Panel<'a> {
+    lanes: usize,
+    view: &'a View,
+    start: usize,
+    wide: usize,
+}
+
+impl Panel<'_> {
+    /// Calls `f(totals, c)` for parts of the panel and of C that belong together: `step` elements of the panel apart.
+    fn each<T: Float>(&self, out: &mut Block<'_, T>, mut f: impl FnMut(usize, usize, &mut [T])) {
+        let narrow = self.view.narrow;
+        if self.view.down {
+            for r in 0..self.wide {
+                f(r / self.lanes * self.lanes * narrow + r % self.lanes, self.lanes, out.row(self.start + r, narrow));
+            }
+        } else {
+            for q in 0..narrow {
+                let row = &mut out.row(q, self.start + self.wide)[self.start..];
+                for (block, c) in row.chunks_mut(self.lanes).enumerate() {
+                    f((block * narrow + q) * self.lanes, 1, c);
+                }
+            }
+        }
+    }
+
+    /// β·C, or what earlier products have left there.
+    fn load<T: Float>(&mut self, totals: &mut [T], out: &mut Block<'_, T>, fold: &Fold<'_, T>) {
+        if fold.first && fold.beta == T::default() {
+            totals.fill(T::default());
+        } else {
+            let scales = fold.first && fold.beta != T::from_f64(1.0);
+            self.each(out, |at, step, c| {
+                for (i, &c) in c.iter().enumerate() {
+                    totals[at + i * step] = if scales { fold.beta * c } else { c };
+                }
+            });
+        }
+    }
+
+    fn store<X: Stream>(&mut self, tile: X, totals: &[X::T], out: &mut Block<'_, X::T>, fold: &Fold<'_, X::T>) {
+        self.each(out, |at, step, c| {
+            for (i, c) in c.iter_mut().enumerate() {
+                *c = totals[at + i * step];
+            }
+        });
+        if fold.last && (fold.bias.is_some() || fold.activation != Activation::None) {
+            if self.view.down {
+                (0..self.wide).for_each(|r| tile.finish_row(out.row(self.start + r, self.view.narrow), fold));
+            } else {
+                (0..self.view.narrow)
+                    .for_each(|q| tile.finish_row(&mut out.row(q, self.start + self.wide)[self.start..], fold));
+            }
+        }
+    }
+}
