@@ -26,6 +26,14 @@ const RULES: [Rule; 4] = [
             // The pool, and the splitting of outputs over its workers.
             "kernels/src/pool.rs",
             "kernels/src/disjoint.rs",
+            // Drivers that cut outputs into tasks, and the steps from a token into its target features.
+            "kernels/src/*/driver.rs",
+            "kernels/src/*/skinny.rs",
+            "kernels/src/*/stream.rs",
+            "kernels/src/*/tile.rs",
+            "kernels/src/*/channel.rs",
+            "kernels/src/*/planes.rs",
+            "kernels/src/*/rows.rs",
             // Aligned and guarded buffers.
             "kernels/src/aligned.rs",
             "kernels/src/workspace.rs",
@@ -37,7 +45,7 @@ const RULES: [Rule; 4] = [
             "kernels/tests/allocations.rs",
             "kernels/tests/wrong_kernels/",
         ],
-        why: "unsafe code lives in isa/, the dispatch, the pool, aligned and guarded buffers, and FFI",
+        why: "unsafe code lives in isa/, the dispatch, the pool, the cutting of outputs, aligned and guarded buffers, and FFI",
     },
     Rule { words: &["tch::"], rooms: &["reference/src/torch/"], why: "libtorch is called from reference/src/torch/" },
     Rule {

@@ -2,8 +2,7 @@
 //!
 //! The wrappers ([`avx2`], [`avx512`]) are the only place with raw vector memory accesses.
 
-// Its safe functions ask for a target feature, and clippy takes those for unsafe ones without a section on safety.
-#![allow(clippy::missing_safety_doc)]
+#![expect(clippy::missing_safety_doc, reason = "a safe function with a target feature is taken for an unsafe one")]
 
 use std::fmt;
 use std::str::FromStr;

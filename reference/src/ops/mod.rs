@@ -6,6 +6,7 @@ mod batchnorm_workloads;
 pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
+pub mod images;
 
 use crate::Operator;
 
