@@ -1,12 +1,13 @@
 //! What is told: pages, pictures, exports and comparisons made from record files, and from nothing else.
 //!
 //! The way of the data: [`load`] reads records and environments, [`rows`] puts each record into its place, [`summary`]
-//! draws the conclusions, [`page`] writes the folder (with [`pictures`] and [`export`] in it), [`splice`] writes the
-//! table of a README, and [`compare`] holds two runs against each other.
+//! draws the conclusions, [`page`] writes the folder (with [`pictures`], which [`draw`] draws, and
+//! [`export`]), [`splice`] writes the table of a README, and [`compare`] holds two runs against each other.
 
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod draw;
 pub mod export;
 pub mod load;
 pub mod numbers;

@@ -102,6 +102,7 @@ impl Run {
         let before = self.records.len();
         let name = unique_name(path, &self.sources);
         if let Some(env) = environment(&bytes) {
+            let env = env.map_err(|message| LoadError::Form { path: path.into(), line: 1, message })?;
             self.environments.push((name.clone(), env));
         } else if named || path.extension().is_some_and(|e| e == "jsonl") {
             for (i, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
@@ -154,10 +155,19 @@ fn unique_name(path: &Path, taken: &[Source]) -> String {
     unique
 }
 
-fn environment(bytes: &[u8]) -> Option<Environment> {
+/// The environment that a file is, if it is one at all.
+fn environment(bytes: &[u8]) -> Option<Result<Environment, String>> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     (value.get("facts").is_some() && value.get("peaks").is_some()).then_some(())?;
-    serde_json::from_value(value).ok()
+    Some(known_version(&value).and_then(|()| serde_json::from_value(value).map_err(|e| e.to_string())))
+}
+
+fn known_version(value: &Value) -> Result<(), String> {
+    match value.get("schema_version").and_then(Value::as_u64) {
+        Some(v) if v == u64::from(SCHEMA_VERSION) => Ok(()),
+        Some(v) => Err(format!("schema_version {v}; this reader knows {SCHEMA_VERSION}")),
+        None => Err("no schema_version".into()),
+    }
 }
 
 /// Numbers of an [`Accuracy`](etalon_reference::record::Accuracy) that JSON writes as null when they are infinite.
@@ -165,11 +175,7 @@ const MAYBE_INFINITE: [&str; 6] = ["bound", "error", "max_abs", "max_rel", "max_
 
 fn record(line: &str) -> Result<Record, String> {
     let mut value: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
-    match value.get("schema_version").and_then(Value::as_u64) {
-        Some(v) if v == u64::from(SCHEMA_VERSION) => {}
-        Some(v) => return Err(format!("schema_version {v}; this reader knows {SCHEMA_VERSION}")),
-        None => return Err("not a record: no schema_version".into()),
-    }
+    known_version(&value)?;
     if let Some(accuracy) = value.get_mut("accuracy").and_then(Value::as_object_mut) {
         for name in MAYBE_INFINITE {
             if accuracy.get(name).is_some_and(Value::is_null) {

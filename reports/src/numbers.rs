@@ -53,7 +53,7 @@ pub fn share(value: f64) -> String {
     }
 }
 
-/// A percentage without its sign, rounded as [`show`] does but never finer than a tenth.
+/// A percentage without its sign, rounded as [`show`] does but no finer than a whole percent, or one digit below that.
 pub fn percent(fraction: f64, half: f64) -> String {
     show(fraction * 100.0, (half * 100.0).max(1.0))
 }

@@ -1,4 +1,5 @@
-//! The folder: `index.html` with everything in it, the raw records, exports and pictures beside it. Opens offline.
+//! The folder: `index.html` with style, script and pictures in it, the raw records and exports beside it. Opens offline.
+//! The page is well-formed XML too, so that any XML reader can query it.
 
 use std::path::Path;
 use std::{fs, io};
@@ -6,6 +7,7 @@ use std::{fs, io};
 use etalon_reference::record::{Environment, Record, Status};
 use minijinja::{AutoEscape, Environment as Templates, Value, context};
 
+use crate::draw;
 use crate::export;
 use crate::load::{Run, fact_text};
 use crate::numbers::{self, Ratio};
@@ -38,8 +40,8 @@ pub enum PageError {
 struct Cell {
     /// What is shown.
     text: String,
-    /// What sorts.
-    key: f64,
+    /// What sorts; nothing sorts last.
+    key: Option<f64>,
     /// Class names.
     class: &'static str,
     /// Shown on hovering.
@@ -147,7 +149,7 @@ fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, Pa
     let environments: Vec<_> = run.environments.iter().map(|(name, e)| environment(name, e)).collect();
     let pictures: Vec<_> = pictures
         .iter()
-        .map(|p| context! { name => p.name, caption => p.caption.clone(), svg => p.svg.clone() })
+        .map(|p| context! { name => p.name, caption => p.caption, svg => p.svg.clone(), legend => legend(p) })
         .collect();
     let lines: Vec<_> = table.rows.iter().map(|row| line(row, table)).collect();
     let timed = table.rows.iter().filter(|r| r.record.time.is_some()).count();
@@ -186,56 +188,77 @@ fn environment(name: &str, e: &Environment) -> Value {
     context! { name => name, complete => e.complete, missing => e.missing.clone(), facts => facts, peaks => peaks }
 }
 
+/// Each series with its colour.
+fn legend(picture: &Picture) -> Vec<Value> {
+    let names = picture.legend.iter().enumerate();
+    names.map(|(i, name)| context! { name => name.clone(), color => draw::color(i) }).collect()
+}
+
 fn line(row: &Row<'_>, table: &Table<'_>) -> Value {
     let r = row.record;
     let cells: Vec<Value> = cells(row, r, table)
         .into_iter()
-        .map(|c| context! { text => c.text, key => c.key, class => c.class, title => c.title })
+        .map(|c| context! { text => c.text, key => sort_key(c.key), class => c.class, title => c.title })
         .collect();
     context! {
         anchor => row.anchor.clone(), op => r.op.clone(), workload => row.workload(),
         source => r.source.clone().unwrap_or_default(), dtype => r.dtype.clone(), threads => r.threads,
-        kernel => r.kernel.clone(), tags => row.tags().join(", "), id => r.id.clone(), headline => row.headline,
+        kernel => r.kernel.clone(), tags => row.tags().join(", "), id => r.id.clone(), shown => row.shown,
         status => export::status(r), reason => r.reason.clone().unwrap_or_default(), cells => cells,
     }
 }
 
+/// A number that the page's script reads.
+fn sort_key(key: Option<f64>) -> String {
+    match key {
+        Some(key) if key.is_infinite() => "Infinity".into(),
+        Some(key) => key.to_string(),
+        None => String::new(),
+    }
+}
+
 fn cells(row: &Row<'_>, r: &Record, table: &Table<'_>) -> Vec<Cell> {
-    let empty = || Cell { text: String::new(), key: f64::MAX, class: "", title: String::new() };
-    let plain = |text: String, key: f64| Cell { text, key, class: "", title: String::new() };
+    let empty = || Cell { text: String::new(), key: None, class: "", title: String::new() };
+    let plain = |text: String, key: f64| Cell { text, key: Some(key), class: "", title: String::new() };
     let mut cells = Vec::new();
     let half = row.half().unwrap_or(0.0);
     match &r.time {
         Some(t) => {
-            let (value, unit) = numbers::time(t.median_ns, half * t.median_ns);
-            let (low, _) = numbers::time(t.low_ns, half * t.median_ns);
-            let title =
-                format!("{} samples; interval from {low} {unit}; p05 {:.0} ns, p95 {:.0} ns", t.n, t.p05_ns, t.p95_ns);
-            cells.push(Cell { text: format!("{value} {unit}"), key: t.median_ns, class: "", title });
+            let shown = |ns: f64| {
+                let (value, unit) = numbers::time(ns, half * t.median_ns);
+                format!("{value} {unit}")
+            };
+            let [low, high, p05, p95] = [t.low_ns, t.high_ns, t.p05_ns, t.p95_ns].map(shown);
+            let title = format!("{} samples; interval {low} to {high}; p05 {p05}, p95 {p95}", t.n);
+            cells.push(Cell { text: shown(t.median_ns), key: Some(t.median_ns), class: "", title });
             let text = format!("± {} %", numbers::show(half * 100.0, half * 50.0));
             let class = if row.is_noisy() { "noisy" } else { "" };
             cells.push(Cell {
                 text,
-                key: half,
+                key: Some(half),
                 class,
                 title: if row.is_noisy() { "noisy: no fine conclusions".into() } else { String::new() },
             });
         }
-        None => cells.extend([empty(), empty()]),
+        None => {
+            let status = export::status(r);
+            cells.push(Cell { text: status.into(), key: None, class: status, title: r.reason.clone().unwrap_or_default() });
+            cells.push(empty());
+        }
     }
     let rate = |x: Option<f64>| x.map_or_else(empty, |x| plain(numbers::show(x, (half * x).max(x / 200.0)), x));
     cells.push(rate(r.work.gflops));
     cells.push(rate(r.work.gbytes));
     cells.push(r.work.share_of_peak.map_or_else(empty, |s| Cell {
         text: format!("{} %", numbers::percent(s, (half * s).max(0.005))),
-        key: s,
+        key: Some(s),
         class: if is_peer(&r.kernel) { "" } else { "share" },
         title: r.work.bound.clone().unwrap_or_default(),
     }));
     for peer in &table.peers {
         cells.push(row.ratio(peer).map_or_else(empty, |ratio| Cell {
             text: format!("{} [{}]", ratio.text(), ratio.interval()),
-            key: ratio.value,
+            key: Some(ratio.value),
             class: ratio.word(),
             title: format!("{} than {peer}", ratio.word()),
         }));
@@ -244,8 +267,9 @@ fn cells(row: &Row<'_>, r: &Record, table: &Table<'_>) -> Vec<Cell> {
         Some(a) => {
             let theirs = a.libtorch_max_abs.map_or(String::new(), |e| format!("; libtorch {}", numbers::error(e)));
             let title = format!("{}: {}{theirs}", a.output, a.formula);
-            cells.push(Cell { text: numbers::error(a.max_abs), key: a.max_abs, class: "", title });
-            cells.push(plain(numbers::share(a.headroom.unwrap_or(f64::MAX)), a.headroom.unwrap_or(f64::MAX)));
+            cells.push(Cell { text: numbers::error(a.max_abs), key: Some(a.max_abs), class: "", title });
+            let headroom = a.headroom.unwrap_or(f64::INFINITY);
+            cells.push(plain(numbers::share(headroom), headroom));
         }
         None => cells.extend([empty(), empty()]),
     }

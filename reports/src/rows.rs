@@ -27,6 +27,9 @@ pub struct Row<'a> {
     pub anchor: String,
     /// Whether it stands for its case: the fastest of our kernels that agreed.
     pub headline: bool,
+    /// Whether it is shown when there is one row a case: the headline, or the first row of a case without one. What failed
+    /// or is mistrusted is always shown.
+    pub shown: bool,
 }
 
 /// Every record in its place.
@@ -119,10 +122,15 @@ impl<'a> Table<'a> {
             })
             .collect();
         sorted.sort_by_key(|row| row.0);
+        let mut cases = BTreeSet::new();
         let rows = sorted
             .into_iter()
             .enumerate()
-            .map(|(i, (_, record, headline))| Row { record, anchor: format!("r{}", i + 1), headline })
+            .map(|(i, (_, record, headline))| {
+                let first = cases.insert(case_key(record));
+                let wrong = matches!(record.status, Status::Failed | Status::Mistrusted);
+                Row { record, anchor: format!("r{}", i + 1), headline, shown: first || wrong }
+            })
             .collect();
         Table { rows, checks, peers: peers(&run.records) }
     }

@@ -29,10 +29,13 @@
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const key = row => {
         const cell = row.cells[column];
-        return cell.dataset.key === undefined ? cell.textContent : Number(cell.dataset.key);
+        if (cell.dataset.key === undefined) return cell.textContent;
+        return cell.dataset.key === "" ? null : Number(cell.dataset.key);
       };
       rows.sort((a, b) => {
         const [x, y] = [key(a), key(b)];
+        // Empty cells come last in both directions.
+        if (x === null || y === null) return (x === null) - (y === null);
         const order = typeof x === "number" ? x - y : x.localeCompare(y, "en", { numeric: true });
         return up ? order : -order;
       });

@@ -27,13 +27,16 @@ pub use way::Way;
 
 use crate::{DType, Data, Fill, Operator, Port, Problem, Tolerance};
 
+/// Outputs from inputs.
+pub type Forward = fn(&dyn Problem, &[Tensor]) -> Result<Vec<Tensor>, TchError>;
+
 /// How libtorch computes an operator.
 pub struct Twin {
     /// The operator's name.
     pub op: &'static str,
     /// The outputs, of the ports' logical shapes, from inputs of the ports' logical shapes; absent ones have no element.
     /// No input is changed. Differentiable where the operator is.
-    pub forward: fn(&dyn Problem, &[Tensor]) -> Result<Vec<Tensor>, TchError>,
+    pub forward: Forward,
     /// How many times longer than those of the operator's own order of summation libtorch's chains of roundings may be.
     slack: fn(&dyn Problem) -> f64,
     /// The fastest ways that libtorch has, the one that is usually fastest first.

@@ -10,7 +10,7 @@ use etalon_reports::load::Run;
 
 /// Says for each case that both runs timed whether B is SAME, FASTER, SLOWER or AMBIGUOUS against A.
 ///
-/// Exit code 1 if a case is slower, 3 if the runs have no case in common.
+/// Exit code 1 if a case is slower; else 3 if an interval does not decide, or if the runs have no case in common.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Arguments {
@@ -65,5 +65,9 @@ fn run(arguments: &Arguments) -> Result<u8> {
         mean.text(),
         mean.interval()
     );
-    Ok(u8::from(count(Word::Slower) > 0))
+    Ok(match (count(Word::Slower), count(Word::Ambiguous)) {
+        (1.., _) => 1,
+        (0, 1..) => 3,
+        (0, 0) => 0,
+    })
 }
