@@ -74,7 +74,8 @@ pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
     out.write_record(&header)?;
     for row in &table.rows {
         let r = row.record;
-        let number = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
+        let text = |x: f64| if x == f64::MAX { "inf".into() } else { x.to_string() };
+        let number = |x: Option<f64>| x.map(text).unwrap_or_default();
         let (time, accuracy) = (r.time.as_ref(), r.accuracy.as_ref());
         let mut line = vec![
             r.id.clone(),

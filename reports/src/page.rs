@@ -208,10 +208,10 @@ fn line(row: &Row<'_>, table: &Table<'_>) -> Value {
     }
 }
 
-/// A number that the page's script reads.
+/// A number that the page's script reads; the largest stands for infinity, as everywhere behind the loader.
 fn sort_key(key: Option<f64>) -> String {
     match key {
-        Some(key) if key.is_infinite() => "Infinity".into(),
+        Some(key) if key >= f64::MAX => "Infinity".into(),
         Some(key) => key.to_string(),
         None => String::new(),
     }
@@ -242,7 +242,12 @@ fn cells(row: &Row<'_>, r: &Record, table: &Table<'_>) -> Vec<Cell> {
         }
         None => {
             let status = export::status(r);
-            cells.push(Cell { text: status.into(), key: None, class: status, title: r.reason.clone().unwrap_or_default() });
+            cells.push(Cell {
+                text: status.into(),
+                key: None,
+                class: status,
+                title: r.reason.clone().unwrap_or_default(),
+            });
             cells.push(empty());
         }
     }

@@ -1,0 +1,177 @@
+//! The schema files say what the structs say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use etalon_reference::record::{Environment, Record};
+use jsonschema::{Validator, draft202012};
+use serde_json::{Value, json};
+
+use crate::{fixture, paired, records, run};
+
+fn schema(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(format!("{name}.schema.json"));
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn validator(name: &str) -> Validator {
+    draft202012::new(&schema(name)).unwrap()
+}
+
+fn environment(name: &str) -> Value {
+    serde_json::from_slice(&fs::read(fixture(name)).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn assert_valid(validator: &Validator, value: &Value) {
+    let errors: Vec<_> = validator.iter_errors(value).map(|e| format!("{e} at {}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:?} in {value}");
+}
+
+#[test]
+fn schemas_are_schemas() {
+    for name in ["record", "environment"] {
+        draft202012::meta::validate(&schema(name)).unwrap();
+    }
+}
+
+#[test]
+fn every_field_has_a_description() {
+    for name in ["record", "environment"] {
+        let schema = schema(name);
+        let objects = [&schema].into_iter().chain(schema["$defs"].as_object().unwrap().values());
+        for object in objects.filter(|o| o.get("properties").is_some()) {
+            assert_eq!(object["additionalProperties"], json!(false));
+            for (field, of) in object["properties"].as_object().unwrap() {
+                let target = of["$ref"].as_str().and_then(|r| schema.pointer(r.trim_start_matches('#')));
+                let told = of.get("description").or_else(|| target?.get("description"));
+                assert!(told.is_some(), "{name}: {field}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fixtures_are_valid_and_stay_so_through_the_structs() {
+    let validator = validator("record");
+    records().iter().for_each(|r| assert_valid(&validator, r));
+    run().records.iter().for_each(|r| assert_valid(&validator, &serde_json::to_value(r).unwrap()));
+}
+
+#[test]
+fn environments_are_valid_and_stay_so_through_the_structs() {
+    let validator = validator("environment");
+    for name in ["environment.json", "environment-incomplete.json"] {
+        let value = environment(name);
+        assert_valid(&validator, &value);
+        let through: Environment = serde_json::from_value(value).unwrap();
+        assert_valid(&validator, &serde_json::to_value(through).unwrap());
+    }
+}
+
+#[test]
+fn infinite_errors_are_valid() {
+    let mut record: Record = serde_json::from_value(paired()).unwrap();
+    let accuracy = record.accuracy.as_mut().unwrap();
+    (accuracy.bound, accuracy.max_rel, accuracy.headroom) = (f64::INFINITY, f64::INFINITY, None);
+    assert_valid(&validator("record"), &serde_json::to_value(record).unwrap());
+}
+
+/// Fields that an object of the schema lists, after a check that it requires them all.
+fn fields(object: &Value) -> BTreeSet<String> {
+    let listed: BTreeSet<_> = object["properties"].as_object().unwrap().keys().cloned().collect();
+    let required = object["required"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_string()).collect();
+    assert_eq!(listed, required);
+    listed
+}
+
+#[test]
+fn fields_are_those_of_the_structs() {
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let record: Record = serde_json::from_value(paired()).unwrap();
+    let (record, of) = (serde_json::to_value(record).unwrap(), schema("record"));
+    assert_eq!(keys(&record), fields(&of));
+    for (value, name) in [
+        (&record["time"], "time"),
+        (&record["work"], "work"),
+        (&record["peers"][0], "peer"),
+        (&record["accuracy"], "accuracy"),
+    ] {
+        assert_eq!(keys(value), fields(&of["$defs"][name]), "{name}");
+    }
+    let environment: Environment = serde_json::from_value(environment("environment.json")).unwrap();
+    let (environment, of) = (serde_json::to_value(environment).unwrap(), schema("environment"));
+    assert_eq!(keys(&environment), fields(&of));
+    assert_eq!(keys(&environment["peaks"][0]), fields(&of["$defs"]["peak"]));
+}
+
+/// Sets what `pointer` points to, or adds a field of that name.
+fn with(mut value: Value, pointer: &str, to: Value) -> Value {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    match value.pointer_mut(parent).unwrap() {
+        Value::Array(items) => items[field.parse::<usize>().unwrap()] = to,
+        object => object[field] = to,
+    }
+    value
+}
+
+fn without(mut value: Value, field: &str) -> Value {
+    value.as_object_mut().unwrap().remove(field).unwrap();
+    value
+}
+
+#[test]
+fn wrong_records_are_refused() {
+    let validator = validator("record");
+    for field in fields(&schema("record")) {
+        assert!(!validator.is_valid(&without(paired(), &field)), "without {field}");
+    }
+    for (pointer, to) in [
+        ("/schema_version", json!(2)),
+        ("/schema_version", json!("1")),
+        ("/colour", json!("blue")),
+        ("/work/colour", json!("blue")),
+        ("/id", json!("gemm")),
+        ("/op", json!("")),
+        ("/point", json!({"m": -1})),
+        ("/point", json!({"m": 1.5})),
+        ("/threads", json!(0)),
+        ("/cache", json!("lukewarm")),
+        ("/packing", json!("packed")),
+        ("/pass", json!("sideways")),
+        ("/fill", json!("random")),
+        ("/status", json!("OK")),
+        ("/status", json!("skipped")),
+        ("/time/median_ns", json!(-1.0)),
+        ("/time/samples_ns", json!([])),
+        ("/work/flops", json!(null)),
+        ("/work/bound", json!("network")),
+        ("/peers", json!(null)),
+        ("/peers/0", json!({})),
+        ("/peers/0/ratio", json!(-1.2)),
+        ("/peers/0/ratio_low", json!(0.0)),
+        ("/accuracy/class_mismatches", json!(-1)),
+        ("/accuracy/max_abs", json!(-1e-9)),
+        ("/environment", json!("not a hash")),
+    ] {
+        assert!(!validator.is_valid(&with(paired(), pointer, to.clone())), "{pointer} = {to}");
+    }
+}
+
+#[test]
+fn wrong_environments_are_refused() {
+    let validator = validator("environment");
+    for (pointer, to) in [
+        ("/schema_version", json!(0)),
+        ("/complete", json!(false)),
+        ("/missing", json!(["cpu.model"])),
+        ("/facts", json!([])),
+        ("/colour", json!("blue")),
+        ("/peaks/0", json!({})),
+        ("/peaks/0/value", json!(-1.0)),
+        ("/peaks/0/unit", json!("furlongs")),
+    ] {
+        assert!(!validator.is_valid(&with(environment("environment.json"), pointer, to)), "{pointer}");
+    }
+}

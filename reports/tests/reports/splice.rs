@@ -1,0 +1,64 @@
+//! The table in a README.
+
+use std::fs;
+
+use etalon_reports::splice::splice;
+use tempfile::TempDir;
+
+use crate::{fixture, program, run};
+
+const README: &str = "# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nlast words\n";
+
+#[test]
+fn lands_between_the_markers_and_nowhere_else() {
+    let text = splice(README, &run()).unwrap();
+    assert!(text.starts_with("# Title\n\n<!-- results:begin -->\n"));
+    assert!(text.ends_with("<!-- results:end -->\n\nlast words\n"));
+    assert!(!text.contains("old"));
+    assert!(text.contains(&run().id));
+    assert!(text.contains("| `batchnorm_relu_backward` | f32 | 1 | 2 |"));
+    assert!(text.contains("| `gemm` square.512 |"));
+}
+
+#[test]
+fn every_line_of_a_table_has_as_many_cells() {
+    let text = splice(README, &run()).unwrap();
+    let cells = |line: &str| line.matches('|').count();
+    for table in text.split("\n\n").filter(|part| part.starts_with('|')) {
+        let rows: Vec<_> = table.lines().filter(|line| line.starts_with('|')).map(cells).collect();
+        assert!(rows.len() > 2 && rows.iter().all(|n| *n == rows[0]), "{table}");
+    }
+}
+
+#[test]
+fn twice_is_once() {
+    let once = splice(README, &run()).unwrap();
+    assert_eq!(splice(&once, &run()).unwrap(), once);
+}
+
+#[test]
+fn missing_markers_are_an_error() {
+    let reversed = "<!-- results:end --> <!-- results:begin -->";
+    for text in ["", "<!-- results:begin -->", "<!-- results:end -->", reversed] {
+        assert_eq!(splice(text, &run()), None);
+    }
+}
+
+#[test]
+fn the_program_writes_the_file_or_says_what_it_lacks() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("README.md");
+    let records = fixture("records.jsonl");
+    let splice =
+        || program(env!("CARGO_BIN_EXE_etalon-report"), &[records.as_os_str(), "--splice".as_ref(), file.as_ref()]);
+
+    fs::write(&file, README).unwrap();
+    assert_eq!(splice().status.code(), Some(0));
+    assert!(fs::read_to_string(&file).unwrap().contains("square.512"));
+
+    fs::write(&file, "no markers").unwrap();
+    let output = splice();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("results:begin"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "no markers");
+}
