@@ -2,7 +2,7 @@
 //!
 //! The driver names regions; each tile takes a piece along: two lines of memory in as many rows as its loop has steps.
 
-use crate::isa::tile::Ahead;
+use crate::isa::tile::{Ahead, ROUND};
 
 /// A rectangle of memory: lines a stride apart.
 #[derive(Clone, Copy, Debug)]
@@ -14,9 +14,6 @@ pub struct Region<T> {
     /// The first line and element that are still to come.
     at: (usize, usize),
 }
-
-/// Steps of a tile's loop for each row of a piece: with one, they fill the buffers that the loop's own misses need.
-const PER_PIECE: usize = 2;
 
 /// Elements in two lines of the cache.
 const fn pair<T>() -> usize {
@@ -41,8 +38,8 @@ impl<T> Region<T> {
         if element >= self.len || self.lines == 0 {
             return None;
         }
-        let rows = (steps / PER_PIECE).max(1).min(self.lines - line);
-        let piece = Ahead::new(self.start.wrapping_add(line * self.stride + element), self.stride, PER_PIECE);
+        let rows = (steps / ROUND).max(1).min(self.lines - line);
+        let piece = Ahead::new(self.start.wrapping_add(line * self.stride + element), self.stride);
         self.at = if line + rows < self.lines { (line + rows, element) } else { (0, element + pair::<T>()) };
         Some(piece)
     }

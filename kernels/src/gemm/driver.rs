@@ -30,11 +30,15 @@ use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// Bytes of a row of the block of A that stays in the second cache, times its rows.
-const MC_BYTES: usize = 384 * 4;
+const MC_BYTES: usize = 288 * 4;
+/// Bytes of a row of packed B.
+const NC_BYTES: usize = 384 * 4;
 /// Up to this many rows, B is read where it lies.
 const PACK_FROM_ROWS: usize = 64;
 /// B of at most this size is read where it lies, too: it stays in the first cache.
 const SMALL_B_BYTES: usize = 24 * 1024;
+/// Panels of columns during which the next block of A comes close: earlier, it would drive out the present one.
+const A_PANELS: usize = 2;
 /// Operations in a nanosecond of one thread, about.
 const FLOPS_A_NS: u64 = 100;
 /// Operations from which operands are brought close ahead of time: with fewer, they lie in the second cache.
@@ -45,14 +49,14 @@ const fn mc<T>() -> usize {
     MC_BYTES / size_of::<T>()
 }
 
-/// Elements of a packed panel of B: two lines of the cache are the widest.
-const fn b_scratch<T>() -> usize {
-    CHUNK * 128 / size_of::<T>()
+/// Columns of a packed block of B.
+const fn nc<T>() -> usize {
+    NC_BYTES / size_of::<T>()
 }
 
 /// Elements of workspace a thread needs at most.
 const fn scratch<T>() -> usize {
-    b_scratch::<T>() + mc::<T>() * A_LINE
+    DEPTH * nc::<T>() + mc::<T>() * A_LINE
 }
 
 /// Bytes of workspace for `threads` threads: `threads · (CHUNK·NR + MC·A_LINE) · size`, which is 0.80 MiB a thread for
@@ -164,87 +168,85 @@ fn rectangle<X: Tile>(
     let pack = packs_b::<X>(x, rows.len());
     // Few tiles of columns do not pay for a copy of rows.
     let copy = wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
-    let (panel, a_copy) = scratch.split_at_mut(if scratch.is_empty() { 0 } else { b_scratch::<X::T>() });
-    let blocks = rows.len().div_ceil(mc::<X::T>() / X::MR * X::MR);
+    let (b_copy, a_copy) = scratch.split_at_mut(if scratch.is_empty() { 0 } else { DEPTH * nc::<X::T>() });
+    // Where the panel of a chunk and a column lies in the packed block.
+    let panel = |k1: usize, j: usize| k1 * nc::<X::T>() + j * CHUNK;
+    let (row_blocks, col_blocks) = (rows.len().div_ceil(mc::<X::T>()), cols.len().div_ceil(nc::<X::T>()));
+    let block_of_rows = |i: usize| shifted(part(rows.len(), X::MR, row_blocks, i), rows.start);
     let far = 2 * rows.len() * cols.len() * p.k >= AHEAD_FLOPS;
     let mut queue = Queue::new();
-    for block in 0..blocks {
-        let block_rows = part(rows.len(), X::MR, blocks, block);
+    for col_block in 0..col_blocks {
+        let block_cols = shifted(part(cols.len(), X::NR, col_blocks, col_block), cols.start);
         for k0 in (0..p.k).step_by(DEPTH) {
             let k_end = p.k.min(k0 + DEPTH);
-            for j in cols.clone().step_by(X::NR) {
-                let width = X::NR.min(cols.end - j);
-                for k1 in (k0..k_end).step_by(CHUNK) {
-                    let depth = CHUNK.min(k_end - k1);
-                    let fold = Fold {
-                        first: k1 == 0,
-                        last: k1 + depth == p.k,
-                        bias: fold.bias.map(|bias| &bias[j..j + width]),
-                        ..fold
-                    };
-                    if pack {
-                        pack_b(tile, b, &p.b, k1, depth, j, width, panel);
-                    }
-                    let (b, b_step) = match x.packed {
-                        Some(packed) => (packed.panel(z, k1, depth, j), X::NR),
-                        None if pack => (&*panel, X::NR),
-                        None => (&b[k1 * p.b.row + j..], p.b.row),
-                    };
-                    if far {
-                        // The step after this one: next chunk, next panel, next depth, next rows.
-                        let (mut j_next, mut k_next, mut rows_next) = (j, k1 + CHUNK, block_rows.clone());
-                        if k_next >= k_end {
-                            (j_next, k_next) = (j + X::NR, k0);
-                            if j_next >= cols.end {
-                                (j_next, k_next) = (cols.start, k_end);
-                                if k_end == p.k {
-                                    k_next = 0;
-                                    rows_next = part(rows.len(), X::MR, blocks, (block + 1).min(blocks - 1));
+            let chunks = (k_end - k0).div_ceil(CHUNK);
+            for row_block in 0..row_blocks {
+                let block_rows = block_of_rows(row_block);
+                for j in block_cols.clone().step_by(X::NR) {
+                    let width = X::NR.min(block_cols.end - j);
+                    let panels_left = (block_cols.end - j).div_ceil(X::NR);
+                    let bias = fold.bias.map(|bias| &bias[j..j + width]);
+                    for k1 in (k0..k_end).step_by(CHUNK) {
+                        let k = CHUNK.min(k_end - k1);
+                        let fold = Fold { bias, first: k1 == 0, last: k1 + k == p.k, ..fold };
+                        if pack && row_block == 0 {
+                            pack_b(tile, b, &p.b, k1, k, j, width, &mut b_copy[panel(k1 - k0, j - block_cols.start)..]);
+                        }
+                        let (b_panel, b_step) = match x.packed {
+                            Some(packed) => (packed.panel(z, k1, k, j), X::NR),
+                            None if pack => (&b_copy[panel(k1 - k0, j - block_cols.start)..], X::NR),
+                            None => (&b[k1 * p.b.row + j..], p.b.row),
+                        };
+                        if far {
+                            let chunks_left = (k_end - k1).div_ceil(CHUNK);
+                            let next_panel = if chunks_left > 1 { (k1 + CHUNK, j) } else { (k0, j + X::NR) };
+                            queue.b = match x.packed {
+                                _ if row_block > 0 || next_panel.1 >= block_cols.end => Region::empty(),
+                                Some(packed) => {
+                                    let depth = CHUNK.min(p.k - next_panel.0);
+                                    let panel = packed.panel(z, next_panel.0, depth, next_panel.1);
+                                    Region::new(panel.as_ptr(), 0, X::NR, depth, X::NR)
+                                }
+                                None => region(b, &p.b, next_panel.0, CHUNK.min(p.k - next_panel.0), next_panel.1, X::NR.min(block_cols.end - next_panel.1)),
+                            };
+                            if k1 == k0 {
+                                queue.c = out.region(block_rows.start - rows.start, j + X::NR - cols.start, block_rows.len(), X::NR);
+                                if panels_left == A_PANELS.min(block_cols.len().div_ceil(X::NR)) {
+                                    let (k, next) = if row_block + 1 < row_blocks { (k0, row_block + 1) } else { (if k_end < p.k { k_end } else { 0 }, 0) };
+                                    let next = block_of_rows(next);
+                                    queue.a = region(a, &p.a, next.start, next.len(), k, DEPTH.min(p.k - k));
                                 }
                             }
-                            queue.c = out.region(rows_next.start, j_next - cols.start, rows_next.len(), X::NR);
                         }
-                        let depth_next = CHUNK.min(p.k - k_next);
-                        queue.b = match x.packed {
-                            Some(packed) => Region::new(
-                                packed.panel(z, k_next, depth_next, j_next).as_ptr(),
-                                0,
-                                X::NR,
-                                depth_next,
-                                X::NR,
-                            ),
-                            None => region(b, &p.b, k_next, depth_next, j_next, X::NR.min(cols.end - j_next)),
-                        };
-                        if j + X::NR >= cols.end && k1 == k0 {
-                            let (k, next) = if k_end == p.k { (0, block + 1) } else { (k_end, block) };
-                            let next = part(rows.len(), X::MR, blocks, next.min(blocks - 1));
-                            queue.a = region(a, &p.a, rows.start + next.start, next.len(), k, DEPTH.min(p.k - k));
-                        }
-                    }
-                    for i in block_rows.clone().step_by(X::MR) {
-                        let height = X::MR.min(block_rows.end - i);
-                        let (a, a_row, a_step) = if copy {
-                            let strip = i - block_rows.start;
-                            let (start, row, step) = if p.a.col == 1 {
-                                (strip * A_LINE + k1 - k0, A_LINE, 1)
+                        for i in block_rows.clone().step_by(X::MR) {
+                            let height = X::MR.min(block_rows.end - i);
+                            let (a, a_row, a_step) = if copy {
+                                let strip = i - block_rows.start;
+                                let (start, row, step) = if p.a.col == 1 {
+                                    (strip * A_LINE + k1 - k0, A_LINE, 1)
+                                } else {
+                                    (strip * DEPTH + (k1 - k0) * X::MR, 1, X::MR)
+                                };
+                                if j == block_cols.start {
+                                    copy_a(tile, a, &p.a, i, height, k1, k, &mut a_copy[start..]);
+                                }
+                                (&a_copy[start..], row, step)
                             } else {
-                                (strip * DEPTH + (k1 - k0) * X::MR, 1, X::MR)
+                                (&a[i * p.a.row + k1 * p.a.col..], p.a.row, p.a.col)
                             };
-                            if j == cols.start {
-                                copy_a(tile, a, &p.a, rows.start + i, height, k1, depth, &mut a_copy[start..]);
-                            }
-                            (&a_copy[start..], row, step)
-                        } else {
-                            (&a[(rows.start + i) * p.a.row + k1 * p.a.col..], p.a.row, p.a.col)
-                        };
-                        let ahead = queue.take(depth, b);
-                        let operands = Operands { a, a_row, a_step, b, b_step, k: depth, ahead };
-                        tile.run(operands, height, width, &mut out.at(i, j - cols.start), &fold);
+                            let ahead = queue.take(k, b_panel);
+                            let operands = Operands { a, a_row, a_step, b: b_panel, b_step, k, ahead };
+                            tile.run(operands, height, width, &mut out.at(i - rows.start, j - cols.start), &fold);
+                        }
                     }
                 }
             }
         }
     }
+}
+
+fn shifted(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
 }
 
 /// Rows `i..i+rows`, columns `j..j+cols` of an operand, along its lines; nothing if it has none.

@@ -27,28 +27,27 @@ pub struct Operands<'a, T> {
     pub ahead: Ahead<T>,
 }
 
-/// Lines of memory that are wanted soon: two lines at one place after another, a stride apart.
+/// Lines of memory that are wanted soon: two lines at one place after another, a stride apart, a place each [`ROUND`] steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Ahead<T> {
     at: *const T,
     stride: usize,
-    /// A power of two less 1: the next place's turn comes when the steps left are a multiple of the power.
-    every: usize,
 }
+
+/// Steps of k in a round of the loop.
+pub const ROUND: usize = 4;
 
 impl<T> Ahead<T> {
     /// Next to nothing: the first lines of `x` again and again.
     #[inline(always)]
     pub fn none(x: &[T]) -> Ahead<T> {
-        Ahead { at: x.as_ptr(), stride: 0, every: 255 }
+        Ahead { at: x.as_ptr(), stride: 0 }
     }
 
-    /// The lines at `at`, `at + stride`, …, a place each `steps` steps, a power of two; they may lie behind the end of the
-    /// data, where nothing is brought.
+    /// The lines at `at`, `at + stride`, …; they may lie behind the end of the data, where nothing is brought.
     #[inline(always)]
-    pub fn new(at: *const T, stride: usize, steps: usize) -> Ahead<T> {
-        debug_assert!(steps.is_power_of_two());
-        Ahead { at, stride, every: steps - 1 }
+    pub fn new(at: *const T, stride: usize) -> Ahead<T> {
+        Ahead { at, stride }
     }
 }
 
@@ -107,10 +106,19 @@ macro_rules! row {
     };
 }
 
-/// The text that moves the prefetch on: it stays where it is after its last row.
-macro_rules! ahead {
-    () => {
-        "test {k}, {every}\njnz 3f\nprefetcht1 [{p}]\nprefetcht1 [{p} + 64]\nadd {p}, {p_step}\n3:"
+/// The loop over k around the text of one step: four steps a round, with two lines of memory brought close in each, then
+/// the steps that are left.
+macro_rules! rounds {
+    ($step:expr) => {
+        concat!(
+            "cmp {k}, 4\njb 3f\n",
+            "2:\n.rept 4\n",
+            $step,
+            "\n.endr\nprefetcht1 [{p}]\nprefetcht1 [{p} + 64]\nadd {p}, {p_step}\nsub {k}, 4\ncmp {k}, 4\njae 2b\n",
+            "3:\ntest {k}, {k}\njz 5f\n4:\n",
+            $step,
+            "\ndec {k}\njnz 4b\n5:"
+        )
     };
 }
 
@@ -131,6 +139,43 @@ macro_rules! avx512_tile {
             macro_rules! r {
                 ($i:literal, $c0:literal, $c1:literal, $to:literal, $at:literal) => {
                     row!("zmm", $i, $c0, $c1, 24, 25, $to, $broadcast, $word, $fma, $at)
+                };
+            }
+
+            // One step of k.
+            macro_rules! step {
+                () => {
+                    concat!(
+                        ".if {nv} > 1", "\n",
+                        concat!($mov, " zmm24, [{b}]"), "\n",
+                        ".if {masked}", "\n",
+                        concat!($mov, " zmm25{{{mask}}}{{z}}, [{b} + 64]"), "\n",
+                        ".else", "\n",
+                        concat!($mov, " zmm25, [{b} + 64]"), "\n",
+                        ".endif", "\n",
+                        ".elseif {masked}", "\n",
+                        concat!($mov, " zmm24{{{mask}}}{{z}}, [{b}]"), "\n",
+                        ".else", "\n",
+                        concat!($mov, " zmm24, [{b}]"), "\n",
+                        ".endif", "\n",
+                        "add {b}, {b_step}", "\n",
+                        r!(0, 0, 1, 26, "{a0}"), "\n",
+                        r!(1, 2, 3, 27, "{a0} + {row}"), "\n",
+                        r!(2, 4, 5, 28, "{a0} + 2*{row}"), "\n",
+                        "add {a0}, {a_step}", "\n",
+                        r!(3, 6, 7, 29, "{a3}"), "\n",
+                        r!(4, 8, 9, 30, "{a3} + {row}"), "\n",
+                        r!(5, 10, 11, 31, "{a3} + 2*{row}"), "\n",
+                        "add {a3}, {a_step}", "\n",
+                        r!(6, 12, 13, 26, "{a6}"), "\n",
+                        r!(7, 14, 15, 27, "{a6} + {row}"), "\n",
+                        r!(8, 16, 17, 28, "{a6} + 2*{row}"), "\n",
+                        "add {a6}, {a_step}", "\n",
+                        r!(9, 18, 19, 29, "{a9}"), "\n",
+                        r!(10, 20, 21, 30, "{a9} + {row}"), "\n",
+                        r!(11, 22, 23, 31, "{a9} + 2*{row}"), "\n",
+                        "add {a9}, {a_step}"
+                    )
                 };
             }
 
@@ -156,39 +201,7 @@ macro_rules! avx512_tile {
                 // accessed; the loop writes registers alone.
                 unsafe {
                     std::arch::asm!(
-                        "2:",
-                        ".if {nv} > 1",
-                        concat!($mov, " zmm24, [{b}]"),
-                        ".if {masked}",
-                        concat!($mov, " zmm25{{{mask}}}{{z}}, [{b} + 64]"),
-                        ".else",
-                        concat!($mov, " zmm25, [{b} + 64]"),
-                        ".endif",
-                        ".elseif {masked}",
-                        concat!($mov, " zmm24{{{mask}}}{{z}}, [{b}]"),
-                        ".else",
-                        concat!($mov, " zmm24, [{b}]"),
-                        ".endif",
-                        "add {b}, {b_step}",
-                        r!(0, 0, 1, 26, "{a0}"),
-                        r!(1, 2, 3, 27, "{a0} + {row}"),
-                        r!(2, 4, 5, 28, "{a0} + 2*{row}"),
-                        "add {a0}, {a_step}",
-                        r!(3, 6, 7, 29, "{a3}"),
-                        r!(4, 8, 9, 30, "{a3} + {row}"),
-                        r!(5, 10, 11, 31, "{a3} + 2*{row}"),
-                        "add {a3}, {a_step}",
-                        r!(6, 12, 13, 26, "{a6}"),
-                        r!(7, 14, 15, 27, "{a6} + {row}"),
-                        r!(8, 16, 17, 28, "{a6} + 2*{row}"),
-                        "add {a6}, {a_step}",
-                        ahead!(),
-                        r!(9, 18, 19, 29, "{a9}"),
-                        r!(10, 20, 21, 30, "{a9} + {row}"),
-                        r!(11, 22, 23, 31, "{a9} + 2*{row}"),
-                        "add {a9}, {a_step}",
-                        "dec {k}",
-                        "jnz 2b",
+                        rounds!(step!()),
                         rows = const R,
                         nv = const N,
                         masked = const MASKED,
@@ -202,7 +215,6 @@ macro_rules! avx512_tile {
                         b_step = in(reg) x.b_step * size,
                         p = inout(reg) x.ahead.at => _,
                         p_step = in(reg) x.ahead.stride * size,
-                        every = in(reg) x.ahead.every,
                         k = inout(reg) x.k => _,
                         mask = in(kreg) mask,
                         inout("zmm0") r0[0], inout("zmm1") r0[1], inout("zmm2") r1[0], inout("zmm3") r1[1],
@@ -258,6 +270,35 @@ macro_rules! avx2_tile {
                 };
             }
 
+            // One step of k.
+            macro_rules! step {
+                () => {
+                    concat!(
+                        ".if {nv} > 1", "\n",
+                        concat!($mov, " ymm12, [{b}]"), "\n",
+                        ".if {masked}", "\n",
+                        concat!($maskmov, " ymm13, ymm15, [{b} + 32]"), "\n",
+                        ".else", "\n",
+                        concat!($mov, " ymm13, [{b} + 32]"), "\n",
+                        ".endif", "\n",
+                        ".elseif {masked}", "\n",
+                        concat!($maskmov, " ymm12, ymm15, [{b}]"), "\n",
+                        ".else", "\n",
+                        concat!($mov, " ymm12, [{b}]"), "\n",
+                        ".endif", "\n",
+                        "add {b}, {b_step}", "\n",
+                        r!(0, 0, 1, 14, "{a0}"), "\n",
+                        odd!(1, 2, 3, "{a0} + {row}"), "\n",
+                        r!(2, 4, 5, 14, "{a0} + 2*{row}"), "\n",
+                        "add {a0}, {a_step}", "\n",
+                        odd!(3, 6, 7, "{a3}"), "\n",
+                        r!(4, 8, 9, 14, "{a3} + {row}"), "\n",
+                        odd!(5, 10, 11, "{a3} + 2*{row}"), "\n",
+                        "add {a3}, {a_step}"
+                    )
+                };
+            }
+
             /// The sums of a tile of `R` rows and `N` vectors, of which the last has `cols − (N − 1)·LANES` columns and zeros
             /// behind them. `MASKED` is 0 if all columns are there. Rows and vectors that the tile does not have are 0.
             ///
@@ -277,31 +318,7 @@ macro_rules! avx2_tile {
                 // accessed; the loop writes registers alone.
                 unsafe {
                     std::arch::asm!(
-                        "2:",
-                        ".if {nv} > 1",
-                        concat!($mov, " ymm12, [{b}]"),
-                        ".if {masked}",
-                        concat!($maskmov, " ymm13, ymm15, [{b} + 32]"),
-                        ".else",
-                        concat!($mov, " ymm13, [{b} + 32]"),
-                        ".endif",
-                        ".elseif {masked}",
-                        concat!($maskmov, " ymm12, ymm15, [{b}]"),
-                        ".else",
-                        concat!($mov, " ymm12, [{b}]"),
-                        ".endif",
-                        "add {b}, {b_step}",
-                        r!(0, 0, 1, 14, "{a0}"),
-                        odd!(1, 2, 3, "{a0} + {row}"),
-                        r!(2, 4, 5, 14, "{a0} + 2*{row}"),
-                        "add {a0}, {a_step}",
-                        ahead!(),
-                        odd!(3, 6, 7, "{a3}"),
-                        r!(4, 8, 9, 14, "{a3} + {row}"),
-                        odd!(5, 10, 11, "{a3} + 2*{row}"),
-                        "add {a3}, {a_step}",
-                        "dec {k}",
-                        "jnz 2b",
+                        rounds!(step!()),
                         rows = const R,
                         nv = const N,
                         masked = const MASKED,
@@ -313,7 +330,6 @@ macro_rules! avx2_tile {
                         b_step = in(reg) x.b_step * size,
                         p = inout(reg) x.ahead.at => _,
                         p_step = in(reg) x.ahead.stride * size,
-                        every = in(reg) x.ahead.every,
                         k = inout(reg) x.k => _,
                         inout("ymm0") r0[0], inout("ymm1") r0[1], inout("ymm2") r1[0], inout("ymm3") r1[1],
                         inout("ymm4") r2[0], inout("ymm5") r2[1], inout("ymm6") r3[0], inout("ymm7") r3[1],
