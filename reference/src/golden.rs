@@ -110,7 +110,7 @@ pub fn cases(op: &str) -> Result<Vec<Golden>, GoldenError> {
     read(&text).map(|(_, cases)| cases)
 }
 
-/// Reads what [`write`] writes.
+/// Reads what [`write()`] writes.
 ///
 /// # Errors
 /// [`GoldenError`] if the text is not of the format.
