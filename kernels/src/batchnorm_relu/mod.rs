@@ -4,9 +4,9 @@
 //! [`infer`] takes the running statistics. All f32. Images are n×c×h×w in NCHW or NHWC order, without gaps; vectors have an
 //! element a channel.
 //!
-//! One source for all instruction sets, over [`Wide`](crate::isa::wide::Wide): the kernels are bound by memory, and so they give the
+//! One source for all instruction sets, over [`Wide`]: the kernels are bound by memory, and so they give the
 //! same bits on all of them and for any number of threads. x is read from memory once where a channel fits the second
-//! cache ([`planes`]); statistics have the accuracy of two passes all the same ([`moments`]).
+//! cache (`planes`); statistics have the accuracy of two passes all the same (`moments`).
 //!
 //! Error: as the problem's tolerance says; a mean that is large beside the deviation costs nothing more than the rounding
 //! of x itself. NaN: in training, a NaN or an infinity makes its channel NaN; ReLU keeps NaN. Values whose squares overflow

@@ -7,7 +7,7 @@ use etalon_reference::Element;
 /// What lies around a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
-    /// Zones of [`ZONE`] bytes on both sides, which [`GuardedBuffer::canaries_intact`] checks.
+    /// Zones of `ZONE` bytes on both sides, which [`GuardedBuffer::canaries_intact`] checks.
     Zones,
     /// The buffer ends where a page begins that can't be accessed. Touching the element behind ends the process.
     PageBehind,
@@ -21,7 +21,7 @@ pub const ZONE: usize = 1024;
 /// Start of a buffer with [`Guard::Zones`] and offset 0; the length of a cache line and of the widest vector.
 const BOUNDARY: usize = 64;
 
-/// Bytes between guards. Whatever memory around them was got along with them holds the pattern of [`canary`].
+/// Bytes between guards. Whatever memory around them was got along with them holds the pattern of `canary`.
 ///
 /// Where pages can't be protected (systems other than Linux and macOS), every guard is [`Guard::Zones`].
 pub struct GuardedBuffer {

@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! cut C into one rectangle a thread, along tiles           (each thread alone from here)
-//! for rows in steps of MC:
+//! for columns in steps of NC:
 //!   for k in steps of DEPTH, two chunks:                    ascending: the canonical order
-//!     for each panel of NR columns, for each chunk:
-//!       pack B[chunk, panel]                                L1; or read it where it lies
-//!       for each MR rows:                                   A[MC, DEPTH] stays in L2
-//!         at the first panel, copy A[rows, chunk] if its stride is bad
-//!         sum the tile over the chunk, fold it into C
+//!     for rows in steps of MC:
+//!       for each panel of NR columns, for each chunk:
+//!         at the first rows, pack B[chunk, panel]           L1, and L2 for the rows to come; or read it where it lies
+//!         for each MR rows:                                 A[MC, DEPTH] stays in L2
+//!           at the first panel, copy A[rows, chunk] if its stride is bad
+//!           sum the tile over the chunk, fold it into C
 //! ```
 //! While tiles are summed, the next panel of B and of C and the next block of A come closer ([`Queue`]).
 //!
-//! Workspace a thread: `CHUNK·NR + MC·A_LINE` elements, 0.80 MiB.
+//! Workspace a thread: `DEPTH·NC + MC·A_LINE` elements, 1.5 MiB, and 1 MiB where there are more than 16 threads.
 
 use std::ops::Range;
 
@@ -29,10 +30,11 @@ use crate::isa::tile::Operands;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-/// Bytes of a row of the block of A that stays in the second cache, times its rows.
-const MC_BYTES: usize = 288 * 4;
-/// Bytes of a row of packed B.
-const NC_BYTES: usize = 384 * 4;
+/// Bytes of a column of the block of A that stays in the second cache.
+const MC_BYTES: usize = 240 * 4;
+/// Bytes of a row of packed B; half of it where there are more threads than `FEW_THREADS`, to bound what all take together.
+const NC_BYTES: usize = 512 * 4;
+const FEW_THREADS: usize = 16;
 /// Up to this many rows, B is read where it lies.
 const PACK_FROM_ROWS: usize = 64;
 /// B of at most this size is read where it lies, too: it stays in the first cache.
@@ -44,25 +46,25 @@ const FLOPS_A_NS: u64 = 100;
 /// Operations from which operands are brought close ahead of time: with fewer, they lie in the second cache.
 const AHEAD_FLOPS: usize = 4_000_000;
 
-/// Rows of a block of A.
+/// Rows of a block of A: a multiple of every tile's.
 const fn mc<T>() -> usize {
     MC_BYTES / size_of::<T>()
 }
 
 /// Columns of a packed block of B.
-const fn nc<T>() -> usize {
-    NC_BYTES / size_of::<T>()
+const fn nc<T>(threads: usize) -> usize {
+    NC_BYTES / size_of::<T>() / if threads > FEW_THREADS { 2 } else { 1 }
 }
 
 /// Elements of workspace a thread needs at most.
-const fn scratch<T>() -> usize {
-    DEPTH * nc::<T>() + mc::<T>() * A_LINE
+const fn scratch<T>(threads: usize) -> usize {
+    DEPTH * nc::<T>(threads) + mc::<T>() * A_LINE
 }
 
-/// Bytes of workspace for `threads` threads: `threads · (CHUNK·NR + MC·A_LINE) · size`, which is 0.80 MiB a thread for
+/// Bytes of workspace for `threads` threads: `threads · (DEPTH·NC + MC·A_LINE) · size`, at most 16 MiB + 1 MiB a thread for
 /// every problem; nothing where no operand is packed.
 pub const fn workspace_bytes<T>(threads: usize) -> usize {
-    threads * scratch::<T>() * size_of::<T>()
+    threads * scratch::<T>(threads) * size_of::<T>()
 }
 
 /// The operands, checked by the caller.
@@ -95,7 +97,7 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
     let inner = if p.batch >= threads { 1 } else { threads.div_ceil(p.batch) };
     let (down, across) = cut::<X>(p, inner);
     let tasks = p.batch * down * across;
-    let each = if packs_b::<X>(x, p.m) || wants_copy::<X::T>(&p.a) { scratch::<X::T>() } else { 0 };
+    let each = if packs_b::<X>(x, p.m) || wants_copy::<X::T>(&p.a) { scratch::<X::T>(threads) } else { 0 };
     let scratch = Disjoint::new(workspace.slice::<X::T>(each * threads.min(tasks)));
     let body = |task: usize, worker: usize| {
         let (z, rest) = (task / (down * across), task % (down * across));
@@ -105,7 +107,12 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
         let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
         // SAFETY: tasks have different matrices, rows or columns, and C's rows and matrices do not overlap.
         let mut block = unsafe { Block::new(&out, z * p.c.batch + rows.start * p.c.row + cols.start, p.c.row) };
-        rectangle(tile, x, z, rows, cols, &mut block, scratch);
+        let (a, b) = (&x.a[(z * p.a.batch).min(x.a.len())..], &x.b[(z * p.b.batch).min(x.b.len())..]);
+        let packs_b = packs_b::<X>(x, rows.len());
+        // Few tiles of columns do not pay for a copy of rows.
+        let copies_a = wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
+        Rectangle { tile, x, z, a, b, rows, cols, nc: nc::<X::T>(threads), packs_b, copies_a }
+            .compute(&mut block, scratch);
     };
     if threads == 1 || tasks == 1 {
         (0..tasks).for_each(|task| body(task, 0));
@@ -136,117 +143,162 @@ fn packs_b<X: Tile>(x: &Task<'_, X::T>, rows: usize) -> bool {
 }
 
 /// One rectangle of one matrix, by one thread.
-fn rectangle<X: Tile>(
+struct Rectangle<'a, X: Tile> {
     tile: X,
-    x: &Task<'_, X::T>,
+    x: &'a Task<'a, X::T>,
+    /// Matrix of the batch.
     z: usize,
+    a: &'a [X::T],
+    b: &'a [X::T],
     rows: Range<usize>,
     cols: Range<usize>,
-    out: &mut Block<'_, X::T>,
-    scratch: &mut [X::T],
-) {
-    let p = x.p;
-    let fold = Fold {
-        alpha: X::T::from_f64(p.alpha),
-        beta: X::T::from_f64(p.beta),
-        first: true,
-        last: true,
-        bias: x.bias,
-        activation: p.activation,
-    };
-    if p.k == 0 || p.alpha == 0.0 {
-        return without_product(
-            tile,
-            &Fold { bias: x.bias.map(|bias| &bias[cols.clone()]), ..fold },
-            rows.len(),
-            cols.len(),
-            out,
-        );
-    }
-    let a = &x.a[(z * p.a.batch).min(x.a.len())..];
-    let b = &x.b[(z * p.b.batch).min(x.b.len())..];
-    let pack = packs_b::<X>(x, rows.len());
-    // Few tiles of columns do not pay for a copy of rows.
-    let copy = wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
-    let (b_copy, a_copy) = scratch.split_at_mut(if scratch.is_empty() { 0 } else { DEPTH * nc::<X::T>() });
-    // Where the panel of a chunk and a column lies in the packed block.
-    let panel = |k1: usize, j: usize| k1 * nc::<X::T>() + j * CHUNK;
-    let (row_blocks, col_blocks) = (rows.len().div_ceil(mc::<X::T>()), cols.len().div_ceil(nc::<X::T>()));
-    let block_of_rows = |i: usize| shifted(part(rows.len(), X::MR, row_blocks, i), rows.start);
-    let far = 2 * rows.len() * cols.len() * p.k >= AHEAD_FLOPS;
-    let mut queue = Queue::new();
-    for col_block in 0..col_blocks {
-        let block_cols = shifted(part(cols.len(), X::NR, col_blocks, col_block), cols.start);
-        for k0 in (0..p.k).step_by(DEPTH) {
-            let k_end = p.k.min(k0 + DEPTH);
-            let chunks = (k_end - k0).div_ceil(CHUNK);
-            for row_block in 0..row_blocks {
-                let block_rows = block_of_rows(row_block);
-                for j in block_cols.clone().step_by(X::NR) {
-                    let width = X::NR.min(block_cols.end - j);
-                    let panels_left = (block_cols.end - j).div_ceil(X::NR);
-                    let bias = fold.bias.map(|bias| &bias[j..j + width]);
-                    for k1 in (k0..k_end).step_by(CHUNK) {
-                        let k = CHUNK.min(k_end - k1);
-                        let fold = Fold { bias, first: k1 == 0, last: k1 + k == p.k, ..fold };
-                        if pack && row_block == 0 {
-                            pack_b(tile, b, &p.b, k1, k, j, width, &mut b_copy[panel(k1 - k0, j - block_cols.start)..]);
-                        }
-                        let (b_panel, b_step) = match x.packed {
-                            Some(packed) => (packed.panel(z, k1, k, j), X::NR),
-                            None if pack => (&b_copy[panel(k1 - k0, j - block_cols.start)..], X::NR),
-                            None => (&b[k1 * p.b.row + j..], p.b.row),
-                        };
-                        if far {
-                            let chunks_left = (k_end - k1).div_ceil(CHUNK);
-                            let next_panel = if chunks_left > 1 { (k1 + CHUNK, j) } else { (k0, j + X::NR) };
-                            queue.b = match x.packed {
-                                _ if row_block > 0 || next_panel.1 >= block_cols.end => Region::empty(),
-                                Some(packed) => {
-                                    let depth = CHUNK.min(p.k - next_panel.0);
-                                    let panel = packed.panel(z, next_panel.0, depth, next_panel.1);
-                                    Region::new(panel.as_ptr(), 0, X::NR, depth, X::NR)
-                                }
-                                None => region(b, &p.b, next_panel.0, CHUNK.min(p.k - next_panel.0), next_panel.1, X::NR.min(block_cols.end - next_panel.1)),
-                            };
-                            if k1 == k0 {
-                                queue.c = out.region(block_rows.start - rows.start, j + X::NR - cols.start, block_rows.len(), X::NR);
-                                if panels_left == A_PANELS.min(block_cols.len().div_ceil(X::NR)) {
-                                    let (k, next) = if row_block + 1 < row_blocks { (k0, row_block + 1) } else { (if k_end < p.k { k_end } else { 0 }, 0) };
-                                    let next = block_of_rows(next);
-                                    queue.a = region(a, &p.a, next.start, next.len(), k, DEPTH.min(p.k - k));
-                                }
+    /// Columns of a block.
+    nc: usize,
+    packs_b: bool,
+    copies_a: bool,
+}
+
+/// Where the loops stand: the chunk `k1..` of a panel from column `j` of a block.
+struct At {
+    block_rows: Range<usize>,
+    block_cols: Range<usize>,
+    /// Products of the block.
+    depth: Range<usize>,
+    row_block: usize,
+    j: usize,
+    k1: usize,
+}
+
+impl<X: Tile> Rectangle<'_, X> {
+    fn compute(&self, out: &mut Block<'_, X::T>, scratch: &mut [X::T]) {
+        let p = self.x.p;
+        let fold = Fold {
+            alpha: X::T::from_f64(p.alpha),
+            beta: X::T::from_f64(p.beta),
+            first: true,
+            last: true,
+            bias: self.x.bias.map(|bias| &bias[self.cols.clone()]),
+            activation: p.activation,
+        };
+        if p.k == 0 || p.alpha == 0.0 {
+            return self.without_product(out, &fold);
+        }
+        let (b_copy, a_copy) = scratch.split_at_mut(if scratch.is_empty() { 0 } else { DEPTH * self.nc });
+        let far = 2 * self.rows.len() * self.cols.len() * p.k >= AHEAD_FLOPS;
+        let mut queue = Queue::new();
+        for block_cols in blocks(&self.cols, self.nc, X::NR) {
+            for k0 in (0..p.k).step_by(DEPTH) {
+                let depth = k0..p.k.min(k0 + DEPTH);
+                for (row_block, block_rows) in blocks(&self.rows, mc::<X::T>(), X::MR).enumerate() {
+                    let (block_cols, depth) = (block_cols.clone(), depth.clone());
+                    let mut at = At { block_rows, block_cols, depth, row_block, j: 0, k1: 0 };
+                    for j in at.block_cols.clone().step_by(X::NR) {
+                        for k1 in (k0..at.depth.end).step_by(CHUNK) {
+                            (at.j, at.k1) = (j, k1);
+                            if far {
+                                self.look_ahead(&at, out, &mut queue);
                             }
-                        }
-                        for i in block_rows.clone().step_by(X::MR) {
-                            let height = X::MR.min(block_rows.end - i);
-                            let (a, a_row, a_step) = if copy {
-                                let strip = i - block_rows.start;
-                                let (start, row, step) = if p.a.col == 1 {
-                                    (strip * A_LINE + k1 - k0, A_LINE, 1)
-                                } else {
-                                    (strip * DEPTH + (k1 - k0) * X::MR, 1, X::MR)
-                                };
-                                if j == block_cols.start {
-                                    copy_a(tile, a, &p.a, i, height, k1, k, &mut a_copy[start..]);
-                                }
-                                (&a_copy[start..], row, step)
-                            } else {
-                                (&a[i * p.a.row + k1 * p.a.col..], p.a.row, p.a.col)
-                            };
-                            let ahead = queue.take(k, b_panel);
-                            let operands = Operands { a, a_row, a_step, b: b_panel, b_step, k, ahead };
-                            tile.run(operands, height, width, &mut out.at(i - rows.start, j - cols.start), &fold);
+                            self.panel(&at, out, &fold, b_copy, a_copy, &mut queue);
                         }
                     }
                 }
             }
         }
     }
+
+    /// All tiles of a block in one panel, over one chunk.
+    fn panel(
+        &self,
+        at: &At,
+        out: &mut Block<'_, X::T>,
+        fold: &Fold<'_, X::T>,
+        b_copy: &mut [X::T],
+        a_copy: &mut [X::T],
+        queue: &mut Queue<X::T>,
+    ) {
+        let (p, k0) = (self.x.p, at.depth.start);
+        let (j, k1) = (at.j, at.k1);
+        let (width, k) = (X::NR.min(at.block_cols.end - j), CHUNK.min(at.depth.end - k1));
+        let bias = fold.bias.map(|bias| &bias[j - self.cols.start..][..width]);
+        let fold = Fold { bias, first: k1 == 0, last: k1 + k == p.k, ..*fold };
+        let panel = (k1 - k0) * self.nc + (j - at.block_cols.start) * CHUNK;
+        if self.packs_b && at.row_block == 0 {
+            pack_b(self.tile, self.b, &p.b, k1, k, j, width, &mut b_copy[panel..]);
+        }
+        let (b, b_step) = match self.x.packed {
+            Some(packed) => (packed.panel(self.z, k1, k, j), X::NR),
+            None if self.packs_b => (&b_copy[panel..], X::NR),
+            None => (&self.b[k1 * p.b.row + j..], p.b.row),
+        };
+        for i in at.block_rows.clone().step_by(X::MR) {
+            let height = X::MR.min(at.block_rows.end - i);
+            let (a, a_row, a_step) = if self.copies_a {
+                let strip = i - at.block_rows.start;
+                let (start, row, step) = if p.a.col == 1 {
+                    (strip * A_LINE + k1 - k0, A_LINE, 1)
+                } else {
+                    (strip * DEPTH + (k1 - k0) * X::MR, 1, X::MR)
+                };
+                if j == at.block_cols.start {
+                    copy_a(self.tile, self.a, &p.a, i, height, k1, k, &mut a_copy[start..]);
+                }
+                (&a_copy[start..], row, step)
+            } else {
+                (&self.a[i * p.a.row + k1 * p.a.col..], p.a.row, p.a.col)
+            };
+            let operands = Operands { a, a_row, a_step, b, b_step, k, ahead: queue.take(k, b) };
+            let mut c = out.at(i - self.rows.start, j - self.cols.start);
+            self.tile.run(operands, height, width, &mut c, &fold);
+        }
+    }
+
+    /// Puts what follows a chunk of a panel into the queue.
+    fn look_ahead(&self, at: &At, out: &Block<'_, X::T>, queue: &mut Queue<X::T>) {
+        let p = self.x.p;
+        let (k, j) = if at.k1 + CHUNK < at.depth.end { (at.k1 + CHUNK, at.j) } else { (at.depth.start, at.j + X::NR) };
+        let chunk = CHUNK.min(at.depth.end - k);
+        queue.b = match self.x.packed {
+            // Later rows find the panels of B in the second cache.
+            _ if at.row_block > 0 || j >= at.block_cols.end => Region::empty(),
+            Some(packed) => Region::new(packed.panel(self.z, k, chunk, j).as_ptr(), 0, X::NR, chunk, X::NR),
+            None => region(self.b, &p.b, k, chunk, j, X::NR.min(at.block_cols.end - j)),
+        };
+        if at.k1 > at.depth.start {
+            return;
+        }
+        let (row, col) = (at.block_rows.start - self.rows.start, at.j + X::NR - self.cols.start);
+        queue.c = out.region(row, col, at.block_rows.len(), X::NR);
+        let panels = at.block_cols.len().div_ceil(X::NR);
+        if (at.block_cols.end - at.j).div_ceil(X::NR) == A_PANELS.min(panels) {
+            // The next rows, or the first ones of the next depth.
+            let mut rest = blocks(&self.rows, mc::<X::T>(), X::MR).skip(at.row_block + 1);
+            let (rows, k) = match rest.next() {
+                Some(rows) => (rows, at.depth.start),
+                None => (self.rows.start..self.rows.end.min(self.rows.start + mc::<X::T>()), at.depth.end % p.k),
+            };
+            queue.a = region(self.a, &p.a, rows.start, rows.len(), k, DEPTH.min(p.k - k));
+        }
+    }
+
+    /// There is nothing to multiply.
+    fn without_product(&self, out: &mut Block<'_, X::T>, fold: &Fold<'_, X::T>) {
+        let (zero, beta) = (X::T::default(), fold.beta);
+        for i in 0..self.rows.len() {
+            let row = out.row(i, self.cols.len());
+            row.iter_mut().for_each(|c| *c = if beta == zero { zero } else { beta * *c });
+            self.tile.finish_row(row, fold);
+        }
+    }
 }
 
-fn shifted(range: Range<usize>, by: usize) -> Range<usize> {
-    range.start + by..range.end + by
+/// A range in blocks of at most `most`, about equally long, cut along tiles of `unit`.
+fn blocks(range: &Range<usize>, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let (start, len) = (range.start, range.len());
+    let count = len.div_ceil(most);
+    (0..count).map(move |i| {
+        let part = part(len, unit, count, i);
+        start + part.start..start + part.end
+    })
 }
 
 /// Rows `i..i+rows`, columns `j..j+cols` of an operand, along its lines; nothing if it has none.
@@ -261,12 +313,15 @@ fn region<T>(x: &[T], at: &Matrix, i: usize, rows: usize, j: usize, cols: usize)
     }
 }
 
-/// A rectangle for which there is nothing to multiply.
-fn without_product<X: Tile>(tile: X, fold: &Fold<'_, X::T>, rows: usize, cols: usize, out: &mut Block<'_, X::T>) {
-    let (zero, beta) = (X::T::default(), fold.beta);
-    for i in 0..rows {
-        let row = out.row(i, cols);
-        row.iter_mut().for_each(|c| *c = if beta == zero { zero } else { beta * *c });
-        tile.finish_row(row, fold);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workspace_is_bounded() {
+        for threads in 1..1000 {
+            let bound = (16 + threads) << 20;
+            assert!(workspace_bytes::<f32>(threads) <= bound && workspace_bytes::<f64>(threads) <= bound, "{threads}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Error: see the operator's tolerance. NaN and ∞ follow the formula; β = 0 does not read C.
 //!
-//! Workspace: [`workspace_bytes`], under 1 MiB a thread at any size.
+//! Workspace: [`workspace_bytes`], 1.5 MiB a thread at any size.
 
 mod ahead;
 #[cfg(target_arch = "x86_64")]
