@@ -138,6 +138,11 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// Whether this is an [`eager`](Pool::eager) pool, and thresholds of size do not count.
+    pub fn is_eager(&self) -> bool {
+        self.worth_ns == 0
+    }
+
     /// Threads for work that takes one thread about `ns` nanoseconds: all, or one if the others would come late.
     pub fn threads_for(&self, ns: u64) -> usize {
         if ns < self.worth_ns { 1 } else { self.threads() }

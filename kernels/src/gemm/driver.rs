@@ -109,9 +109,10 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
         let mut block = unsafe { Block::new(&out, z * p.c.batch + rows.start * p.c.row + cols.start, p.c.row) };
         let (a, b) = (&x.a[(z * p.a.batch).min(x.a.len())..], &x.b[(z * p.b.batch).min(x.b.len())..]);
         let packs_b = packs_b::<X>(x, rows.len());
+        let far = pool.is_eager() || 2 * rows.len() * cols.len() * p.k >= AHEAD_FLOPS;
         // Few tiles of columns do not pay for a copy of rows.
         let copies_a = wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
-        Rectangle { tile, x, z, a, b, rows, cols, nc: nc::<X::T>(threads), packs_b, copies_a }
+        Rectangle { tile, x, z, a, b, rows, cols, nc: nc::<X::T>(threads), packs_b, copies_a, far }
             .compute(&mut block, scratch);
     };
     if threads == 1 || tasks == 1 {
@@ -156,6 +157,8 @@ struct Rectangle<'a, X: Tile> {
     nc: usize,
     packs_b: bool,
     copies_a: bool,
+    /// Whether what follows is brought close.
+    far: bool,
 }
 
 /// Where the loops stand: the chunk `k1..` of a panel from column `j` of a block.
@@ -184,7 +187,6 @@ impl<X: Tile> Rectangle<'_, X> {
             return self.without_product(out, &fold);
         }
         let (b_copy, a_copy) = scratch.split_at_mut(if scratch.is_empty() { 0 } else { DEPTH * self.nc });
-        let far = 2 * self.rows.len() * self.cols.len() * p.k >= AHEAD_FLOPS;
         let mut queue = Queue::new();
         for block_cols in blocks(&self.cols, self.nc, X::NR) {
             for k0 in (0..p.k).step_by(DEPTH) {
@@ -195,7 +197,7 @@ impl<X: Tile> Rectangle<'_, X> {
                     for j in at.block_cols.clone().step_by(X::NR) {
                         for k1 in (k0..at.depth.end).step_by(CHUNK) {
                             (at.j, at.k1) = (j, k1);
-                            if far {
+                            if self.far {
                                 self.look_ahead(&at, out, &mut queue);
                             }
                             self.panel(&at, out, &fold, b_copy, a_copy, &mut queue);

@@ -38,6 +38,11 @@ const X_BYTES: usize = 64 * 1024;
 const X_PAD: usize = 16;
 /// Narrow indices at most.
 const NARROW: usize = 8;
+/// Bytes of a wide operand of rows from which this is faster than tiles: it does not fit the second cache.
+const ROWS_FROM: usize = 1024 * 1024;
+/// The same for one whose products lie side by side, which tiles would pack, where there are more than `DOTS_NARROW`.
+const DOTS_FROM: usize = 64 * 1024;
+const DOTS_NARROW: usize = 4;
 /// Bytes of the wide operand that one thread reads in a nanosecond, about.
 const BYTES_A_NS: u64 = 20;
 
@@ -115,6 +120,15 @@ impl View {
         (narrow <= NARROW).then_some(View { lie, down, wide, narrow, w_line, x_k, x_q })
     }
 
+    /// Whether reading the wide operand takes longer than computing.
+    fn pays<T>(&self, k: usize) -> bool {
+        let bytes = self.wide * k * size_of::<T>();
+        match self.lie {
+            Lie::Rows => bytes >= ROWS_FROM,
+            Lie::Dots => bytes >= DOTS_FROM || self.narrow <= DOTS_NARROW,
+        }
+    }
+
     /// Wide outputs of a strip.
     fn strip<X: Stream>(&self) -> usize {
         match self.lie {
@@ -140,7 +154,7 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
     if x.packed.is_some() || p.k == 0 || p.alpha == 0.0 {
         return false;
     }
-    let Some(view) = View::new(p) else { return false };
+    let Some(view) = View::new(p).filter(|view| pool.is_eager() || view.pays::<X::T>(p.k)) else { return false };
     let bytes = [p.batch, view.wide, p.k, size_of::<X::T>()].iter().fold(1u64, |all, &x| all.saturating_mul(x as u64));
     let threads = pool.threads_for(bytes / BYTES_A_NS);
     let parts = if p.batch >= threads { 1 } else { threads.div_ceil(p.batch).min(view.wide.div_ceil(X::LANES)) };
