@@ -1,5 +1,6 @@
 //! The limits of this machine, measured: what results are a share of.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use etalon_kernels::aligned::AlignedVec;
@@ -13,8 +14,10 @@ use crate::environment::cache_sizes;
 
 /// Distances, in f32, at which reading prefetches; the best counts.
 const AHEAD: [usize; 4] = [0, 256, 512, 1024];
-/// Bytes of the buffers that stand for memory: more than most last-level caches, or as much as is decent.
-const MEMORY_BYTES: usize = 256 << 20;
+/// Bytes of the buffers that stand for memory, at least and at most: twice the last-level cache where that lies between.
+const MEMORY_BYTES: (usize, usize) = (256 << 20, 1 << 30);
+/// Bytes that a window of a bandwidth moves at least.
+const WINDOW_BYTES: usize = 16 << 20;
 
 /// Every limit, on one thread and on `threads`.
 pub fn measure(threads: &[usize], budget: Duration, mut progress: impl FnMut(&str)) -> Vec<Peak> {
@@ -43,11 +46,22 @@ pub fn measure(threads: &[usize], budget: Duration, mut progress: impl FnMut(&st
         progress(&format!("fork and join t{threads}"));
         if threads > 1 {
             let calls = 100;
-            let time = fastest(budget, || (0..calls).for_each(|_| pool.run(threads, |_, _| ())));
+            let time = fastest(budget, || (0..calls).for_each(|_| meet(&pool)));
             all.push(peak("fork-join", "", "", "", threads, time.unwrap_or(0.0) / f64::from(calls), "ns"));
         }
     }
     all
+}
+
+/// A fork and a join of all threads: each waits until the others have come, so that the caller can't do their tasks.
+fn meet(pool: &Pool) {
+    let arrived = AtomicUsize::new(0);
+    pool.run(pool.threads(), |_, _| {
+        arrived.fetch_add(1, Ordering::AcqRel);
+        while arrived.load(Ordering::Acquire) < pool.threads() {
+            std::hint::spin_loop();
+        }
+    });
 }
 
 fn peak(kind: &str, isa: &str, dtype: &str, level: &str, threads: usize, value: f64, unit: &str) -> Peak {
@@ -80,7 +94,8 @@ fn levels() -> Vec<(&'static str, usize)> {
             all.push((name, (bytes / 2).min(24 << 20)));
         }
     }
-    all.push(("memory", MEMORY_BYTES));
+    let last = caches.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+    all.push(("memory", (2 * last).clamp(MEMORY_BYTES.0, MEMORY_BYTES.1)));
     all
 }
 
@@ -90,45 +105,27 @@ fn bandwidth(pool: &Pool, level: &'static str, bytes: usize, budget: Duration) -
     let len = (bytes / 4 / threads).next_multiple_of(64);
     let mut x: AlignedVec<f32> = AlignedVec::zeroed(len * threads);
     x.fill(1.0);
-    let repeat = (4 << 20) / bytes.min(4 << 20);
-    let rate = |time: Option<f64>, touched: usize| (touched * repeat.max(1)) as f64 / time.unwrap_or(f64::INFINITY);
-    let strategies = |count: u32| budget / count;
-    let read = AHEAD
-        .iter()
-        .map(|&ahead| {
-            fastest(strategies(AHEAD.len() as u32), || {
-                (0..repeat.max(1)).for_each(|_| {
-                    let x = &x;
-                    pool.run(threads, |task, _| peaks::read(&x[task * len..(task + 1) * len], ahead));
-                });
-            })
-        })
-        .map(|time| rate(time, len * threads * 4))
-        .fold(0.0, f64::max);
-    let write = [false, true]
-        .map(|stream| {
-            let time = fastest(strategies(2), || {
-                (0..repeat.max(1)).for_each(|_| chunks(pool, &mut x, len, |_, part| peaks::write(part, stream)));
-            });
-            rate(time, len * threads * 4)
-        })
-        .into_iter()
-        .fold(0.0, f64::max);
+    // Several passes between a fork and its join: the loops alone are measured.
+    let passes = (WINDOW_BYTES / bytes).max(1);
+    let best = |strategies: &[usize], touched: usize, body: &mut dyn FnMut(usize)| {
+        let budget = budget / strategies.len() as u32;
+        let times = strategies.iter().filter_map(|&strategy| fastest(budget, || body(strategy)));
+        times.map(|time| (touched * passes) as f64 / time).fold(0.0, f64::max)
+    };
+    let read = best(&AHEAD, len * threads * 4, &mut |ahead| {
+        let x = &x;
+        pool.run(threads, |task, _| (0..passes).for_each(|_| peaks::read(&x[task * len..(task + 1) * len], ahead)));
+    });
+    let write = best(&[0, 1], len * threads * 4, &mut |stream| {
+        chunks(pool, &mut x, len, |_, part| (0..passes).for_each(|_| peaks::write(part, stream == 1)));
+    });
     let half = (len / 2).next_multiple_of(64).max(64);
-    let source: AlignedVec<f32> = AlignedVec::zeroed(half * threads);
-    let copy = [false, true]
-        .map(|stream| {
-            let time = fastest(strategies(2), || {
-                (0..repeat.max(1)).for_each(|_| {
-                    chunks(pool, &mut x[..half * threads], half, |start, part| {
-                        peaks::copy(&source[start..start + part.len()], part, stream);
-                    });
-                });
-            });
-            rate(time, 2 * half * threads * 4)
-        })
-        .into_iter()
-        .fold(0.0, f64::max);
+    let source: AlignedVec<f32> = AlignedVec::from_slice(&vec![1.0; half * threads]);
+    let copy = best(&[0, 1], 2 * half * threads * 4, &mut |stream| {
+        chunks(pool, &mut x[..half * threads], half, |start, part| {
+            (0..passes).for_each(|_| peaks::copy(&source[start..start + part.len()], part, stream == 1));
+        });
+    });
     [("read", read), ("write", write), ("copy", copy)]
         .map(|(kind, value)| peak(kind, "", "", level, threads, value, "GB/s"))
         .into()
