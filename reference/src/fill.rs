@@ -19,7 +19,7 @@ pub enum Fill {
     /// Reals between −1 and 1 (between ½ and 2 where a value must be positive).
     Real,
     /// Reals with one kind of trouble, which the seed chooses: NaN, ±∞, subnormals, huge values, a large common offset
-    /// that cancels, ±0.
+    /// that cancels, mostly ±0 beside NaN and ±∞.
     Hostile,
 }
 
@@ -108,7 +108,10 @@ impl Trouble {
             Trouble::Huge if some => real * 2f64.powi((dtype.max_finite().log2() as i32) / 2 - 8),
             // Means near 4096 with deviations of one: the squares cancel.
             Trouble::Offset => 4096.0 + real,
-            Trouble::Zeros if some => sign * 0.0,
+            // Most products have a factor 0, and some of them are no numbers all the same.
+            Trouble::Zeros if !dice.is_multiple_of(4) => sign * 0.0,
+            Trouble::Zeros if dice.is_multiple_of(20) => f64::NAN,
+            Trouble::Zeros if dice.is_multiple_of(28) => sign * f64::INFINITY,
             _ => real,
         }
     }

@@ -40,7 +40,8 @@ impl Layout {
 
     /// Number of logical elements.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        // With an extent of 0, the others may have a product that overflows.
+        if self.is_empty() { 0 } else { self.shape.iter().product() }
     }
 
     /// Whether there is no element.
