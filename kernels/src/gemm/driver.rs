@@ -39,6 +39,10 @@ const FEW_THREADS: usize = 16;
 const PACK_FROM_ROWS: usize = 64;
 /// B of at most this size is read where it lies, too: it stays in the first cache.
 const SMALL_B_BYTES: usize = 24 * 1024;
+/// B of more than this size is packed row by row: its pages and the streams from memory are few at a time then.
+const LARGE_B_BYTES: usize = 1024 * 1024;
+/// Rows of it at a time.
+const PACK_ROWS: usize = 8;
 /// Panels of columns during which the next block of A comes close: earlier, it would drive out the present one.
 const A_PANELS: usize = 2;
 /// Operations in a nanosecond of one thread, about.
@@ -109,10 +113,11 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
         let mut block = unsafe { Block::new(&out, z * p.c.batch + rows.start * p.c.row + cols.start, p.c.row) };
         let (a, b) = (&x.a[(z * p.a.batch).min(x.a.len())..], &x.b[(z * p.b.batch).min(x.b.len())..]);
         let packs_b = packs_b::<X>(x, rows.len());
+        let large_b = p.k * p.n * size_of::<X::T>() > LARGE_B_BYTES;
         let far = pool.is_eager() || 2 * rows.len() * cols.len() * p.k >= AHEAD_FLOPS;
         // Few tiles of columns do not pay for a copy of rows.
         let copies_a = wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
-        Rectangle { tile, x, z, a, b, rows, cols, nc: nc::<X::T>(threads), packs_b, copies_a, far }
+        Rectangle { tile, x, z, a, b, rows, cols, nc: nc::<X::T>(threads), packs_b, large_b, copies_a, far }
             .compute(&mut block, scratch);
     };
     if threads == 1 || tasks == 1 {
@@ -139,8 +144,9 @@ fn cut<X: Tile>(p: &Gemm, threads: usize) -> (usize, usize) {
 }
 
 fn packs_b<X: Tile>(x: &Task<'_, X::T>, rows: usize) -> bool {
-    let small = x.p.k * x.p.n * size_of::<X::T>() <= SMALL_B_BYTES;
-    x.packed.is_none() && (x.p.b.col != 1 || rows > PACK_FROM_ROWS && !small)
+    let bytes = x.p.k * x.p.n * size_of::<X::T>();
+    let pays = rows > PACK_FROM_ROWS && bytes > SMALL_B_BYTES || bytes > LARGE_B_BYTES;
+    x.packed.is_none() && (x.p.b.col != 1 || pays)
 }
 
 /// One rectangle of one matrix, by one thread.
@@ -156,6 +162,7 @@ struct Rectangle<'a, X: Tile> {
     /// Columns of a block.
     nc: usize,
     packs_b: bool,
+    large_b: bool,
     copies_a: bool,
     /// Whether what follows is brought close.
     far: bool,
@@ -200,10 +207,27 @@ impl<X: Tile> Rectangle<'_, X> {
                             if self.far {
                                 self.look_ahead(&at, out, &mut queue);
                             }
+                            if self.packs_b && self.large_b && (row_block, j, k1) == (0, at.block_cols.start, k0) {
+                                self.pack_rows(&at, b_copy);
+                            }
                             self.panel(&at, out, &fold, b_copy, a_copy, &mut queue);
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Packs a block of B.
+    fn pack_rows(&self, at: &At, b_copy: &mut [X::T]) {
+        let p = self.x.p;
+        let step = if p.b.col == 1 { PACK_ROWS } else { CHUNK };
+        for k in at.depth.clone().step_by(step) {
+            let (chunk, below) = ((k - at.depth.start) / CHUNK * CHUNK, (k - at.depth.start) % CHUNK);
+            for j in at.block_cols.clone().step_by(X::NR) {
+                let to = &mut b_copy[chunk * self.nc + (j - at.block_cols.start) * CHUNK + below * X::NR..];
+                let width = X::NR.min(at.block_cols.end - j);
+                pack_b(self.tile, self.b, &p.b, k, step.min(at.depth.end - k), j, width, to);
             }
         }
     }
@@ -224,7 +248,7 @@ impl<X: Tile> Rectangle<'_, X> {
         let bias = fold.bias.map(|bias| &bias[j - self.cols.start..][..width]);
         let fold = Fold { bias, first: k1 == 0, last: k1 + k == p.k, ..*fold };
         let panel = (k1 - k0) * self.nc + (j - at.block_cols.start) * CHUNK;
-        if self.packs_b && at.row_block == 0 {
+        if self.packs_b && at.row_block == 0 && !self.large_b {
             pack_b(self.tile, self.b, &p.b, k1, k, j, width, &mut b_copy[panel..]);
         }
         let (b, b_step) = match self.x.packed {
@@ -261,6 +285,7 @@ impl<X: Tile> Rectangle<'_, X> {
         let chunk = CHUNK.min(at.depth.end - k);
         queue.b = match self.x.packed {
             // Later rows find the panels of B in the second cache.
+            None if self.large_b => Region::empty(),
             _ if at.row_block > 0 || j >= at.block_cols.end => Region::empty(),
             Some(packed) => Region::new(packed.panel(self.z, k, chunk, j).as_ptr(), 0, X::NR, chunk, X::NR),
             None => region(self.b, &p.b, k, chunk, j, X::NR.min(at.block_cols.end - j)),

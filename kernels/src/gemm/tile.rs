@@ -103,6 +103,9 @@ macro_rules! tile {
             use crate::isa::tile::Operands;
             use etalon_reference::ops::gemm::Activation;
 
+            /// Of so few lines that are copied, as many come after them: they are brought close.
+            const FEW_LINES: usize = 8;
+
             $(#[$doc])*
             #[derive(Clone, Copy, Debug)]
             pub struct TileOf(pub Token);
@@ -242,6 +245,10 @@ macro_rules! tile {
                 if len == width && width == NV * LANES {
                     for (line, to) in to.chunks_exact_mut(NV * LANES).take(lines).enumerate() {
                         let from = &x[line * stride..][..NV * LANES];
+                        if lines <= FEW_LINES {
+                            lanes::prefetch(from, lines * stride);
+                            lanes::prefetch(from, lines * stride + NV * LANES - 1);
+                        }
                         for v in 0..NV {
                             lanes::store(&mut to[v * LANES..], lanes::load(&from[v * LANES..]));
                         }
