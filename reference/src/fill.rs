@@ -19,7 +19,7 @@ pub enum Fill {
     /// Reals between −1 and 1 (between ½ and 2 where a value must be positive).
     Real,
     /// Reals with one kind of trouble, which the seed chooses: NaN, ±∞, subnormals, huge values, a large common offset
-    /// that cancels, mostly ±0 beside NaN and ±∞.
+    /// that cancels, ±0 beside NaN and ±∞.
     Hostile,
 }
 
@@ -53,11 +53,15 @@ impl Fill {
             let (raw, dice) = (rng.next_u64(), rng.next_u64());
             flat[offset] = match (self, port.values) {
                 _ if !dtype.is_float() => integer(dtype.max_finite(), raw, self),
-                (Fill::Exact, Values::Signed) => (raw % 17) as f64 - 8.0,
+                (Fill::Exact, Values::Signed | Values::Factor) => (raw % 17) as f64 - 8.0,
                 (Fill::Exact, Values::Positive) => [0.25, 0.5, 1.0, 2.0, 4.0][(raw % 5) as usize],
                 (_, Values::Positive) => 0.5 + 1.5 * unit(raw),
-                (Fill::Real, Values::Signed) => 2.0 * unit(raw) - 1.0,
-                (Fill::Hostile, Values::Signed) => trouble.value(2.0 * unit(raw) - 1.0, dice, dtype),
+                (Fill::Real, Values::Signed | Values::Factor) => 2.0 * unit(raw) - 1.0,
+                (Fill::Hostile, values) => {
+                    let real = 2.0 * unit(raw) - 1.0;
+                    let value = trouble.value(real, dice, dtype);
+                    if values == Values::Factor && value.is_infinite() { real } else { value }
+                }
             };
         }
         Data::from_f64(dtype, &flat)
@@ -108,8 +112,8 @@ impl Trouble {
             Trouble::Huge if some => real * 2f64.powi((dtype.max_finite().log2() as i32) / 2 - 8),
             // Means near 4096 with deviations of one: the squares cancel.
             Trouble::Offset => 4096.0 + real,
-            // Most products have a factor 0, and some of them are no numbers all the same.
-            Trouble::Zeros if !dice.is_multiple_of(4) => sign * 0.0,
+            // Products with a factor 0, some of which are no numbers all the same.
+            Trouble::Zeros if some => sign * 0.0,
             Trouble::Zeros if dice.is_multiple_of(20) => f64::NAN,
             Trouble::Zeros if dice.is_multiple_of(28) => sign * f64::INFINITY,
             _ => real,

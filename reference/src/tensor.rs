@@ -75,6 +75,8 @@ pub enum Values {
     Signed,
     /// Above zero (variances, 1/σ).
     Positive,
+    /// Any sign, never infinite: a factor of differences, whose rounding would decide between ∞, −∞ and NaN.
+    Factor,
 }
 
 /// What a buffer holds before the kernel runs.
@@ -115,6 +117,11 @@ impl Port {
     /// With values above zero.
     pub fn positive(self) -> Port {
         Port { values: Values::Positive, ..self }
+    }
+
+    /// The operand is a factor of differences.
+    pub fn factor(self) -> Port {
+        Port { values: Values::Factor, ..self }
     }
 
     /// Updated in place from the input with index `input`.

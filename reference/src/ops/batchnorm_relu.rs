@@ -203,7 +203,7 @@ impl Problem for BatchnormRelu {
     fn inputs(&self, dtype: DType) -> Vec<Port> {
         vec![
             Port::new("x", dtype, self.images.port_layout()),
-            self.vector("gamma", dtype, self.affine),
+            self.vector("gamma", dtype, self.affine).factor(),
             self.vector("beta", dtype, self.affine),
             Port::optional("residual", dtype, self.images.port_layout(), self.residual),
             self.vector("running_mean", dtype, true),
@@ -358,7 +358,8 @@ impl Operator for BatchnormReluOperator {
     }
 
     fn special_values(&self) -> &'static str {
-        "training: a NaN or ∞ makes its channel NaN (the mean of a channel with ∞ is ∞); inference: by element; ReLU keeps NaN"
+        "training: a NaN or ∞ makes its channel NaN (the mean of a channel with ∞ is ∞); inference: by element; ReLU keeps NaN; \
+         an infinite γ is not defined, as the rounding of x − μ decides between ∞ and NaN"
     }
 }
 

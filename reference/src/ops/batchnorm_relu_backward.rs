@@ -84,7 +84,7 @@ impl Problem for BatchnormReluBackward {
         vec![
             self.image("dy", dtype, true),
             self.image("x", dtype, true),
-            self.vector("gamma", dtype, self.affine),
+            self.vector("gamma", dtype, self.affine).factor(),
             self.vector("saved_mean", dtype, true),
             self.vector("saved_rstd", dtype, true).positive(),
             self.image("y", dtype, self.relu),
