@@ -1,0 +1,45 @@
+//! Every kernel against libtorch's frozen answers, for machines without libtorch.
+//!
+//! Both may be off the reference by the bound, so that they may differ by twice the bound. With the exact fill the bits are
+//! equal.
+
+use etalon_kernels::check::{Placement, Prepared};
+use etalon_kernels::pool::Pool;
+use etalon_kernels::registry;
+use etalon_kernels::workspace::Workspace;
+use etalon_reference::compare::Verdict;
+use etalon_reference::{Tolerance, golden};
+
+#[test]
+fn kernels_agree_with_the_frozen_answers() {
+    let (pool, mut workspace) = (Pool::eager(2), Workspace::new());
+    let mut compared = 0;
+    for entry in registry::ALL {
+        let cases = golden::cases(entry.operator.name()).unwrap_or_else(|error| panic!("{error}"));
+        for golden in &cases {
+            let case = &golden.case;
+            let mut prepared = Prepared::new(entry.operator, &case.point, case.dtype, case.fill, case.seed)
+                .unwrap_or_else(|error| panic!("{case}: {error}"));
+            prepared.expected = golden.outputs.clone();
+            for tolerance in &mut prepared.tolerances {
+                if let Tolerance::Bound { bound, .. } = tolerance {
+                    bound.mapv_inplace(|bound| 2.0 * bound);
+                }
+            }
+            for kernel in entry.kernels {
+                let applies = kernel.dtypes.contains(&case.dtype)
+                    && kernel.isa.usable().is_ok()
+                    && (kernel.supports)(&*prepared.problem, case.dtype).is_ok();
+                if applies {
+                    let outcome = prepared
+                        .run(kernel, &pool, &mut workspace, Placement::ALIGNED)
+                        .unwrap_or_else(|error| panic!("{}: {error}", prepared.case(kernel, 2)));
+                    let complaint = outcome.complaint(&prepared).unwrap_or_default();
+                    assert_ne!(outcome.verdict, Verdict::Fail, "{}: {complaint}", prepared.case(kernel, 2));
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared >= 40 * registry::ALL.len(), "{compared} comparisons");
+}
