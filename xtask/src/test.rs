@@ -30,8 +30,10 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
     // The fuzz bodies are a member: their seeds and regressions are replayed here.
     step("every test", cargo_test().arg("--workspace"))?;
     for level in weaker_levels() {
+        // Of the whole workspace, whose features are built already; by their names only the kernels' tests.
         let mut command = cargo_test();
-        command.args(["--package", "etalon-kernels"]).env("ETALON_ISA", level);
+        command.args(["--workspace", "--test", "kernels", "--test", "golden", "--test", "allocations"]);
+        command.env("ETALON_ISA", level);
         step(&format!("the kernels' tests with ETALON_ISA={level}"), &mut command)?;
     }
     eprintln!("== every test passed");
