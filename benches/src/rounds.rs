@@ -9,8 +9,9 @@ use crate::subject::Subject;
 
 /// Narrow enough: relative width of a ratio's interval.
 const NARROW: f64 = 0.05;
-/// Rest before each subject's turn on several threads: workers of OpenMP spin for a while after a call.
-const REST: Duration = Duration::from_millis(4);
+/// How long a subject runs on several threads before its sample is taken: the workers of the one before it spin for a while,
+/// its own have to wake, and a CPU that has been idle takes most of a millisecond to run wide vectors at full speed.
+const WARM_UP: Duration = Duration::from_millis(3);
 
 /// Samples of each subject, in nanoseconds a call, round by round.
 pub struct Rounds {
@@ -61,6 +62,14 @@ fn sample(subject: &mut dyn Subject, calls: usize) -> f64 {
     start.elapsed().as_nanos() as f64 / calls as f64
 }
 
+/// Calls the subject outside the clock.
+fn warm_up(subject: &mut dyn Subject) {
+    let start = Instant::now();
+    while start.elapsed() < WARM_UP {
+        subject.call();
+    }
+}
+
 /// Runs rounds until every ratio's interval is narrow or the budget ends. The first subject is ours.
 pub fn run(subjects: &mut [&mut dyn Subject], profile: Profile, threads: usize) -> Rounds {
     let budget = profile.paired_budget() * subjects.len() as u32;
@@ -71,9 +80,7 @@ pub fn run(subjects: &mut [&mut dyn Subject], profile: Profile, threads: usize) 
         for turn in 0..subjects.len() {
             let who = (round + turn) % subjects.len();
             if threads > 1 && subjects.len() > 1 {
-                std::thread::sleep(REST);
-                // The rest let our own workers sleep too: wake them outside the clock.
-                subjects[who].call();
+                warm_up(subjects[who]);
             }
             rounds.samples[who].push(sample(subjects[who], calls[who]));
         }

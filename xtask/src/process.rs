@@ -29,6 +29,10 @@ pub fn cargo(workspace: &Workspace, provision: &Provision) -> Command {
     set_unless_said(&mut command, "OPENBLAS_NUM_THREADS", "1");
     // libtorch's allocations on huge pages, without which its page faults are what one times.
     set_unless_said(&mut command, "THP_MEM_ALLOC_ENABLE", "1");
+    // On several threads, workers of libgomp and of OpenBLAS wait for more work at full speed, by default for 15 to 30 ms, on
+    // the CPUs of what is timed next. Within a millisecond the next call of the same library has come.
+    set_unless_said(&mut command, "GOMP_SPINCOUNT", "20000");
+    set_unless_said(&mut command, "OPENBLAS_THREAD_TIMEOUT", "21");
     if let Some(core) = cpu::openblas_core() {
         set_unless_said(&mut command, "OPENBLAS_CORETYPE", core);
     }
