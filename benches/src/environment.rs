@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use etalon_kernels::isa::Isa;
@@ -78,7 +79,7 @@ fn system(put: &mut Put<'_>) {
     put("os.aslr", file("/proc/sys/kernel/randomize_va_space"));
     put("os.mitigations", mitigations());
     put("os.load", file("/proc/loadavg"));
-    put("os.cgroup", file("/proc/self/cgroup"));
+    put("os.cgroup", cgroup());
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line =
         |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(|v| json!(v.trim_matches([':', '\t', ' '])));
@@ -93,6 +94,23 @@ fn system(put: &mut Put<'_>) {
         })
         .collect();
     put("os.thread_variables", Some(json!(variables)));
+}
+
+/// The limits of our control group, not its name, which says nothing to others.
+fn cgroup() -> Option<Value> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mut limits = BTreeMap::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let folder = Path::new("/sys/fs/cgroup").join(controllers).join(path.trim_start_matches('/'));
+        for name in ["cpu.max", "memory.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.limit_in_bytes"] {
+            if let Ok(text) = fs::read_to_string(folder.join(name)) {
+                limits.insert(name, text.trim().to_owned());
+            }
+        }
+    }
+    Some(if limits.is_empty() { json!("no limits") } else { json!(limits) })
 }
 
 fn mitigations() -> Option<Value> {

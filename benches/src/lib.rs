@@ -38,10 +38,20 @@ pub mod exit {
     pub const INCONCLUSIVE: u8 = 3;
 }
 
-/// A progress bar that shows the time left; silent where standard error is no terminal.
+/// A progress bar that shows the time left; where standard error is no terminal, a line a minute ([`told`]).
 pub fn progress(length: u64, what: &str) -> indicatif::ProgressBar {
     let style =
         indicatif::ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} left {eta}  {wide_msg}")
             .expect("the template is valid");
     indicatif::ProgressBar::new(length).with_style(style).with_prefix(what.to_string())
+}
+
+/// Where there is no bar to be seen: once a minute, says how far it has come and what is left.
+pub fn told(bar: &indicatif::ProgressBar, minutes: &mut u64) {
+    let (elapsed, at, length) = (bar.elapsed(), bar.position(), bar.length().unwrap_or(0));
+    if bar.is_hidden() && elapsed.as_secs() / 60 > *minutes && at > 0 {
+        *minutes = elapsed.as_secs() / 60;
+        let left = elapsed.as_secs_f64() / at as f64 * (length - at.min(length)) as f64;
+        eprintln!("{}: {at} of {length} after {minutes} min, about {:.0} min left", bar.prefix(), (left / 60.0).ceil());
+    }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use etalon_benches::profile::Profile;
 use etalon_benches::row::{Run, prepare};
-use etalon_benches::{environment, exit, peaks, peers, progress, suite, verify_symbols};
+use etalon_benches::{environment, exit, peaks, peers, progress, suite, told, verify_symbols};
 use etalon_kernels::pool::Pool;
 use etalon_reference::DType;
 use etalon_reference::record::Status;
@@ -75,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
     let cases: usize = subjects.iter().map(|s| s.kernels().len() * threads.len()).sum();
     let bar = progress(cases as u64, "bench");
     let pools: Vec<Arc<Pool>> = threads.iter().map(|&t| Arc::new(Pool::new(t))).collect();
-    let (mut timed, mut failed, mut skipped) = (0, 0, 0);
+    let (mut timed, mut failed, mut skipped, mut minutes) = (0, 0, 0, 0);
     for subject in &subjects {
         bar.set_message(subject.path());
         let prepared = prepare(subject);
@@ -97,6 +97,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
                 serde_json::to_writer(&mut file, &record)?;
                 file.write_all(b"\n").context("the records")?;
                 bar.inc(1);
+                told(&bar, &mut minutes);
             }
         }
         file.flush().context("the records")?;
