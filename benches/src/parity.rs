@@ -203,14 +203,14 @@ fn run(case: &Case, pool: &Pool, workspace: &mut Workspace, row: &mut Row) -> Re
         Verdict::Fail => row.reason = outcome.complaint(&prepared),
     }
     #[cfg(feature = "libtorch")]
-    witness(&prepared, &outcome, row);
+    witness(&prepared, kernel, &outcome, row);
     Ok(())
 }
 
 /// Asks libtorch for the same problem. f32 and f64 must also be within its own table of tolerances of ours where the derived
 /// bound is not the wider one.
 #[cfg(feature = "libtorch")]
-fn witness(prepared: &Prepared, outcome: &etalon_kernels::check::Outcome, row: &mut Row) {
+fn witness(prepared: &Prepared, kernel: &Kernel, outcome: &etalon_kernels::check::Outcome, row: &mut Row) {
     use etalon_reference::compare::compare;
     use etalon_reference::{Tolerance, gather, torch};
     if prepared.fill == Fill::Hostile {
@@ -229,13 +229,14 @@ fn witness(prepared: &Prepared, outcome: &etalon_kernels::check::Outcome, row: &
         _ => (1.3e-6, 1e-5),
     };
     let ports = prepared.problem.outputs(prepared.dtype);
+    let tolerances = prepared.tolerances_of(kernel);
     let (mut error, mut complaint) = (0.0f64, None);
     for (i, (port, theirs)) in ports.iter().zip(&theirs).enumerate() {
         let exact = Tolerance::Exact;
         error = error.max(compare(port.dtype, &prepared.expected[i], &exact, theirs).max_abs);
         let ours = gather(&port.layout, &outcome.outputs[i]);
         for (index, (x, y)) in ours.iter().zip(theirs.iter()).enumerate() {
-            let bound = match &prepared.tolerances[i] {
+            let bound = match &tolerances[i] {
                 Tolerance::Exact => 0.0,
                 // Both are within the bound of the reference.
                 Tolerance::Bound { bound, .. } => 2.0 * bound.iter().nth(index).copied().unwrap_or(0.0),

@@ -188,7 +188,7 @@ pub fn accuracy(prepared: &Prepared, comparisons: &[Comparison]) -> Option<Accur
     let (output, c) = comparisons.iter().enumerate().max_by(|a, b| a.1.headroom.total_cmp(&b.1.headroom))?;
     Some(Accuracy {
         output: prepared.problem.outputs(prepared.dtype)[output].name.into(),
-        formula: prepared.tolerances[output].formula().into(),
+        formula: c.formula.into(),
         bound: c.bound,
         error: if (c.got - c.expected).is_finite() { (c.got - c.expected).abs() } else { 0.0 },
         headroom: c.headroom.is_finite().then_some(c.headroom),

@@ -1,5 +1,6 @@
 //! What is timed: a kernel of ours or a peer, on buffers that are ready, checked before the clock starts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use etalon_kernels::aligned::AlignedVec;
@@ -8,7 +9,7 @@ use etalon_kernels::kernel::{Call, Kernel, Plan};
 use etalon_kernels::pool::Pool;
 use etalon_kernels::workspace::Workspace;
 use etalon_reference::compare::{Comparison, Verdict, compare};
-use etalon_reference::{DType, Data, Element, Slice, SliceMut, gather};
+use etalon_reference::{DType, Data, Element, Slice, SliceMut, Tolerance, gather};
 use half::{bf16, f16};
 use ndarray::ArrayD;
 
@@ -27,6 +28,10 @@ pub trait Subject {
     /// # Errors
     /// If they cannot be read.
     fn outputs(&self) -> Result<Vec<ArrayD<f64>>, String>;
+    /// What its outputs satisfy.
+    fn tolerances<'a>(&self, prepared: &'a Prepared) -> Cow<'a, [Tolerance]> {
+        Cow::Borrowed(&prepared.tolerances)
+    }
     /// Scratch memory in use, in bytes, if it is known.
     fn workspace_bytes(&self) -> Option<u64> {
         None
@@ -46,7 +51,7 @@ pub fn agree(subject: &mut dyn Subject, prepared: &Prepared) -> Result<Vec<Compa
     }
     let mut comparisons = Vec::new();
     for (((port, got), expected), tolerance) in
-        ports.iter().zip(&outputs).zip(&prepared.expected).zip(&prepared.tolerances)
+        ports.iter().zip(&outputs).zip(&prepared.expected).zip(&*subject.tolerances(prepared))
     {
         let comparison = compare(port.dtype, expected, tolerance, got);
         if comparison.verdict == Verdict::Fail {
@@ -182,6 +187,10 @@ impl Subject for Ours<'_> {
     fn outputs(&self) -> Result<Vec<ArrayD<f64>>, String> {
         let ports = self.prepared.problem.outputs(self.prepared.dtype);
         Ok(ports.iter().zip(&self.outputs).map(|(port, data)| gather(&port.layout, &data.slice().to_data())).collect())
+    }
+
+    fn tolerances<'a>(&self, prepared: &'a Prepared) -> Cow<'a, [Tolerance]> {
+        prepared.tolerances_of(self.kernel)
     }
 
     fn workspace_bytes(&self) -> Option<u64> {

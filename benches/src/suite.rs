@@ -40,10 +40,20 @@ impl Subject {
         self.entry.kernels.iter().rfind(fits)
     }
 
-    /// The kernels that are worth timing: all but scalar ones on problems that take them long.
+    /// The kernels that are worth timing: all that apply but scalar ones on problems that take them long, and of levels below
+    /// the best one only what would be the default there.
     pub fn kernels(&self) -> Vec<&'static Kernel> {
         let heavy = self.problem.work(self.dtype).flops > 1e8;
-        self.entry.kernels.iter().filter(|k| !(heavy && k.isa == Isa::Scalar && k.name == "scalar")).collect()
+        let applies = |k: &&Kernel| k.applies(&*self.problem, self.dtype).is_ok();
+        let worth = |k: &&Kernel| match k.isa {
+            Isa::Scalar => k.name != "scalar" || !heavy,
+            isa if isa == Isa::best() => true,
+            isa => {
+                let below = self.entry.kernels.iter().filter(applies).rfind(|other| other.isa == isa);
+                below.is_some_and(|last| last.name == k.name)
+            }
+        };
+        self.entry.kernels.iter().filter(applies).filter(worth).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One way to compute an operator, as an entry of its list.
 
-use etalon_reference::{DType, Element, Problem, Slice, SliceMut};
+use etalon_reference::{DType, Element, Problem, Slice, SliceMut, Tolerance};
+use ndarray::ArrayD;
 
 use crate::isa::Isa;
 use crate::pool::Pool;
@@ -23,7 +24,14 @@ pub struct Kernel {
     pub plan: Option<MakePlan>,
     /// Whether it promises the operator's canonical order: the same bits as every other canonical kernel.
     pub canonical: bool,
+    /// How far its outputs may be from the reference, where its algorithm rounds more than the operator's order of summation.
+    pub tolerance: Option<Tolerate>,
+    /// Whether it takes all inputs for finite numbers: others make more outputs NaN than the formula says.
+    pub finite_only: bool,
 }
+
+/// The tolerances of a kernel's own algorithm, one an output, from the logical inputs and the reference's outputs.
+pub type Tolerate = fn(&dyn Problem, DType, &[ArrayD<f64>], &[ArrayD<f64>]) -> Vec<Tolerance>;
 
 /// Makes the plan of a problem from its inputs.
 pub type MakePlan = fn(&dyn Problem, DType, &[Slice<'_>]) -> Result<Plan, KernelError>;
@@ -96,7 +104,17 @@ impl Kernel {
         dtypes: &'static [DType],
         run: fn(&mut Call<'_>) -> Result<(), KernelError>,
     ) -> Kernel {
-        Kernel { name, isa, dtypes, supports: |_, _| Ok(()), run, plan: None, canonical: true }
+        Kernel {
+            name,
+            isa,
+            dtypes,
+            supports: |_, _| Ok(()),
+            run,
+            plan: None,
+            canonical: true,
+            tolerance: None,
+            finite_only: false,
+        }
     }
 
     /// Computes only what `supports` accepts.
@@ -112,6 +130,16 @@ impl Kernel {
     /// Sums in an order of its own.
     pub const fn own_order(self) -> Kernel {
         Kernel { canonical: false, ..self }
+    }
+
+    /// Sums in an order of its own, by an algorithm with its own error.
+    pub const fn with_tolerance(self, tolerance: Tolerate) -> Kernel {
+        Kernel { tolerance: Some(tolerance), ..self.own_order() }
+    }
+
+    /// Takes all inputs for finite numbers.
+    pub const fn finite_only(self) -> Kernel {
+        Kernel { finite_only: true, ..self }
     }
 
     /// Whether the kernel can run here: dtype, ISA and problem. `Err` says why it is skipped.

@@ -8,6 +8,7 @@ pub mod aligned;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 pub mod check;
+pub mod conv2d;
 pub mod disjoint;
 pub mod ffi;
 pub mod gemm;

@@ -22,6 +22,7 @@ pub static ALL: &[Entry] = &[
         operator: &ops::batchnorm_relu_backward::BatchnormReluBackwardOperator,
         kernels: crate::batchnorm_relu_backward::KERNELS,
     },
+    Entry { operator: &ops::conv2d::Conv2dOperator, kernels: crate::conv2d::KERNELS },
 ];
 
 /// The entry of the operator with this name.

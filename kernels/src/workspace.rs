@@ -9,12 +9,14 @@ use crate::aligned::{ALIGNMENT, AlignedVec};
 #[derive(Debug, Default)]
 pub struct Workspace {
     bytes: AlignedVec<u8>,
+    /// For kernels that are called by a kernel.
+    inner: Option<Box<Workspace>>,
 }
 
 impl Workspace {
     /// Empty; does not allocate.
     pub const fn new() -> Workspace {
-        Workspace { bytes: AlignedVec::new() }
+        Workspace { bytes: AlignedVec::new(), inner: None }
     }
 
     /// `len` elements that start on a 64-byte boundary. They are initialised, with unspecified contents: what the last
@@ -50,6 +52,16 @@ impl Workspace {
         (first.map(|len| take(&mut rest, len)), second.map(|len| take(&mut rest, len)))
     }
 
+    /// `len` elements, and a workspace for a kernel that is called while they are in use.
+    ///
+    /// # Panics
+    /// If the size overflows the address space.
+    pub fn slice_and_inner<T: Element>(&mut self, len: usize) -> (&mut [T], &mut Workspace) {
+        let _ = self.reserve(total::<T>(&[len]));
+        let inner = self.inner.get_or_insert_default();
+        (take(&mut &mut self.bytes[..], len), inner)
+    }
+
     fn reserve(&mut self, bytes: usize) -> &mut [u8] {
         if self.bytes.len() < bytes {
             // Nothing of the old contents is wanted.
@@ -61,7 +73,7 @@ impl Workspace {
 
     /// Bytes it holds.
     pub fn bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.inner.as_ref().map_or(0, |inner| inner.bytes())
     }
 }
 

@@ -8,9 +8,11 @@ use std::fmt;
 /// What values an axis takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An integer. Tests draw from `0..=tested` with a preference for `favoured`; a problem accepts what its own
+    /// An integer. Tests draw from `least..=tested` with a preference for `favoured`; a problem accepts what its own
     /// constructor accepts.
     Int {
+        /// Smallest value that property tests draw: 0, or 1 where 0 is never valid.
+        least: i64,
         /// Largest value that property tests draw.
         tested: i64,
         /// Values at which kernels break: tile ± 1, chunk ± 1, primes, powers of two ± 1.
@@ -42,7 +44,13 @@ impl Axis {
         tested: i64,
         favoured: &'static [i64],
     ) -> Axis {
-        Axis { name, help, kind: Kind::Int { tested, favoured }, default }
+        Axis { name, help, kind: Kind::Int { least: 0, tested, favoured }, default }
+    }
+
+    /// The axis without 0, which is never valid.
+    pub const fn positive(self) -> Axis {
+        let Kind::Int { tested, favoured, .. } = self.kind else { panic!("only integers are positive") };
+        Axis { kind: Kind::Int { least: 1, tested, favoured }, ..self }
     }
 
     /// A small enumeration; the first name is the default.
@@ -205,12 +213,12 @@ impl Point {
             .map(|axis| match axis.kind {
                 Kind::Choice(names) => i64::from(bytes.next().unwrap_or(0)) % names.len() as i64,
                 Kind::Int { .. } if wide => decode_wide(&mut bytes),
-                Kind::Int { tested, favoured } => {
+                Kind::Int { least, tested, favoured } => {
                     let (select, raw) = (bytes.next().unwrap_or(0), bytes.next().unwrap_or(0));
                     if select & 1 == 1 && !favoured.is_empty() {
                         favoured[usize::from(raw) % favoured.len()]
                     } else {
-                        (i64::from(raw) | i64::from(select >> 1) << 8) % (tested + 1)
+                        least + (i64::from(raw) | i64::from(select >> 1) << 8) % (tested + 1 - least)
                     }
                 }
             })

@@ -42,6 +42,8 @@ pub struct Comparison {
     pub expected: f64,
     /// The bound there.
     pub bound: f64,
+    /// The bound's formula.
+    pub formula: &'static str,
 }
 
 /// Compares `got` with `expected` (both logical arrays; `got` widened from `dtype`).
@@ -62,6 +64,7 @@ pub fn compare(dtype: DType, expected: &ArrayD<f64>, tolerance: &Tolerance, got:
         got: 0.0,
         expected: 0.0,
         bound: 0.0,
+        formula: tolerance.formula(),
     };
     let (mut square_error, mut square) = (0.0, 0.0);
     let mut worst_score = -1.0;

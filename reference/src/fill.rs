@@ -53,14 +53,18 @@ impl Fill {
             let (raw, dice) = (rng.next_u64(), rng.next_u64());
             flat[offset] = match (self, port.values) {
                 _ if !dtype.is_float() => integer(dtype.max_finite(), raw, self),
-                (Fill::Exact, Values::Signed | Values::Factor) => (raw % 17) as f64 - 8.0,
+                (Fill::Exact, Values::Signed | Values::Factor | Values::Finite) => (raw % 17) as f64 - 8.0,
                 (Fill::Exact, Values::Positive) => [0.25, 0.5, 1.0, 2.0, 4.0][(raw % 5) as usize],
                 (_, Values::Positive) => 0.5 + 1.5 * unit(raw),
-                (Fill::Real, Values::Signed | Values::Factor) => 2.0 * unit(raw) - 1.0,
+                (Fill::Real, Values::Signed | Values::Factor | Values::Finite) => 2.0 * unit(raw) - 1.0,
                 (Fill::Hostile, values) => {
                     let real = 2.0 * unit(raw) - 1.0;
                     let value = trouble.value(real, dice, dtype);
-                    if values == Values::Factor && value.is_infinite() { real } else { value }
+                    match values {
+                        Values::Factor if value.is_infinite() => real,
+                        Values::Finite if !value.is_finite() => real,
+                        _ => value,
+                    }
                 }
             };
         }

@@ -12,12 +12,12 @@ fn value(axis: &Axis) -> BoxedStrategy<i64> {
             // The default half of the time: several unusual choices at once hide which one matters.
             prop_oneof![1 => Just(0), 1 => 0..names.len() as i64].boxed()
         }
-        Kind::Int { tested, favoured } => {
+        Kind::Int { least, tested, favoured } => {
             let favoured: Vec<i64> = favoured.iter().copied().filter(|v| *v <= tested).collect();
             if favoured.is_empty() {
-                (0..=tested).boxed()
+                (least..=tested).boxed()
             } else {
-                prop_oneof![2 => proptest::sample::select(favoured), 1 => 0..=tested].boxed()
+                prop_oneof![2 => proptest::sample::select(favoured), 1 => least..=tested].boxed()
             }
         }
     }

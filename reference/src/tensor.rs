@@ -77,6 +77,8 @@ pub enum Values {
     Positive,
     /// Any sign, never infinite: a factor of differences, whose rounding would decide between ∞, −∞ and NaN.
     Factor,
+    /// Any sign, always a finite number: a factor of zeros that the problem adds itself (padding).
+    Finite,
 }
 
 /// What a buffer holds before the kernel runs.
@@ -122,6 +124,11 @@ impl Port {
     /// The operand is a factor of differences.
     pub fn factor(self) -> Port {
         Port { values: Values::Factor, ..self }
+    }
+
+    /// The operand is a factor of zeros that the problem adds.
+    pub fn finite(self) -> Port {
+        Port { values: Values::Finite, ..self }
     }
 
     /// Updated in place from the input with index `input`.

@@ -34,6 +34,8 @@ const RULES: [Rule; 4] = [
             "kernels/src/*/channel.rs",
             "kernels/src/*/planes.rs",
             "kernels/src/*/rows.rs",
+            "kernels/src/*/depthwise.rs",
+            "kernels/src/*/winograd.rs",
             // Aligned and guarded buffers.
             "kernels/src/aligned.rs",
             "kernels/src/workspace.rs",

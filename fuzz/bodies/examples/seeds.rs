@@ -63,7 +63,7 @@ fn points(entry: &Entry) -> Vec<Point> {
             Kind::Choice(names) => {
                 points.extend((1..names.len() as i64).map(|value| base.clone().with(axis.name, value)))
             }
-            Kind::Int { favoured, tested } => {
+            Kind::Int { favoured, tested, .. } => {
                 let around =
                     favoured.iter().filter(|&&v| v <= tested.min(33) && (v == 0 || v % 16 == 1 || v % 16 == 15));
                 points.extend(around.map(|&value| base.clone().with(axis.name, value)));

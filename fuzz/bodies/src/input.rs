@@ -77,9 +77,9 @@ impl Input {
         for (axis, value) in case.point.axes().iter().zip(case.point.values()) {
             match axis.kind {
                 Kind::Choice(_) => bytes.push(u8::try_from(*value).ok()?),
-                Kind::Int { .. } => {
+                Kind::Int { least, .. } => {
                     // The lowest bit of the first byte, if set, chooses a favoured value instead.
-                    let [raw, rest] = u16::try_from(*value).ok()?.to_le_bytes();
+                    let [raw, rest] = u16::try_from(*value - least).ok()?.to_le_bytes();
                     bytes.extend([rest.checked_mul(2)?, raw]);
                 }
             }
@@ -105,11 +105,14 @@ fn small(entry: &Entry, mut point: Point) -> Option<(Point, Box<dyn Problem>)> {
         if problem.work(entry.operator.dtypes()[0]).flops <= FLOPS {
             return Some((point, problem));
         }
-        let sizes = point.axes().iter().zip(point.values()).filter(|(axis, _)| matches!(axis.kind, Kind::Int { .. }));
-        let (axis, value) = sizes.max_by_key(|(_, value)| **value).map(|(axis, value)| (axis.name, *value))?;
-        if value == 0 {
+        let sizes = point.axes().iter().zip(point.values()).filter_map(|(axis, value)| match axis.kind {
+            Kind::Int { least, .. } => Some((axis.name, *value, least)),
+            Kind::Choice(_) => None,
+        });
+        let (axis, value, least) = sizes.max_by_key(|(_, value, _)| *value)?;
+        if value <= least {
             return None;
         }
-        point = point.with(axis, value / 2);
+        point = point.with(axis, (value / 2).max(least));
     }
 }

@@ -5,6 +5,7 @@
 //! space. Where that fails for the other sizes of a buffer that is empty, validation may answer either way.
 
 mod batchnorm_relu;
+mod conv2d;
 mod gemm;
 
 use etalon_reference::Point;
@@ -19,6 +20,7 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
         "gemm_backward" => gemm::gemm_backward,
         "batchnorm_relu" => batchnorm_relu::batchnorm_relu,
         "batchnorm_relu_backward" => batchnorm_relu::batchnorm_relu_backward,
+        "conv2d" => conv2d::conv2d,
         _ => return None,
     })
 }

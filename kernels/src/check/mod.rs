@@ -7,6 +7,7 @@ mod guard;
 #[cfg(feature = "proptest")]
 pub mod suite;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use etalon_reference::compare::{Comparison, Verdict, compare};
@@ -41,8 +42,10 @@ pub struct Prepared {
     pub inputs: Vec<Data>,
     /// The reference's outputs.
     pub expected: Vec<ArrayD<f64>>,
-    /// What a correct output satisfies.
+    /// What a correct output satisfies, unless the kernel's algorithm has an error of its own.
     pub tolerances: Vec<Tolerance>,
+    /// Whether all inputs are finite numbers.
+    pub finite: bool,
 }
 
 /// Where operands lie in memory.
@@ -94,7 +97,7 @@ impl Outcome {
             c.expected,
             (c.got - c.expected).abs(),
             c.bound,
-            prepared.tolerances[output].formula(),
+            c.formula,
             c.class_mismatches,
         ))
     }
@@ -131,7 +134,21 @@ impl Prepared {
             problem.inputs(dtype).iter().zip(&inputs).map(|(port, data)| gather(&port.layout, data)).collect();
         let expected = problem.reference(&arrays);
         let tolerances = problem.tolerance(dtype, fill, &arrays, &expected);
-        Prepared { operator, point: point.clone(), dtype, fill, seed, problem, inputs, expected, tolerances }
+        let finite = arrays.iter().flatten().all(|x| x.is_finite());
+        Prepared { operator, point: point.clone(), dtype, fill, seed, problem, inputs, expected, tolerances, finite }
+    }
+
+    /// What a correct output of this kernel satisfies; nothing but to stay in its memory where it takes inputs for finite
+    /// that are not.
+    pub fn tolerances_of(&self, kernel: &Kernel) -> Cow<'_, [Tolerance]> {
+        if kernel.finite_only && !self.finite {
+            return Cow::Owned(Vec::new());
+        }
+        let Some(tolerate) = kernel.tolerance else { return Cow::Borrowed(&self.tolerances) };
+        let ports = self.problem.inputs(self.dtype);
+        let arrays: Vec<ArrayD<f64>> =
+            ports.iter().zip(&self.inputs).map(|(p, data)| gather(&p.layout, data)).collect();
+        Cow::Owned(tolerate(&*self.problem, self.dtype, &arrays, &self.expected))
     }
 
     /// The case id with this kernel and number of threads.
@@ -178,16 +195,16 @@ impl Prepared {
             })?;
         }
         let fault = self.fault(&inputs, &initial, &outputs, &ports);
-        Ok(self.judge(outputs.iter().map(|p| p.slice().to_data()).collect(), fault))
+        Ok(self.judge(kernel, outputs.iter().map(|p| p.slice().to_data()).collect(), fault))
     }
 
-    /// Judges output buffers that were computed elsewhere (by a peer, or on the buffers that are timed).
-    pub fn judge(&self, outputs: Vec<Data>, fault: Option<String>) -> Outcome {
+    /// Judges the output buffers of a kernel.
+    fn judge(&self, kernel: &Kernel, outputs: Vec<Data>, fault: Option<String>) -> Outcome {
         let ports = self.problem.outputs(self.dtype);
         let comparisons: Vec<Comparison> = ports
             .iter()
             .zip(&outputs)
-            .zip(self.expected.iter().zip(&self.tolerances))
+            .zip(self.expected.iter().zip(&*self.tolerances_of(kernel)))
             .map(|((port, data), (expected, tolerance))| {
                 compare(port.dtype, expected, tolerance, &gather(&port.layout, data))
             })

@@ -21,7 +21,7 @@ use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
 
 use super::Float;
 use super::ahead::{Queue, Region};
-use super::epilogue::Fold;
+use super::epilogue::{Finish, Fold};
 use super::pack::{A_LINE, DEPTH, PackedB, copy_a, pack_b, wants_copy};
 use super::skinny::{self, Stream};
 use super::tile::{Block, Tile, part};
@@ -73,16 +73,47 @@ pub const fn workspace_bytes<T>(threads: usize) -> usize {
 
 /// The operands, checked by the caller.
 pub struct Task<'a, T: Float> {
-    /// The problem.
+    /// The problem. Its bias and activation are not looked at: the finish has them.
     pub p: &'a Gemm,
     /// A.
-    pub a: &'a [T],
-    /// B; not read where `packed` is there.
-    pub b: &'a [T],
-    /// B, packed.
-    pub packed: Option<&'a PackedB<T>>,
-    /// Bias of n elements.
-    pub bias: Option<&'a [T]>,
+    pub a: Source<'a, T>,
+    /// B.
+    pub b: Source<'a, T>,
+    /// What becomes of the sums, with vectors of m or n elements.
+    pub finish: Finish<'a, T>,
+}
+
+/// Where an operand comes from.
+#[derive(Clone, Copy)]
+pub enum Source<'a, T: Float> {
+    /// From memory, where the problem says.
+    Plain(&'a [T]),
+    /// B alone: packed already.
+    Packed(&'a PackedB<T>),
+    /// From a function that writes parts of it. The problem says that it lies row by row.
+    Lowered(&'a dyn Lowered<T>),
+}
+
+impl<'a, T: Float> Source<'a, T> {
+    /// The operand in memory.
+    pub fn plain(&self) -> Option<&'a [T]> {
+        if let Source::Plain(x) = self { Some(x) } else { None }
+    }
+
+    /// Matrix `z` of a batch.
+    fn matrix(&self, z: usize, batch: usize) -> Source<'a, T> {
+        match *self {
+            Source::Plain(x) => Source::Plain(&x[(z * batch).min(x.len())..]),
+            other => other,
+        }
+    }
+}
+
+/// A matrix that does not lie in memory: the driver asks for parts of it, once for each block that it packs.
+pub trait Lowered<T>: Sync {
+    /// Writes rows `rows`, columns `cols` of matrix `z` of the batch to lines of `line` elements: the elements, then zeros
+    /// up to `width`.
+    fn write(&self, z: usize, rows: Range<usize>, cols: Range<usize>, width: usize, line: usize, to: &mut [T]);
 }
 
 /// All outputs.
@@ -101,7 +132,9 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
     let inner = if p.batch >= threads { 1 } else { threads.div_ceil(p.batch) };
     let (down, across) = cut::<X>(p, inner);
     let tasks = p.batch * down * across;
-    let each = if packs_b::<X>(x, p.m) || wants_copy::<X::T>(&p.a) { scratch::<X::T>(threads) } else { 0 };
+    let lowered_a = matches!(x.a, Source::Lowered(_));
+    let packs = packs_b::<X>(x, p.m) || wants_copy::<X::T>(&p.a) || lowered_a;
+    let each = if packs { scratch::<X::T>(threads) } else { 0 };
     let scratch = Disjoint::new(workspace.slice::<X::T>(each * threads.min(tasks)));
     let body = |task: usize, worker: usize| {
         let (z, rest) = (task / (down * across), task % (down * across));
@@ -111,12 +144,12 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
         let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
         // SAFETY: tasks have different matrices, rows or columns, and C's rows and matrices do not overlap.
         let mut block = unsafe { Block::new(&out, z * p.c.batch + rows.start * p.c.row + cols.start, p.c.row) };
-        let (a, b) = (&x.a[(z * p.a.batch).min(x.a.len())..], &x.b[(z * p.b.batch).min(x.b.len())..]);
+        let (a, b) = (x.a.matrix(z, p.a.batch), x.b.matrix(z, p.b.batch));
         let packs_b = packs_b::<X>(x, rows.len());
-        let large_b = p.k * p.n * size_of::<X::T>() > LARGE_B_BYTES;
+        let large_b = x.b.plain().is_some() && p.k * p.n * size_of::<X::T>() > LARGE_B_BYTES;
         let far = pool.is_eager() || 2 * rows.len() * cols.len() * p.k >= AHEAD_FLOPS;
         // Few tiles of columns do not pay for a copy of rows.
-        let copies_a = wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
+        let copies_a = lowered_a || wants_copy::<X::T>(&p.a) && (cols.len() > X::NR || p.a.col != 1);
         Rectangle { tile, x, z, a, b, rows, cols, nc: nc::<X::T>(threads), packs_b, large_b, copies_a, far }
             .compute(&mut block, scratch);
     };
@@ -146,7 +179,11 @@ fn cut<X: Tile>(p: &Gemm, threads: usize) -> (usize, usize) {
 fn packs_b<X: Tile>(x: &Task<'_, X::T>, rows: usize) -> bool {
     let bytes = x.p.k * x.p.n * size_of::<X::T>();
     let pays = rows > PACK_FROM_ROWS && bytes > SMALL_B_BYTES || bytes > LARGE_B_BYTES;
-    x.packed.is_none() && (x.p.b.col != 1 || pays)
+    match x.b {
+        Source::Plain(_) => x.p.b.col != 1 || pays,
+        Source::Packed(_) => false,
+        Source::Lowered(_) => true,
+    }
 }
 
 /// One rectangle of one matrix, by one thread.
@@ -155,8 +192,8 @@ struct Rectangle<'a, X: Tile> {
     x: &'a Task<'a, X::T>,
     /// Matrix of the batch.
     z: usize,
-    a: &'a [X::T],
-    b: &'a [X::T],
+    a: Source<'a, X::T>,
+    b: Source<'a, X::T>,
     rows: Range<usize>,
     cols: Range<usize>,
     /// Columns of a block.
@@ -187,8 +224,7 @@ impl<X: Tile> Rectangle<'_, X> {
             beta: X::T::from_f64(p.beta),
             first: true,
             last: true,
-            bias: self.x.bias.map(|bias| &bias[self.cols.clone()]),
-            activation: p.activation,
+            finish: self.x.finish.part(self.rows.clone(), self.cols.clone()),
         };
         if p.k == 0 || p.alpha == 0.0 {
             return self.without_product(out, &fold);
@@ -226,9 +262,27 @@ impl<X: Tile> Rectangle<'_, X> {
             let (chunk, below) = ((k - at.depth.start) / CHUNK * CHUNK, (k - at.depth.start) % CHUNK);
             for j in at.block_cols.clone().step_by(X::NR) {
                 let to = &mut b_copy[chunk * self.nc + (j - at.block_cols.start) * CHUNK + below * X::NR..];
-                let width = X::NR.min(at.block_cols.end - j);
-                pack_b(self.tile, self.b, &p.b, k, step.min(at.depth.end - k), j, width, to);
+                let depth = k..at.depth.end.min(k + step);
+                self.pack_b(depth, j..at.block_cols.end.min(j + X::NR), to);
             }
+        }
+    }
+
+    /// Packs rows `depth`, columns `cols` of B, at most a panel's.
+    fn pack_b(&self, depth: Range<usize>, cols: Range<usize>, to: &mut [X::T]) {
+        match self.b {
+            Source::Plain(b) => pack_b(self.tile, b, &self.x.p.b, depth.start, depth.len(), cols.start, cols.len(), to),
+            Source::Packed(_) => unreachable!("packed already"),
+            Source::Lowered(b) => b.write(self.z, depth, cols, X::NR, X::NR, to),
+        }
+    }
+
+    /// Copies rows `rows`, columns `depth` of A, at most a tile's and a chunk's.
+    fn copy_a(&self, rows: Range<usize>, depth: Range<usize>, to: &mut [X::T]) {
+        match self.a {
+            Source::Plain(a) => copy_a(self.tile, a, &self.x.p.a, rows.start, rows.len(), depth.start, depth.len(), to),
+            Source::Packed(_) => unreachable!("only B is packed"),
+            Source::Lowered(a) => a.write(self.z, rows, depth.clone(), depth.len(), A_LINE, to),
         }
     }
 
@@ -245,20 +299,22 @@ impl<X: Tile> Rectangle<'_, X> {
         let (p, k0) = (self.x.p, at.depth.start);
         let (j, k1) = (at.j, at.k1);
         let (width, k) = (X::NR.min(at.block_cols.end - j), CHUNK.min(at.depth.end - k1));
-        let bias = fold.bias.map(|bias| &bias[j - self.cols.start..][..width]);
-        let fold = Fold { bias, first: k1 == 0, last: k1 + k == p.k, ..*fold };
+        let (first, last) = (k1 == 0, k1 + k == p.k);
+        let left = j - self.cols.start;
         let panel = (k1 - k0) * self.nc + (j - at.block_cols.start) * CHUNK;
         if self.packs_b && at.row_block == 0 && !self.large_b {
-            pack_b(self.tile, self.b, &p.b, k1, k, j, width, &mut b_copy[panel..]);
+            self.pack_b(k1..k1 + k, j..j + width, &mut b_copy[panel..]);
         }
-        let (b, b_step) = match self.x.packed {
-            Some(packed) => (packed.panel(self.z, k1, k, j), X::NR),
-            None if self.packs_b => (&b_copy[panel..], X::NR),
-            None => (&self.b[k1 * p.b.row + j..], p.b.row),
+        let (b, b_step) = match self.b {
+            Source::Packed(packed) => (packed.panel(self.z, k1, k, j), X::NR),
+            Source::Plain(b) if !self.packs_b => (&b[k1 * p.b.row + j..], p.b.row),
+            _ => (&b_copy[panel..], X::NR),
         };
         for i in at.block_rows.clone().step_by(X::MR) {
             let height = X::MR.min(at.block_rows.end - i);
-            let (a, a_row, a_step) = if self.copies_a {
+            let (a, a_row, a_step) = if let (Source::Plain(a), false) = (self.a, self.copies_a) {
+                (&a[i * p.a.row + k1 * p.a.col..], p.a.row, p.a.col)
+            } else {
                 let strip = i - at.block_rows.start;
                 let (start, row, step) = if p.a.col == 1 {
                     (strip * A_LINE + k1 - k0, A_LINE, 1)
@@ -266,14 +322,14 @@ impl<X: Tile> Rectangle<'_, X> {
                     (strip * DEPTH + (k1 - k0) * X::MR, 1, X::MR)
                 };
                 if j == at.block_cols.start {
-                    copy_a(self.tile, self.a, &p.a, i, height, k1, k, &mut a_copy[start..]);
+                    self.copy_a(i..i + height, k1..k1 + k, &mut a_copy[start..]);
                 }
                 (&a_copy[start..], row, step)
-            } else {
-                (&self.a[i * p.a.row + k1 * p.a.col..], p.a.row, p.a.col)
             };
             let operands = Operands { a, a_row, a_step, b, b_step, k, ahead: queue.take(k, b) };
-            let mut c = out.at(i - self.rows.start, j - self.cols.start);
+            let top = i - self.rows.start;
+            let fold = Fold { first, last, finish: fold.finish.part(top..top + height, left..left + width), ..*fold };
+            let mut c = out.at(top, left);
             self.tile.run(operands, height, width, &mut c, &fold);
         }
     }
@@ -283,12 +339,12 @@ impl<X: Tile> Rectangle<'_, X> {
         let p = self.x.p;
         let (k, j) = if at.k1 + CHUNK < at.depth.end { (at.k1 + CHUNK, at.j) } else { (at.depth.start, at.j + X::NR) };
         let chunk = CHUNK.min(at.depth.end - k);
-        queue.b = match self.x.packed {
+        queue.b = match self.b {
             // Later rows find the panels of B in the second cache.
-            None if self.large_b => Region::empty(),
-            _ if at.row_block > 0 || j >= at.block_cols.end => Region::empty(),
-            Some(packed) => Region::new(packed.panel(self.z, k, chunk, j).as_ptr(), 0, X::NR, chunk, X::NR),
-            None => region(self.b, &p.b, k, chunk, j, X::NR.min(at.block_cols.end - j)),
+            _ if self.large_b || at.row_block > 0 || j >= at.block_cols.end => Region::empty(),
+            Source::Packed(packed) => Region::new(packed.panel(self.z, k, chunk, j).as_ptr(), 0, X::NR, chunk, X::NR),
+            Source::Plain(b) => region(b, &p.b, k, chunk, j, X::NR.min(at.block_cols.end - j)),
+            Source::Lowered(_) => Region::empty(),
         };
         if at.k1 > at.depth.start {
             return;
@@ -303,7 +359,9 @@ impl<X: Tile> Rectangle<'_, X> {
                 Some(rows) => (rows, at.depth.start),
                 None => (self.rows.start..self.rows.end.min(self.rows.start + mc::<X::T>()), at.depth.end % p.k),
             };
-            queue.a = region(self.a, &p.a, rows.start, rows.len(), k, DEPTH.min(p.k - k));
+            if let Source::Plain(a) = self.a {
+                queue.a = region(a, &p.a, rows.start, rows.len(), k, DEPTH.min(p.k - k));
+            }
         }
     }
 
@@ -313,7 +371,7 @@ impl<X: Tile> Rectangle<'_, X> {
         for i in 0..self.rows.len() {
             let row = out.row(i, self.cols.len());
             row.iter_mut().for_each(|c| *c = if beta == zero { zero } else { beta * *c });
-            self.tile.finish_row(row, fold);
+            self.tile.finish_row(row, i, &fold.finish);
         }
     }
 }

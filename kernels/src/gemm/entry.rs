@@ -3,7 +3,8 @@
 use etalon_reference::operator::downcast;
 use etalon_reference::{DType, Problem, Slice};
 
-use super::driver::{self, Task};
+use super::driver::{self, Source, Task};
+use super::epilogue::{Along, Finish};
 use super::skinny::Stream;
 use super::{Float, Gemm, PackedB, scalar};
 use crate::isa::Isa;
@@ -129,7 +130,7 @@ fn plan<X: Stream>(p: &dyn Problem, inputs: &[Slice<'_>], tile: X) -> Result<Pla
 
 fn tiled<X: Stream>(call: &mut Call<'_>, tile: X) -> Result<(), KernelError> {
     run::<X::T>(call, |x, c, pool, workspace| {
-        if x.packed.is_some_and(|packed| !packed.fits(x.p, X::NR)) {
+        if matches!(x.b, Source::Packed(packed) if !packed.fits(x.p, X::NR)) {
             return Err(KernelError::Unsupported("the plan was made for another problem".into()));
         }
         driver::gemm(tile, x, c, pool, workspace);
@@ -170,7 +171,9 @@ fn task<'a, T: Float>(
             return Err(KernelError::TooShort { operand, found, needed });
         }
     }
-    Ok(Task { p, a, b, packed, bias: p.bias.then_some(bias) })
+    let bias = p.bias.then_some(bias);
+    let finish = Finish { scale: None, bias, along: Along::Columns, activation: p.activation };
+    Ok(Task { p, a: Source::Plain(a), b: packed.map_or(Source::Plain(b), Source::Packed), finish })
 }
 
 fn unsupported(dtype: DType) -> KernelError {

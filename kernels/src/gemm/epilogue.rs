@@ -1,4 +1,6 @@
-//! What happens to a sum: α, β·C, bias, activation.
+//! What happens to a sum: α, β·C, scale, bias, activation.
+
+use std::ops::Range;
 
 use etalon_reference::ops::gemm::Activation;
 
@@ -13,19 +15,54 @@ pub struct Fold<'a, T> {
     pub beta: T,
     /// This is the first chunk.
     pub first: bool,
-    /// This is the last chunk: bias and activation follow.
+    /// This is the last chunk: the finish follows.
     pub last: bool,
-    /// Bias of the columns.
+    /// What becomes of a sum in the end.
+    pub finish: Finish<'a, T>,
+}
+
+/// What becomes of a sum in the end: `act(t·scale + bias)`, each step rounded.
+#[derive(Clone, Copy, Debug)]
+pub struct Finish<'a, T> {
+    /// Factors.
+    pub scale: Option<&'a [T]>,
+    /// Summands.
     pub bias: Option<&'a [T]>,
+    /// Which index the two vectors have.
+    pub along: Along,
     /// Activation.
     pub activation: Activation,
 }
 
-impl<T: Float> Fold<'_, T> {
-    /// Bias and activation of one value of column `j`.
+/// An index of C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Along {
+    /// The row's.
+    Rows,
+    /// The column's.
+    Columns,
+}
+
+impl<'a, T: Float> Finish<'a, T> {
+    /// That of some rows and columns.
+    #[inline]
+    pub fn part(&self, rows: Range<usize>, cols: Range<usize>) -> Finish<'a, T> {
+        let range = if self.along == Along::Rows { rows } else { cols };
+        let cut = |vector: Option<&'a [T]>| vector.map(|vector| &vector[range.clone()]);
+        Finish { scale: cut(self.scale), bias: cut(self.bias), ..*self }
+    }
+
+    /// Whether sums stay as they are.
+    pub fn is_nothing(&self) -> bool {
+        self.scale.is_none() && self.bias.is_none() && self.activation == Activation::None
+    }
+
+    /// What becomes of the sum in row `i`, column `j`.
     #[inline(always)]
-    pub fn finish(&self, t: T, j: usize) -> T {
-        let t = self.bias.map_or(t, |bias| t + bias[j]);
+    pub fn value(&self, t: T, i: usize, j: usize) -> T {
+        let index = if self.along == Along::Rows { i } else { j };
+        let t = self.scale.map_or(t, |scale| t * scale[index]);
+        let t = self.bias.map_or(t, |bias| t + bias[index]);
         match self.activation {
             Activation::None => t,
             Activation::Relu => {

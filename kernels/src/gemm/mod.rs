@@ -10,21 +10,21 @@
 
 mod ahead;
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
-mod driver;
+pub(crate) mod avx512;
+pub(crate) mod driver;
 mod entry;
-mod epilogue;
+pub(crate) mod epilogue;
 mod float;
 #[cfg(feature = "openblas")]
 mod openblas;
 mod pack;
 mod scalar;
-mod skinny;
+pub(crate) mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod stream;
-mod tile;
+pub(crate) mod tile;
 
 use etalon_reference::DType;
 use etalon_reference::ops::gemm::Gemm;

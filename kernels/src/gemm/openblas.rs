@@ -1,11 +1,11 @@
 //! OpenBLAS's `cblas_sgemm`, `cblas_dgemm`, `cblas_sgemv` and `cblas_dgemv`, with our epilogue behind them.
 
 use etalon_reference::operator::downcast;
-use etalon_reference::ops::gemm::{Activation, Gemm, Matrix};
+use etalon_reference::ops::gemm::{Gemm, Matrix};
 use etalon_reference::{DType, Problem};
 
 use super::Float;
-use super::epilogue::Fold;
+use super::epilogue::{Along, Finish};
 use crate::disjoint::chunks;
 use crate::ffi::openblas::{self, GemmSizes, Op, OpenblasError};
 use crate::isa::Isa;
@@ -92,7 +92,8 @@ fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {
     let (op_b, ldb) = stored(&p.b, p.k, p.n).ok_or_else(unsupported)?;
     let sizes = GemmSizes { op_a, op_b, m: p.m, n: p.n, k: p.k, lda, ldb, ldc: p.c.row.max(p.n) };
     let (alpha, beta) = (T::from_f64(p.alpha), T::from_f64(p.beta));
-    let fold = Fold { alpha, beta, first: true, last: true, bias: p.bias.then_some(bias), activation: p.activation };
+    let bias = p.bias.then_some(bias);
+    let finish = Finish { scale: None, bias, along: Along::Columns, activation: p.activation };
     for z in 0..p.batch {
         let c = &mut c[z * p.c.batch..];
         let (a, b) = (&a[(z * p.a.batch).min(a.len())..], &b[(z * p.b.batch).min(b.len())..]);
@@ -104,10 +105,10 @@ fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {
         } else {
             T::gemm(&sizes, alpha, a, b, beta, c).map_err(|e| KernelError::Unsupported(e.to_string()))?;
         }
-        if p.bias || p.activation != Activation::None {
+        if !finish.is_nothing() {
             let span = (p.m - 1) * p.c.row + p.n;
             chunks(pool, &mut c[..span], p.c.row.max(p.n), |_, row| {
-                row[..p.n].iter_mut().enumerate().for_each(|(j, x)| *x = fold.finish(*x, j));
+                row[..p.n].iter_mut().enumerate().for_each(|(j, x)| *x = finish.value(*x, 0, j));
             });
         }
     }

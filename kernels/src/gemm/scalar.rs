@@ -6,13 +6,15 @@ use etalon_reference::ops::gemm::CHUNK;
 
 use super::Float;
 use super::driver::Task;
-use super::epilogue::Fold;
 
 /// All outputs.
+///
+/// # Panics
+/// If A or B is packed or lowered.
 pub fn gemm<T: Float>(x: &Task<'_, T>, c: &mut [T]) {
     let p = x.p;
+    let (a, b) = (x.a.plain().expect("A in memory"), x.b.plain().expect("B in memory"));
     let (alpha, beta) = (T::from_f64(p.alpha), T::from_f64(p.beta));
-    let fold = Fold { alpha, beta, first: true, last: true, bias: x.bias, activation: p.activation };
     for z in 0..p.batch {
         for i in 0..p.m {
             for j in 0..p.n {
@@ -21,13 +23,13 @@ pub fn gemm<T: Float>(x: &Task<'_, T>, c: &mut [T]) {
                 for start in (0..p.k).step_by(CHUNK).filter(|_| p.alpha != 0.0) {
                     let mut sum = T::default();
                     for q in start..p.k.min(start + CHUNK) {
-                        let a = x.a[z * p.a.batch + i * p.a.row + q * p.a.col];
-                        let b = x.b[z * p.b.batch + q * p.b.row + j * p.b.col];
+                        let a = a[z * p.a.batch + i * p.a.row + q * p.a.col];
+                        let b = b[z * p.b.batch + q * p.b.row + j * p.b.col];
                         sum = a.mul_add(b, sum);
                     }
                     t = alpha.mul_add(sum, t);
                 }
-                *c = fold.finish(t, j);
+                *c = x.finish.value(t, i, j);
             }
         }
     }

@@ -19,7 +19,7 @@
 
 use std::ops::Range;
 
-use etalon_reference::ops::gemm::{Activation, CHUNK, Gemm};
+use etalon_reference::ops::gemm::{CHUNK, Gemm};
 
 use super::Float;
 use super::driver::Task;
@@ -151,7 +151,8 @@ impl View {
 /// All outputs, if an operand is narrow; `false` if none is, and nothing is done.
 pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool, workspace: &mut Workspace) -> bool {
     let p = x.p;
-    if x.packed.is_some() || p.k == 0 || p.alpha == 0.0 {
+    let (Some(a), Some(b)) = (x.a.plain(), x.b.plain()) else { return false };
+    if p.k == 0 || p.alpha == 0.0 {
         return false;
     }
     let Some(view) = View::new(p).filter(|view| pool.is_eager() || view.pays::<X::T>(p.k)) else { return false };
@@ -171,7 +172,10 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
         let step = if view.down { p.c.row } else { 1 };
         // SAFETY: tasks have different matrices, rows or columns, and C's rows and matrices do not overlap.
         let mut block = unsafe { Block::new(&out, z * p.c.batch + range.start * step, p.c.row) };
-        outputs(tile, x, &view, z, range, &mut block, scratch, panel);
+        let (a, b) = (&a[(z * p.a.batch).min(a.len())..], &b[(z * p.b.batch).min(b.len())..]);
+        let (w, narrow) = if view.down { (a, b) } else { (b, a) };
+        let part = Part { x, view: &view, w, narrow, range, panel };
+        part.outputs(tile, &mut block, scratch);
     };
     if threads == 1 || tasks == 1 {
         (0..tasks).for_each(|task| body(task, 0));
@@ -184,64 +188,71 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
 }
 
 /// A range of the wide outputs of one matrix, by one thread.
-fn outputs<X: Stream>(
-    tile: X,
-    x: &Task<'_, X::T>,
-    view: &View,
-    z: usize,
+struct Part<'a, T: Float> {
+    x: &'a Task<'a, T>,
+    view: &'a View,
+    /// The wide operand.
+    w: &'a [T],
+    /// The narrow one.
+    narrow: &'a [T],
     range: Range<usize>,
-    out: &mut Block<'_, X::T>,
-    scratch: &mut [X::T],
+    /// Elements of a strip's sums.
     panel: usize,
-) {
-    let p = x.p;
-    let a = &x.a[(z * p.a.batch).min(x.a.len())..];
-    let b = &x.b[(z * p.b.batch).min(x.b.len())..];
-    let (w, narrow) = if view.down { (a, b) } else { (b, a) };
-    let (sums, rest) = scratch.split_at_mut(panel);
-    let (totals, packed) = rest.split_at_mut(panel);
-    let (alpha, beta) = (X::T::from_f64(p.alpha), X::T::from_f64(p.beta));
-    let depth = view.depth::<X::T>(p.k);
-    for k0 in (0..p.k).step_by(depth) {
-        let end = p.k.min(k0 + depth);
-        let (x_k, x_q) = if view.packs_x() { (1, depth + X_PAD) } else { (view.x_k, view.x_q) };
-        let narrow = if view.packs_x() {
-            pack(&narrow[k0 * view.x_k..], view, end - k0, x_q, packed);
-            &*packed
-        } else {
-            &narrow[k0 * view.x_k..]
-        };
-        for r in range.clone().step_by(view.strip::<X>()) {
-            let wide = view.strip::<X>().min(range.end - r);
-            let used = wide.next_multiple_of(X::LANES) * view.narrow;
-            let (sums, totals) = (&mut sums[..used], &mut totals[..used]);
-            let bias = x.bias.map(|bias| if view.down { bias } else { &bias[r..] });
-            let fold = Fold { alpha, beta, first: k0 == 0, last: end == p.k, bias, activation: p.activation };
-            let mut panel = Panel { lanes: X::LANES, view, start: r - range.start, wide };
-            panel.load(totals, out, &fold);
-            sums.fill(X::T::default());
-            for k in (k0..end).step_by(CHUNK) {
-                let from = match view.lie {
-                    Lie::Rows => k * view.w_line + r,
-                    Lie::Dots => r * view.w_line + k,
+}
+
+impl<T: Float> Part<'_, T> {
+    fn outputs<X: Stream<T = T>>(&self, tile: X, out: &mut Block<'_, T>, scratch: &mut [T]) {
+        let Part { x, view, w, narrow, range, panel } = self;
+        let (p, panel) = (x.p, *panel);
+        let (sums, rest) = scratch.split_at_mut(panel);
+        let (totals, packed) = rest.split_at_mut(panel);
+        let (alpha, beta) = (X::T::from_f64(p.alpha), X::T::from_f64(p.beta));
+        let depth = view.depth::<X::T>(p.k);
+        for k0 in (0..p.k).step_by(depth) {
+            let end = p.k.min(k0 + depth);
+            let (x_k, x_q) = if view.packs_x() { (1, depth + X_PAD) } else { (view.x_k, view.x_q) };
+            let narrow = if view.packs_x() {
+                pack(&narrow[k0 * view.x_k..], view, end - k0, x_q, packed);
+                &*packed
+            } else {
+                &narrow[k0 * view.x_k..]
+            };
+            for r in range.clone().step_by(view.strip::<X>()) {
+                let wide = view.strip::<X>().min(range.end - r);
+                let used = wide.next_multiple_of(X::LANES) * view.narrow;
+                let (sums, totals) = (&mut sums[..used], &mut totals[..used]);
+                let finish = if view.down {
+                    x.finish.part(r..r + wide, 0..view.narrow)
+                } else {
+                    x.finish.part(0..view.narrow, r..r + wide)
                 };
-                let strip = Strip {
-                    w: &w[from..],
-                    w_line: view.w_line,
-                    wide,
-                    depth: CHUNK.min(end - k),
-                    x: &narrow[(k - k0) * x_k..],
-                    x_k,
-                    x_q,
-                    narrow: view.narrow,
-                };
-                match view.lie {
-                    Lie::Rows => tile.add_rows(strip, sums),
-                    Lie::Dots => tile.add_dots(strip, sums),
+                let fold = Fold { alpha, beta, first: k0 == 0, last: end == p.k, finish };
+                let mut panel = Panel { lanes: X::LANES, view, start: r - range.start, wide };
+                panel.load(totals, out, &fold);
+                sums.fill(X::T::default());
+                for k in (k0..end).step_by(CHUNK) {
+                    let from = match view.lie {
+                        Lie::Rows => k * view.w_line + r,
+                        Lie::Dots => r * view.w_line + k,
+                    };
+                    let strip = Strip {
+                        w: &w[from..],
+                        w_line: view.w_line,
+                        wide,
+                        depth: CHUNK.min(end - k),
+                        x: &narrow[(k - k0) * x_k..],
+                        x_k,
+                        x_q,
+                        narrow: view.narrow,
+                    };
+                    match view.lie {
+                        Lie::Rows => tile.add_rows(strip, sums),
+                        Lie::Dots => tile.add_dots(strip, sums),
+                    }
+                    tile.fold(alpha, sums, totals);
                 }
-                tile.fold(alpha, sums, totals);
+                panel.store(tile, totals, out, &fold);
             }
-            panel.store(tile, totals, out, &fold);
         }
     }
 }
@@ -306,12 +317,12 @@ impl Panel<'_> {
                 *c = totals[at + i * step];
             }
         });
-        if fold.last && (fold.bias.is_some() || fold.activation != Activation::None) {
-            if self.view.down {
-                (0..self.wide).for_each(|r| tile.finish_row(out.row(self.start + r, self.view.narrow), fold));
-            } else {
-                (0..self.view.narrow)
-                    .for_each(|q| tile.finish_row(&mut out.row(q, self.start + self.wide)[self.start..], fold));
+        if fold.last && !fold.finish.is_nothing() {
+            let (rows, cols) =
+                if self.view.down { (self.wide, self.view.narrow) } else { (self.view.narrow, self.wide) };
+            let (down, right) = if self.view.down { (self.start, 0) } else { (0, self.start) };
+            for i in 0..rows {
+                tile.finish_row(&mut out.row(down + i, right + cols)[right..], i, &fold.finish);
             }
         }
     }

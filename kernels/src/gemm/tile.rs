@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Float;
 use super::ahead::Region;
-use super::epilogue::Fold;
+use super::epilogue::{Finish, Fold};
 use crate::disjoint::Disjoint;
 use crate::isa::tile::Operands;
 
@@ -27,8 +27,8 @@ pub trait Tile: Copy + Send + Sync {
         fold: &Fold<'_, Self::T>,
     );
 
-    /// Bias and activation of a row that has no product.
-    fn finish_row(self, row: &mut [Self::T], fold: &Fold<'_, Self::T>);
+    /// What becomes in the end of row `i`.
+    fn finish_row(self, row: &mut [Self::T], i: usize, finish: &Finish<'_, Self::T>);
 
     /// Copies `lines` lines of `len` elements, `stride` apart in `x`, to lines of `width ≥ len` without a gap; zeros fill
     /// them up.
@@ -98,7 +98,7 @@ macro_rules! tile {
             use $tile as tile;
             use tile::{LANES, MR, NV, T, Token, V};
 
-            use crate::gemm::epilogue::Fold;
+            use crate::gemm::epilogue::{Along, Finish, Fold};
             use crate::gemm::tile::{Block, Tile};
             use crate::isa::tile::Operands;
             use etalon_reference::ops::gemm::Activation;
@@ -127,9 +127,9 @@ macro_rules! tile {
                     }
                 }
 
-                fn finish_row(self, row: &mut [T], fold: &Fold<'_, T>) {
+                fn finish_row(self, row: &mut [T], i: usize, finish: &Finish<'_, T>) {
                     // SAFETY: the token proves that the CPU has the instructions.
-                    unsafe { finish(row, fold) }
+                    unsafe { finish_row(row, i, finish) }
                 }
 
                 fn copy_lines(self, x: &[T], stride: usize, lines: usize, len: usize, width: usize, to: &mut [T]) {
@@ -185,14 +185,14 @@ macro_rules! tile {
                     });
                 }
                 if fold.last {
-                    if let Some(values) = fold.bias {
-                        let mut bias = [lanes::zero(); NV];
-                        for (v, bias) in bias.iter_mut().enumerate().take(N) {
-                            *bias = load::<N, MASKED>(&values[..rows[0].len()], v);
-                        }
-                        each::<R, N>(&mut sums, |_, v, sum| lanes::add(sum, bias[v]));
+                    let finish = &fold.finish;
+                    if let Some(scale) = finish.scale {
+                        with_vector::<R, N, MASKED>(&mut sums, scale, finish.along, cols, |sum, x| lanes::mul(sum, x));
                     }
-                    if fold.activation == Activation::Relu {
+                    if let Some(bias) = finish.bias {
+                        with_vector::<R, N, MASKED>(&mut sums, bias, finish.along, cols, |sum, x| lanes::add(sum, x));
+                    }
+                    if finish.activation == Activation::Relu {
                         each::<R, N>(&mut sums, |_, _, sum| lanes::relu(sum));
                     }
                 }
@@ -202,7 +202,7 @@ macro_rules! tile {
                         if MASKED == 0 || v + 1 < N { lanes::store(to, sum) } else { lanes::store_some(to, to.len(), sum) }
                     }
                 }
-                if fold.last && fold.activation == Activation::Gelu {
+                if fold.last && fold.finish.activation == Activation::Gelu {
                     rows.into_iter().for_each(|row| gelu(row));
                 }
             }
@@ -213,6 +213,24 @@ macro_rules! tile {
             fn load<const N: usize, const MASKED: usize>(row: &[T], v: usize) -> V {
                 let x = &row[v * LANES..];
                 if MASKED == 0 || v + 1 < N { lanes::load(x) } else { lanes::load_some(x, x.len()) }
+            }
+
+            /// Replaces each sum by a function of itself and of the element of its row or column.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn with_vector<const R: usize, const N: usize, const MASKED: usize>(
+                sums: &mut [[V; NV]; MR], vector: &[T], along: Along, cols: usize, t: impl Fn(V, V) -> V,
+            ) {
+                if along == Along::Rows {
+                    let vector = &vector[..R];
+                    each::<R, N>(sums, |i, _, sum| t(sum, lanes::splat(vector[i])));
+                } else {
+                    let mut x = [lanes::zero(); NV];
+                    for (v, x) in x.iter_mut().enumerate().take(N) {
+                        *x = load::<N, MASKED>(&vector[..cols], v);
+                    }
+                    each::<R, N>(sums, |_, v, sum| t(sum, x[v]));
+                }
             }
 
             /// Replaces each sum by a function of its row, its vector and itself.
@@ -234,9 +252,9 @@ macro_rules! tile {
             }
 
             #[target_feature(enable = $features)]
-            fn finish(row: &mut [T], fold: &Fold<'_, T>) {
+            fn finish_row(row: &mut [T], i: usize, finish: &Finish<'_, T>) {
                 for (j, x) in row.iter_mut().enumerate() {
-                    *x = fold.finish(*x, j);
+                    *x = finish.value(*x, i, j);
                 }
             }
 

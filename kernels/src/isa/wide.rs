@@ -1,7 +1,7 @@
 //! Sixteen f32 side by side, on every instruction set.
 //!
 //! A kernel that is bound by memory is written once over [`Wide`] and compiled for each level. All implementations round
-//! alike (there is no fused multiply-add among them), so that such a kernel gives the same bits on all of them.
+//! alike, so that such a kernel gives the same bits on all of them.
 //!
 //! The tokens implement the trait: who has one has proof that the CPU has the instructions, which makes the methods safe.
 //! They become single instructions where they are inlined into a function of their level: [`Wide::enter`] calls
@@ -44,6 +44,8 @@ pub trait Wide: Copy + Send + Sync {
     fn load(self, from: &[f32; LANES]) -> Self::F;
     /// The first lanes from memory, at most sixteen; 0 in the others.
     fn load_first(self, from: &[f32]) -> Self::F;
+    /// Eight from one place, then eight from another.
+    fn halves(self, low: &[f32; LANES / 2], high: &[f32; LANES / 2]) -> Self::F;
     /// To memory.
     fn store(self, x: Self::F, to: &mut [f32; LANES]);
     /// The first lanes to memory, at most sixteen.
@@ -62,6 +64,12 @@ pub trait Wide: Copy + Send + Sync {
     fn sub(self, x: Self::F, y: Self::F) -> Self::F;
     /// Product.
     fn mul(self, x: Self::F, y: Self::F) -> Self::F;
+    /// `x·y + z`, rounded once.
+    fn fma(self, x: Self::F, y: Self::F, z: Self::F) -> Self::F;
+    /// Lanes 0, 2, 4, … of x, then of y.
+    fn evens(self, x: Self::F, y: Self::F) -> Self::F;
+    /// Lane i of vector j becomes lane j of vector i.
+    fn transpose(self, x: [Self::F; LANES]) -> [Self::F; LANES];
     /// 0 where x < 0, else x: NaN stays.
     fn relu(self, x: Self::F) -> Self::F;
     /// 0 where y ≤ 0, else x: also where y is NaN.
@@ -126,6 +134,10 @@ impl Wide for Scalar {
         x
     }
     #[inline(always)]
+    fn halves(self, low: &[f32; LANES / 2], high: &[f32; LANES / 2]) -> Self::F {
+        std::array::from_fn(|i| if i < LANES / 2 { low[i] } else { high[i - LANES / 2] })
+    }
+    #[inline(always)]
     fn store(self, x: Self::F, to: &mut [f32; LANES]) {
         *to = x;
     }
@@ -156,6 +168,18 @@ impl Wide for Scalar {
     #[inline(always)]
     fn mul(self, x: Self::F, y: Self::F) -> Self::F {
         std::array::from_fn(|i| x[i] * y[i])
+    }
+    #[inline(always)]
+    fn fma(self, x: Self::F, y: Self::F, z: Self::F) -> Self::F {
+        std::array::from_fn(|i| x[i].mul_add(y[i], z[i]))
+    }
+    #[inline(always)]
+    fn evens(self, x: Self::F, y: Self::F) -> Self::F {
+        std::array::from_fn(|i| if i < LANES / 2 { x[2 * i] } else { y[2 * i - LANES] })
+    }
+    #[inline(always)]
+    fn transpose(self, x: [Self::F; LANES]) -> [Self::F; LANES] {
+        std::array::from_fn(|i| std::array::from_fn(|j| x[j][i]))
     }
     #[inline(always)]
     fn relu(self, x: Self::F) -> Self::F {
@@ -202,6 +226,14 @@ mod x86 {
             unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
         }
         #[inline(always)]
+        fn halves(self, low: &[f32; LANES / 2], high: &[f32; LANES / 2]) -> __m512 {
+            // SAFETY: the token is proof; eight floats are read from each.
+            unsafe {
+                let low = _mm512_castps256_ps512(_mm256_loadu_ps(low.as_ptr()));
+                _mm512_insertf32x8::<1>(low, _mm256_loadu_ps(high.as_ptr()))
+            }
+        }
+        #[inline(always)]
         fn store(self, x: __m512, to: &mut [f32; LANES]) {
             // SAFETY: the token is proof; sixteen floats are written.
             unsafe { _mm512_storeu_ps(to.as_mut_ptr(), x) }
@@ -244,6 +276,24 @@ mod x86 {
         fn mul(self, x: __m512, y: __m512) -> __m512 {
             // SAFETY: the token is proof.
             unsafe { _mm512_mul_ps(x, y) }
+        }
+        #[inline(always)]
+        fn fma(self, x: __m512, y: __m512, z: __m512) -> __m512 {
+            // SAFETY: the token is proof.
+            unsafe { _mm512_fmadd_ps(x, y, z) }
+        }
+        #[inline(always)]
+        fn evens(self, x: __m512, y: __m512) -> __m512 {
+            // SAFETY: the token is proof.
+            unsafe {
+                let index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                _mm512_permutex2var_ps(x, index, y)
+            }
+        }
+        #[inline(always)]
+        fn transpose(self, x: [__m512; LANES]) -> [__m512; LANES] {
+            // SAFETY: the token is proof.
+            unsafe { crate::isa::avx512::transpose32(x) }
         }
         #[inline(always)]
         fn relu(self, x: __m512) -> __m512 {
@@ -313,6 +363,11 @@ mod x86 {
             unsafe { [_mm256_maskload_ps(start, low), _mm256_maskload_ps(start.wrapping_add(8), high)] }
         }
         #[inline(always)]
+        fn halves(self, low: &[f32; LANES / 2], high: &[f32; LANES / 2]) -> Self::F {
+            // SAFETY: the token is proof; eight floats are read from each.
+            unsafe { [_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())] }
+        }
+        #[inline(always)]
         fn store(self, x: Self::F, to: &mut [f32; LANES]) {
             // SAFETY: the token is proof; sixteen floats are written.
             unsafe {
@@ -369,6 +424,33 @@ mod x86 {
             unsafe { [_mm256_mul_ps(x[0], y[0]), _mm256_mul_ps(x[1], y[1])] }
         }
         #[inline(always)]
+        fn fma(self, x: Self::F, y: Self::F, z: Self::F) -> Self::F {
+            // SAFETY: the token is proof.
+            unsafe { [_mm256_fmadd_ps(x[0], y[0], z[0]), _mm256_fmadd_ps(x[1], y[1], z[1])] }
+        }
+        #[inline(always)]
+        fn evens(self, x: Self::F, y: Self::F) -> Self::F {
+            let of = |[low, high]: Self::F| {
+                // SAFETY: the token is proof.
+                unsafe {
+                    // Of each half of 128 bits: the two of low, the two of high; then halves change places.
+                    let pairs = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(low, high));
+                    _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(pairs))
+                }
+            };
+            [of(x), of(y)]
+        }
+        #[inline(always)]
+        fn transpose(self, x: [Self::F; LANES]) -> [Self::F; LANES] {
+            // The four quarters, each transposed; the two off the diagonal change places.
+            let quarter = |rows: usize, half: usize| {
+                // SAFETY: the token is proof.
+                unsafe { crate::isa::avx2::transpose32(std::array::from_fn(|i| x[rows + i][half])) }
+            };
+            let [a, b, c, d] = [quarter(0, 0), quarter(0, 1), quarter(8, 0), quarter(8, 1)];
+            std::array::from_fn(|i| if i < 8 { [a[i], c[i]] } else { [b[i - 8], d[i - 8]] })
+        }
+        #[inline(always)]
         fn relu(self, x: Self::F) -> Self::F {
             // With a NaN, and with two zeros, the instruction gives its second operand.
             // SAFETY: the token is proof.
@@ -389,61 +471,4 @@ mod x86 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Everything the lanes can do, as bits.
-    struct All<'a> {
-        x: &'a [f32],
-        y: &'a [f32],
-    }
-
-    impl Work for All<'_> {
-        type Output = Vec<u32>;
-
-        #[inline(always)]
-        fn run<L: Wide>(self, l: L) -> Vec<u32> {
-            let mut bits = Vec::new();
-            for n in 0..=LANES {
-                let (x, y) = (l.load_first(&self.x[..n]), l.load_first(&self.y[..n]));
-                let results =
-                    [x, l.add(x, y), l.sub(x, y), l.mul(x, y), l.relu(x), l.gate(x, y), l.first(l.splat(2.0), n)];
-                for result in results {
-                    let mut full = [7.0; LANES];
-                    l.store(result, &mut full);
-                    let mut part = [9.0; LANES];
-                    l.store_first(result, &mut part[..n]);
-                    let mut line = Line([5.0; LANES]);
-                    l.stream(result, &mut line);
-                    l.fence();
-                    assert_eq!(full.map(f32::to_bits), line.0.map(f32::to_bits));
-                    bits.extend(full.iter().chain(&part).map(|x| if x.is_nan() { u32::MAX } else { x.to_bits() }));
-                    bits.push(l.sum(l.first(l.splat(1.0), n)).to_bits());
-                }
-            }
-            bits
-        }
-    }
-
-    #[test]
-    fn every_level_gives_the_same_bits() {
-        let x: Vec<f32> = [1.5, -2.0, f32::NAN, 0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, 1e-45].repeat(2);
-        let y: Vec<f32> = (0..LANES).map(|i| [f32::NAN, 0.0, -0.0, 1.0, -1.0][i % 5]).collect();
-        let scalar = with_lanes(Isa::Scalar, All { x: &x, y: &y }).expect("always there");
-        for isa in [Isa::Avx2, Isa::Avx512] {
-            match with_lanes(isa, All { x: &x, y: &y }) {
-                Ok(bits) => assert_eq!(bits, scalar, "{isa}"),
-                Err(reason) => eprintln!("skipped: {reason}"),
-            }
-        }
-    }
-
-    #[test]
-    fn lines_cover_the_part() {
-        let mut data = vec![0.0; 200];
-        let part = &mut data[3..150];
-        let (head, middle, tail) = lines(part);
-        assert!(head.len() < LANES && tail.len() < LANES);
-        assert_eq!(head.len() + LANES * middle.len() + tail.len(), 147);
-    }
-}
+mod tests;

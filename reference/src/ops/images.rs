@@ -60,15 +60,21 @@ impl Images {
         self.n * self.h * self.w
     }
 
+    /// Elements from one image, channel, row and column to the next.
+    pub fn strides(&self) -> [usize; 4] {
+        let (row, plane) = (self.w * self.c, self.h * self.w);
+        match self.layout {
+            ImageLayout::Nchw => [self.c * plane, plane, self.w, 1],
+            ImageLayout::Nhwc => [self.h * row, 1, row, self.c],
+        }
+    }
+
     /// Where the logical n×c×h×w array lies.
     pub fn port_layout(&self) -> Layout {
         let shape = [self.n, self.c, self.h, self.w];
         match self.layout {
             ImageLayout::Nchw => Layout::contiguous(&shape),
-            ImageLayout::Nhwc => {
-                let row = self.w * self.c;
-                Layout::strided(&shape, &[self.h * row, 1, row, self.c])
-            }
+            ImageLayout::Nhwc => Layout::strided(&shape, &self.strides()),
         }
     }
 }

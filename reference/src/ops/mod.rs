@@ -3,10 +3,13 @@
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 mod batchnorm_workloads;
+pub mod conv2d;
+mod conv_workloads;
 pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
 pub mod images;
+pub mod winograd;
 
 use crate::Operator;
 
@@ -16,6 +19,7 @@ pub static ALL: &[&dyn Operator] = &[
     &gemm_backward::GemmBackwardOperator,
     &batchnorm_relu::BatchnormReluOperator,
     &batchnorm_relu_backward::BatchnormReluBackwardOperator,
+    &conv2d::Conv2dOperator,
 ];
 
 /// The operator of this name.

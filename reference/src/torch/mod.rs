@@ -13,6 +13,7 @@
 
 pub mod about;
 mod batchnorm;
+mod conv;
 pub mod deviations;
 mod gemm;
 mod script;
@@ -59,7 +60,7 @@ impl Operands<'_> {
 
 /// Every twin.
 static TWINS: &[Twin] =
-    &[gemm::GEMM, gemm::GEMM_BACKWARD, batchnorm::BATCHNORM_RELU, batchnorm::BATCHNORM_RELU_BACKWARD];
+    &[gemm::GEMM, gemm::GEMM_BACKWARD, batchnorm::BATCHNORM_RELU, batchnorm::BATCHNORM_RELU_BACKWARD, conv::CONV2D];
 
 /// The twin of the operator of this name.
 pub fn twin(op: &str) -> Option<&'static Twin> {

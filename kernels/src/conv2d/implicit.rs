@@ -1,0 +1,106 @@
+//! Convolution as a GEMM whose patches are packed from the images, panel by panel: there is no matrix of patches.
+//!
+//! | images | C | A | B |
+//! |---|---|---|---|
+//! | NCHW | k × pixels, along the planes of y | weights, k × crs, as they lie | patches, crs × pixels |
+//! | NHWC | pixels × k | patches, pixels × rsc | weights, rsc × k, packed |
+//!
+//! A 1×1 kernel that meets every pixel once reads the images as they lie.
+
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::gemm::{Activation, Gemm, Matrix};
+
+use super::by_planes;
+use super::lower::{Filters, Pixels, Planes};
+use super::operands::{Operands, finish};
+use crate::gemm::driver::{self, Source, Task};
+use crate::gemm::epilogue::Along;
+use crate::gemm::skinny::Stream;
+use crate::isa::wide::Wide;
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// All outputs, one GEMM a group.
+pub fn convolve<X: Stream<T = f32>, L: Wide>(
+    tile: X,
+    lanes: L,
+    p: &Conv2d,
+    o: Operands<'_, f32>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) {
+    let gemm = if by_planes(p) { of_planes(p) } else { of_pixels(p) };
+    let in_place = is_pointwise(p);
+    let (c, k, depth) = (p.group_in(), p.group_out(), p.depth());
+    for g in 0..p.groups {
+        let w = &o.w[g * k * depth..][..k * depth];
+        let planes = Planes { lanes, p, x: o.x, channel: g * c };
+        let pixels = Pixels { p, x: o.x, channel: g * c };
+        let filters = Filters { p, w };
+        if by_planes(p) {
+            let plane = p.x.h * p.x.w;
+            let b = if in_place { Source::Plain(&o.x[g * c * plane..]) } else { Source::Lowered(&planes) };
+            let finish = finish(p, o.scale, o.bias, g, Along::Rows);
+            let y = &mut o.y[g * k * p.y.h * p.y.w..];
+            driver::gemm(tile, &Task { p: &gemm, a: Source::Plain(w), b, finish }, y, pool, workspace);
+        } else {
+            let a = if in_place { Source::Plain(&o.x[g * c..]) } else { Source::Lowered(&pixels) };
+            let b = if in_place { Source::Plain(w) } else { Source::Lowered(&filters) };
+            let finish = finish(p, o.scale, o.bias, g, Along::Columns);
+            driver::gemm(tile, &Task { p: &gemm, a, b, finish }, &mut o.y[g * k..], pool, workspace);
+        }
+    }
+}
+
+/// Whether the patches are the image.
+fn is_pointwise(p: &Conv2d) -> bool {
+    [&p.rows, &p.cols].iter().all(|w| (w.taps, w.stride, w.before, w.after) == (1, 1, 0, 0))
+}
+
+/// The GEMM of a group where planes lie together.
+pub fn of_planes(p: &Conv2d) -> Gemm {
+    let (pixels, depth) = (p.y.h * p.y.w, p.depth());
+    Gemm {
+        m: p.group_out(),
+        n: pixels,
+        k: depth,
+        a: Matrix { row: depth, col: 1, batch: 0 },
+        b: Matrix { row: pixels, col: 1, batch: p.x.c * p.x.h * p.x.w },
+        c: Matrix { row: pixels, col: 1, batch: p.y.c * pixels },
+        ..plain(p)
+    }
+}
+
+/// The GEMM of a group where the channels of a pixel lie together.
+fn of_pixels(p: &Conv2d) -> Gemm {
+    let (pixels, depth) = (p.y.h * p.y.w, p.depth());
+    // The weights of a 1×1 kernel are the transpose of B; others are packed from a function.
+    let (row, col) = if is_pointwise(p) { (1, depth) } else { (p.group_out(), 1) };
+    Gemm {
+        m: pixels,
+        n: p.group_out(),
+        k: depth,
+        a: Matrix { row: p.x.c, col: 1, batch: p.x.h * p.x.w * p.x.c },
+        b: Matrix { row, col, batch: 0 },
+        c: Matrix { row: p.y.c, col: 1, batch: pixels * p.y.c },
+        ..plain(p)
+    }
+}
+
+/// `C = A·B` for each image.
+fn plain(p: &Conv2d) -> Gemm {
+    let nowhere = Matrix { row: 0, col: 1, batch: 0 };
+    Gemm {
+        m: 0,
+        n: 0,
+        k: 0,
+        batch: p.x.n,
+        a: nowhere,
+        b: nowhere,
+        c: nowhere,
+        alpha: 1.0,
+        beta: 0.0,
+        bias: false,
+        activation: Activation::None,
+    }
+}

@@ -1,0 +1,240 @@
+//! Convolution of images: `y = relu(scale·(x ⋆ w) + bias)`, with stride, padding, dilation and groups.
+//!
+//! Shapes: x n×c×h×w and y n×k×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s in that order for both, scale and
+//! bias k. f32; the scalar kernel also computes f64. The problem is [`Conv2d`]; its documentation fixes the order of
+//! summation, and all kernels but Winograd's and the one over OpenBLAS keep it: the same bits on every instruction set and for any
+//! number of threads.
+//!
+//! | kernel | what it does |
+//! |---|---|
+//! | `scalar` | the formula, in the canonical order |
+//! | `im2col-avx2`, `im2col-avx512`, `openblas` | copies patches to blocks of a matrix, at most 4 MiB each, then a GEMM: ours, OpenBLAS's (NCHW) |
+//! | `implicit-avx2`, `implicit-avx512` | GEMM that packs its panels from the images: no matrix of patches; 1×1 kernels read the images |
+//! | `depthwise-avx2`, `depthwise-avx512` | one input channel a group: taps times shifted rows, in registers |
+//! | `avx2`, `avx512` | chooses among them: [`exact_way`] |
+//! | `winograd2-…`, `winograd4-…`, `winograd6-…` | F(2×2), F(4×4), F(6×6) for 3×3 kernels of stride 1 (NCHW) |
+//! | `fast-avx2`, `fast-avx512` | chooses among all of them: [`fast_way`] |
+//!
+//! Error: see the operator's tolerance; Winograd's is derived in [`winograd`](etalon_reference::ops::winograd). NaN and ∞
+//! follow the formula as long as weights are finite; Winograd's algorithm spreads them over a tile.
+
+mod depthwise;
+mod im2col;
+mod implicit;
+mod lower;
+mod operands;
+mod scalar;
+mod transform;
+mod winograd;
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::images::ImageLayout;
+use etalon_reference::{DType, Fill, Problem, Tolerance};
+use ndarray::ArrayD;
+
+pub use self::operands::Operands;
+use crate::gemm::skinny::Stream;
+use crate::isa::Isa;
+use crate::isa::wide::Wide;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{Avx2Token, Avx512Token};
+use crate::kernel::{Call, Kernel, KernelError, Tolerate};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+const F32: &[DType] = &[DType::F32];
+
+/// The kernels; the last one that applies is the default.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar::run),
+    #[cfg(feature = "openblas")]
+    Kernel::new("openblas", Isa::Scalar, F32, im2col::run_openblas).with_supports(im2col::supports).own_order(),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("im2col-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Im2col))
+        .with_supports(im2col::supports),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("implicit-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Implicit)),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("depthwise-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Depthwise))
+        .with_supports(depthwise::supports),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, exact_way(downcast(call.problem)))),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd2-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(2)), tolerance_of::<2>),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd4-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(4)), tolerance_of::<4>),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd6-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(6)), tolerance_of::<6>),
+    #[cfg(target_arch = "x86_64")]
+    fast("fast-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, fast_way(downcast(call.problem)))),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("im2col-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Im2col))
+        .with_supports(im2col::supports),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("implicit-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Implicit)),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("depthwise-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Depthwise))
+        .with_supports(depthwise::supports),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, exact_way(downcast(call.problem)))),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd2-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(2)), tolerance_of::<2>),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd4-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(4)), tolerance_of::<4>),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd6-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(6)), tolerance_of::<6>),
+    #[cfg(target_arch = "x86_64")]
+    fast("fast-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, fast_way(downcast(call.problem)))),
+];
+
+type Run = fn(&mut Call<'_>) -> Result<(), KernelError>;
+
+/// A kernel of one of Winograd's algorithms.
+const fn winograd(name: &'static str, isa: Isa, run: Run, tolerance: Tolerate) -> Kernel {
+    Kernel::new(name, isa, F32, run).with_supports(winograd::supports).with_tolerance(tolerance).finite_only()
+}
+
+/// A kernel that may choose Winograd's algorithm.
+const fn fast(name: &'static str, isa: Isa, run: Run) -> Kernel {
+    Kernel::new(name, isa, F32, run).with_tolerance(fast_tolerance).finite_only()
+}
+
+fn tolerance_of<const M: usize>(
+    problem: &dyn Problem,
+    dtype: DType,
+    inputs: &[ArrayD<f64>],
+    expected: &[ArrayD<f64>],
+) -> Vec<Tolerance> {
+    etalon_reference::ops::winograd::tolerance(M, downcast(problem), dtype, inputs, expected)
+}
+
+fn fast_tolerance(
+    problem: &dyn Problem,
+    dtype: DType,
+    inputs: &[ArrayD<f64>],
+    expected: &[ArrayD<f64>],
+) -> Vec<Tolerance> {
+    match fast_way(downcast(problem)) {
+        Way::Winograd(m) => etalon_reference::ops::winograd::tolerance(m, downcast(problem), dtype, inputs, expected),
+        _ => problem.tolerance(dtype, Fill::Real, inputs, expected),
+    }
+}
+
+/// An algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Patches copied to a matrix, then a GEMM.
+    Im2col,
+    /// A GEMM that packs its panels from the images.
+    Implicit,
+    /// Taps times shifted rows.
+    Depthwise,
+    /// F(m×m, 3×3), m of 2, 4 or 6.
+    Winograd(usize),
+}
+
+/// The algorithm that is usually fastest among those that keep the canonical order.
+///
+/// One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], unless channels of a pixel lie together
+/// and a group has several outputs. Otherwise [`Way::Implicit`], which does im2col's work without its traffic.
+pub fn exact_way(p: &Conv2d) -> Way {
+    if depthwise::fits(p).is_ok() { Way::Depthwise } else { Way::Implicit }
+}
+
+/// The algorithm that is usually fastest with an error of at most F(4)'s.
+///
+/// F(4) where its transformations pay: at least 32 input channels a group and 32 outputs, on maps of at least 10×10.
+pub fn fast_way(p: &Conv2d) -> Way {
+    let large = p.group_in() >= 32 && p.group_out() >= 32 && p.y.h.min(p.y.w) >= 10;
+    if large && by_planes(p) && etalon_reference::ops::winograd::fits(p).is_ok() {
+        Way::Winograd(4)
+    } else {
+        exact_way(p)
+    }
+}
+
+/// Convolves in f32 with the instructions of `isa`, by [`exact_way`].
+///
+/// # Errors
+/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
+pub fn conv2d(
+    p: &Conv2d,
+    isa: Isa,
+    operands: Operands<'_, f32>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    compute(p, isa, exact_way(p), operands.checked(p)?, pool, workspace)
+}
+
+fn run(call: &mut Call<'_>, isa: Isa, way: Way) -> Result<(), KernelError> {
+    let p: &Conv2d = downcast(call.problem);
+    let pool = call.pool;
+    let (operands, workspace) = Operands::of(call, p)?;
+    compute(p, isa, way, operands, pool, workspace)
+}
+
+fn compute(
+    p: &Conv2d,
+    isa: Isa,
+    way: Way,
+    operands: Operands<'_, f32>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    if p.y.is_empty() {
+        return Ok(());
+    }
+    let lacks = || KernelError::Isa(format!("the CPU lacks {isa}"));
+    match (isa, way) {
+        (Isa::Scalar, _) => scalar::convolve(p, operands),
+        (_, Way::Depthwise) => depthwise::convolve(p, isa, operands, pool, workspace)?,
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, _) => {
+            let token = Avx2Token::detect().ok_or_else(lacks)?;
+            let tile = crate::gemm::avx2::F32(token);
+            tiled(tile, token, way, p, operands, pool, workspace);
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, _) => {
+            let token = Avx512Token::detect().ok_or_else(lacks)?;
+            let tile = crate::gemm::avx512::F32(token);
+            tiled(tile, token, way, p, operands, pool, workspace);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => return Err(lacks()),
+    }
+    Ok(())
+}
+
+/// By an algorithm that is made of GEMM's tiles.
+#[cfg(target_arch = "x86_64")]
+fn tiled<X: Stream<T = f32>, L: Wide>(
+    tile: X,
+    lanes: L,
+    way: Way,
+    p: &Conv2d,
+    operands: Operands<'_, f32>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) {
+    match way {
+        Way::Im2col => im2col::convolve(tile, lanes, p, operands, pool, workspace),
+        Way::Winograd(2) => winograd::convolve::<X, L, 2, 4>(tile, lanes, p, operands, pool, workspace),
+        Way::Winograd(4) => winograd::convolve::<X, L, 4, 6>(tile, lanes, p, operands, pool, workspace),
+        Way::Winograd(_) => winograd::convolve::<X, L, 6, 8>(tile, lanes, p, operands, pool, workspace),
+        _ => implicit::convolve(tile, lanes, p, operands, pool, workspace),
+    }
+}
+
+/// Whether planes of a channel lie together.
+fn by_planes(p: &Conv2d) -> bool {
+    p.x.layout == ImageLayout::Nchw
+}
+
+/// `supports` of kernels for images by planes.
+fn planes_only(problem: &dyn Problem) -> Result<(), String> {
+    let p: &Conv2d = downcast(problem);
+    if by_planes(p) { Ok(()) } else { Err("only images by planes (NCHW)".into()) }
+}

@@ -1,0 +1,69 @@
+//! The canonical order, written out.
+
+use etalon_reference::DType;
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::gemm::CHUNK;
+
+use super::by_planes;
+use super::operands::{Operands, finish};
+use crate::gemm::Float;
+use crate::gemm::epilogue::Along;
+use crate::kernel::{Call, KernelError};
+
+/// The kernel.
+pub fn run(call: &mut Call<'_>) -> Result<(), KernelError> {
+    let p: &Conv2d = downcast(call.problem);
+    match call.dtype {
+        DType::F32 => convolve::<f32>(p, Operands::of(call, p)?.0),
+        DType::F64 => convolve::<f64>(p, Operands::of(call, p)?.0),
+        other => return Err(KernelError::Unsupported(format!("conv2d in {other}"))),
+    }
+    Ok(())
+}
+
+/// All outputs: one chain of fused multiply-adds each in each chunk.
+pub fn convolve<T: Float>(p: &Conv2d, o: Operands<'_, T>) {
+    let (input, output) = (p.x.strides(), p.y.strides());
+    for n in 0..p.y.n {
+        for k in 0..p.y.c {
+            let group = k / p.group_out();
+            let finish = finish(p, o.scale, o.bias, group, Along::Rows);
+            for i in 0..p.y.h {
+                for j in 0..p.y.w {
+                    let mut total = T::default();
+                    for start in (0..p.depth()).step_by(CHUNK) {
+                        let mut sum = T::default();
+                        for q in start..p.depth().min(start + CHUNK) {
+                            let (c, r, s) = tap(p, q);
+                            let x = element(p, input, o.x, [n, group * p.group_in() + c, i, j], r, s);
+                            let w = o.w[((k * p.group_in() + c) * p.rows.taps + r) * p.cols.taps + s];
+                            sum = w.mul_add(x, sum);
+                        }
+                        total = total + sum;
+                    }
+                    o.y[offset(output, [n, k, i, j])] = finish.value(total, k % p.group_out(), 0);
+                }
+            }
+        }
+    }
+}
+
+/// Channel and tap of product `q` in the canonical order.
+pub fn tap(p: &Conv2d, q: usize) -> (usize, usize, usize) {
+    let taps = p.rows.taps * p.cols.taps;
+    let (c, tap) = if by_planes(p) { (q / taps, q % taps) } else { (q % p.group_in(), q / p.group_in()) };
+    (c, tap / p.cols.taps, tap % p.cols.taps)
+}
+
+/// What the tap (r, s) of output (i, j) meets in channel c of image n.
+fn element<T: Float>(p: &Conv2d, strides: [usize; 4], x: &[T], [n, c, i, j]: [usize; 4], r: usize, s: usize) -> T {
+    match (p.rows.index(i, r), p.cols.index(j, s)) {
+        (Some(h), Some(v)) => x[offset(strides, [n, c, h, v])],
+        _ => T::default(),
+    }
+}
+
+fn offset(strides: [usize; 4], at: [usize; 4]) -> usize {
+    strides.iter().zip(at).map(|(stride, at)| stride * at).sum()
+}
