@@ -27,7 +27,7 @@ impl Profile {
     pub const fn budget(self) -> Duration {
         match self {
             Profile::Smoke => Duration::from_millis(60),
-            Profile::Standard => Duration::from_millis(150),
+            Profile::Standard => Duration::from_millis(100),
             Profile::Paper => Duration::from_secs(3),
         }
     }
@@ -36,7 +36,7 @@ impl Profile {
     pub const fn paired_budget(self) -> Duration {
         match self {
             Profile::Smoke => Duration::from_millis(100),
-            Profile::Standard => Duration::from_millis(400),
+            Profile::Standard => Duration::from_millis(250),
             Profile::Paper => Duration::from_secs(10),
         }
     }

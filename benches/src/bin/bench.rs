@@ -76,7 +76,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
     let bar = progress(cases as u64, "bench");
     let pools: Vec<Arc<Pool>> = threads.iter().map(|&t| Arc::new(Pool::new(t))).collect();
     let (mut timed, mut failed, mut skipped, mut minutes) = (0, 0, 0, 0);
-    for subject in &subjects {
+    for subject in subjects.iter().filter(|subject| !subject.kernels().is_empty()) {
         bar.set_message(subject.path());
         let prepared = prepare(subject);
         let default = subject.default_kernel().map(|k| k.name);
