@@ -157,18 +157,16 @@ pub fn bench(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8>
     if measured > fault::FAILURE || help {
         return Ok(measured);
     }
-    let records = match output(&arguments.rest) {
-        Some(folder) => folder.join("records.jsonl").display().to_string(),
-        None => LATEST.to_owned(),
-    };
-    match REPORT.run(workspace, &Provision::None, &[records])? {
+    // The folder, not the records in it: the environment lies beside them.
+    let folder = output(&arguments.rest).map_or_else(|| LATEST.to_owned(), |folder| folder.display().to_string());
+    match REPORT.run(workspace, &Provision::None, &[folder])? {
         0 => Ok(measured),
         code => Ok(code),
     }
 }
 
-/// Where `etalon-bench` leaves the records of its newest run.
-const LATEST: &str = "target/etalon/latest/records.jsonl";
+/// Where `etalon-bench` leaves the records and the environment of its newest run.
+const LATEST: &str = "target/etalon/latest";
 
 /// The folder that the bench was told to write to.
 fn output(arguments: &[String]) -> Option<PathBuf> {
