@@ -104,7 +104,13 @@ pub trait GradientOf: Sync {
         upstream: &ArrayD<f64>,
     ) -> Vec<ArrayD<f64>>;
 
-    /// The gradient with respect to each differentiable forward input, `(input's position, array)`, from the gradient
+    /// The inputs of the forward problem whose gradients it gives, by position, ascending: all, if there is one gradient
+    /// operator.
+    fn inputs_of(&self, _gradient: &dyn Problem, forward: &dyn Problem) -> Vec<usize> {
+        forward.differentiable()
+    }
+
+    /// The gradient with respect to each of these inputs, `(input's position, array)`, from the gradient
     /// problem's outputs.
     fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)>;
 

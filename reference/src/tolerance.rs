@@ -2,6 +2,8 @@
 
 use ndarray::ArrayD;
 
+use crate::DType;
+
 /// What a correct output satisfies.
 #[derive(Clone, Debug)]
 pub enum Tolerance {
@@ -31,4 +33,16 @@ impl Tolerance {
 pub fn gamma(n: usize, unit_roundoff: f64) -> f64 {
     let nu = n as f64 * unit_roundoff;
     nu / (1.0 - nu)
+}
+
+/// `γ(steps)·magnitude + steps·η + u|ŷ|` for each element: chains of `steps` roundings over terms whose magnitudes sum to
+/// `magnitude`, and the rounding of the result; η is the error of an operation that underflows. In f64 the reference rounds,
+/// too.
+pub fn of_chains(steps: usize, magnitude: &ArrayD<f64>, dtype: DType, expected: &ArrayD<f64>) -> ArrayD<f64> {
+    let (u, eta) = (dtype.unit_roundoff(), dtype.underflow());
+    let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
+    ndarray::Zip::from(magnitude).and(expected).map_collect(|sum, y| {
+        let own = if y.is_finite() { u * y.abs() + eta } else { 0.0 };
+        sides * (gamma(steps, u) * sum + steps as f64 * eta) + own
+    })
 }

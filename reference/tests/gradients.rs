@@ -1,5 +1,7 @@
 //! Gradient operators against central differences and the adjoint test; and those tests against wrong gradients.
 
+use std::collections::BTreeSet;
+
 use etalon_reference::gradient::{check_adjoint, check_differences};
 use etalon_reference::ops::gemm_backward::GemmBackwardOperator;
 use etalon_reference::{
@@ -63,6 +65,32 @@ fn gradients_are_those_of_differences() {
 fn gradients_are_adjoint() {
     let applied: usize = on_small_problems(check_adjoint).iter().map(|(_, inputs)| inputs).sum();
     assert!(applied > 50, "only {applied} inputs were compared");
+}
+
+/// No differentiable input is left without a gradient operator.
+#[test]
+fn gradients_cover_their_forward_operators() {
+    let gradients = || ops::ALL.iter().filter_map(|operator| Some((operator, operator.gradient_of()?)));
+    for (_, of) in gradients() {
+        let name = of.forward().name();
+        let (mut wanted, mut given) = (BTreeSet::new(), BTreeSet::new());
+        for (operator, of) in gradients().filter(|(_, of)| of.forward().name() == name) {
+            // With everything optional there.
+            let with_all = |point: Point, axis: &Axis| match axis.kind {
+                etalon_reference::axis::Kind::Choice(names) => match names.iter().position(|n| *n == "none") {
+                    Some(0) => point.with(axis.name, 1),
+                    _ => point,
+                },
+                etalon_reference::axis::Kind::Int { .. } => point,
+            };
+            let point = operator.axes().iter().fold(Point::default_of(operator.axes()), with_all);
+            let gradient = operator.problem(&point).expect("a problem");
+            let forward = of.forward().problem(&of.forward_point(&point)).expect("a problem");
+            wanted.extend(forward.differentiable());
+            given.extend(of.inputs_of(&*gradient, &*forward));
+        }
+        assert_eq!(given, wanted, "{name}");
+    }
 }
 
 /// How a gradient is made wrong.

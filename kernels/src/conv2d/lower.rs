@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use etalon_reference::ops::conv2d::{Conv2d, Window};
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::window::Window;
 
 use super::scalar::tap;
 use crate::gemm::driver::Lowered;

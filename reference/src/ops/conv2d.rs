@@ -7,14 +7,15 @@
 //! **Order of summation** (of the kernels that say so): the products of an output are numbered by (c, r, s) where planes of a
 //! channel lie together, by (r, s, c) where the channels of a pixel do, taps outside the image included. They are added in
 //! chunks of [`CHUNK`](super::gemm::CHUNK), each by one chain of fused multiply-adds from +0, and the chunks in order; then
-//! `fma(scale, sum, bias)` (or `sum + bias`), then the ReLU.
+//! `sum·scale + bias`, each step rounded, then the ReLU.
 
 use std::any::Any;
 
-use ndarray::{Array2, Array4, ArrayD, Axis as NdAxis, Ix1, Ix4, Slice};
+use ndarray::{Array4, ArrayD, Ix1};
 
 use super::gemm::{chain, choice_value};
 use super::images::{ImageLayout, Images};
+use super::window::Window;
 use crate::operator::{elements, size};
 use crate::{
     Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, tolerance,
@@ -23,6 +24,11 @@ use crate::{
 const CHANNELS: &[i64] = &[1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33];
 const EXTENTS: &[i64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17];
 const TAPS: &[i64] = &[1, 2, 3, 5, 7];
+
+/// The axes of the geometry and of a bias, which gradients share.
+pub(super) const GEOMETRY_AND_BIAS: &[Axis] = AXES.split_at(18).0;
+/// The axes of the geometry alone.
+pub(super) const GEOMETRY: &[Axis] = AXES.split_at(17).0;
 
 pub(super) const AXES: &[Axis] = &[
     Axis::int("n", "images", 1, 3, &[0, 1, 2]),
@@ -46,78 +52,6 @@ pub(super) const AXES: &[Axis] = &[
     Axis::choice("scale", "a factor of each output channel: a folded batch normalisation", &["none", "channel"]),
     Axis::choice("relu", "whether there is a ReLU", &["no", "yes"]),
 ];
-
-/// A window that moves over one dimension of the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Extent of the input.
-    pub input: usize,
-    /// Taps.
-    pub taps: usize,
-    /// Input elements from one output to the next, at most the padded input's.
-    pub stride: usize,
-    /// Input elements from one tap to the next; 1 if there is one tap.
-    pub dilation: usize,
-    /// Zeros before the input.
-    pub before: usize,
-    /// Zeros behind it.
-    pub after: usize,
-    /// Extent of the output.
-    pub output: usize,
-}
-
-impl Window {
-    /// Checked: the output's extent is ⌊(input + before + after − dilation·(taps − 1) − 1) / stride⌋ + 1.
-    ///
-    /// # Errors
-    /// [`ProblemError`] if the stride, the dilation or the taps are 0, if the window is larger than the padded input, or if a
-    /// sum overflows.
-    pub fn new(
-        name: &'static str,
-        [input, taps, stride, dilation, before, after]: [usize; 6],
-    ) -> Result<Window, ProblemError> {
-        if taps == 0 || stride == 0 || dilation == 0 {
-            return Err(ProblemError::Conflict(format!("{name}: taps, stride and dilation are at least 1")));
-        }
-        elements("stride", &[stride])?;
-        elements("dilation", &[dilation])?;
-        let overflow = ProblemError::Overflow { what: "padded input" };
-        let padded = input.checked_add(before).and_then(|sum| sum.checked_add(after)).ok_or(overflow.clone())?;
-        let reach = (taps - 1).checked_mul(dilation).and_then(|reach| reach.checked_add(1)).ok_or(overflow)?;
-        if reach > padded {
-            let message = format!("{name}: the window of {reach} is larger than the padded input of {padded}");
-            return Err(ProblemError::Conflict(message));
-        }
-        let output = (padded - reach) / stride + 1;
-        // Steps that are not taken may be of any length; products with them must not overflow.
-        let stride = stride.min(padded);
-        let dilation = if taps == 1 { 1 } else { dilation };
-        Ok(Window { input, taps, stride, dilation, before, after, output })
-    }
-
-    /// The input index of a tap of an output, if it falls on the input.
-    #[inline]
-    pub fn index(&self, output: usize, tap: usize) -> Option<usize> {
-        (output * self.stride + tap * self.dilation).checked_sub(self.before).filter(|&i| i < self.input)
-    }
-
-    /// Outputs of which a tap falls on the input.
-    fn seen(&self) -> usize {
-        (0..self.output).filter(|&output| (0..self.taps).any(|tap| self.index(output, tap).is_some())).count()
-    }
-
-    /// Extent of the input with its zeros.
-    pub fn padded(&self) -> usize {
-        self.before + self.input + self.after
-    }
-
-    /// The elements of the padded input that a tap meets, one an output.
-    fn under(&self, tap: usize) -> Slice {
-        let start = (tap * self.dilation) as isize;
-        let end = start + ((self.output - 1) * self.stride) as isize + 1;
-        Slice::new(start, Some(end), self.stride as isize)
-    }
-}
 
 /// A validated convolution.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,13 +90,30 @@ impl Conv2d {
         self.group_in() * self.rows.taps * self.cols.taps
     }
 
+    /// Products that an element of x takes part in at most: all taps of all output channels of its group.
+    pub fn spread_depth(&self) -> usize {
+        self.group_out() * self.rows.taps * self.cols.taps
+    }
+
+    /// Whether few elements of x are met by a tap, or by few: the adjoint leaves little but zeros then.
+    pub(super) fn spread_is_sparse(&self) -> bool {
+        let met = self.rows.met() * self.cols.met();
+        self.spread_depth() <= 1 || 2 * met < self.x.h * self.x.w
+    }
+
+    /// Whether few taps meet the image, or few outputs.
+    pub(super) fn correlated_is_sparse(&self) -> bool {
+        let useful = self.rows.useful() * self.cols.useful();
+        self.y.h * self.y.w <= 1 || 2 * useful < self.rows.taps * self.cols.taps
+    }
+
     /// Shape of the weights.
     pub fn weights(&self) -> [usize; 4] {
         [self.y.c, self.group_in(), self.rows.taps, self.cols.taps]
     }
 
-    /// Reads the axes.
-    pub(super) fn of(point: &Point) -> Result<Conv2d, ProblemError> {
+    /// Without scale, bias and ReLU, of a point that may lack their axes.
+    pub(super) fn plain(point: &Point) -> Result<Conv2d, ProblemError> {
         let get = |axis| match size(point, axis)? {
             0 if !["n", "pt", "pl", "pb", "pr"].contains(&axis) => {
                 Err(ProblemError::OutOfRange { axis, value: 0, rule: "at least 1" })
@@ -182,51 +133,20 @@ impl Conv2d {
             groups,
             rows,
             cols,
-            bias: choice_value(point, "bias")? == "channel",
-            scale: choice_value(point, "scale")? == "channel",
-            relu: choice_value(point, "relu")? == "yes",
+            bias: false,
+            scale: false,
+            relu: false,
         })
     }
 
-    /// `Σ x·w` for each output: the image, shifted by each tap, times the tap's matrix of weights.
-    fn sums(&self, x: &ArrayD<f64>, w: &ArrayD<f64>) -> Array4<f64> {
-        let (x, w) = (self.padded(x), w.view().into_dimensionality::<Ix4>().expect("k×c×r×s"));
-        let (c, k, pixels) = (self.group_in(), self.group_out(), self.y.h * self.y.w);
-        let mut y = Array4::zeros([self.y.n, self.y.c, self.y.h, self.y.w]);
-        for (mut y, x) in y.outer_iter_mut().zip(x.outer_iter()) {
-            for g in 0..self.groups {
-                let mut sum = Array2::<f64>::zeros([k, pixels]);
-                for (r, s) in ndarray::indices([self.rows.taps, self.cols.taps]) {
-                    let weights = w.slice_axis(NdAxis(0), Slice::from(g * k..(g + 1) * k));
-                    let weights = weights.index_axis_move(NdAxis(3), s).index_axis_move(NdAxis(2), r).to_owned();
-                    let shifted = x.slice_each_axis(|axis| match axis.axis.index() {
-                        0 => Slice::from(g * c..(g + 1) * c),
-                        1 => self.rows.under(r),
-                        _ => self.cols.under(s),
-                    });
-                    sum +=
-                        &weights.dot(&shifted.to_owned().into_shape_with_order([c, pixels]).expect("as many elements"));
-                }
-                let shape = [k, self.y.h, self.y.w];
-                y.slice_axis_mut(NdAxis(0), Slice::from(g * k..(g + 1) * k))
-                    .assign(&sum.into_shape_with_order(shape).expect("pixels"));
-            }
-        }
-        y
-    }
-
-    /// The images among their zeros.
-    pub(super) fn padded(&self, x: &ArrayD<f64>) -> Array4<f64> {
-        let x = x.view().into_dimensionality::<Ix4>().expect("n×c×h×w");
-        let (rows, cols) = (&self.rows, &self.cols);
-        let mut padded = Array4::zeros([self.x.n, self.x.c, rows.padded(), cols.padded()]);
-        let inside = padded.slice_each_axis_mut(|axis| match axis.axis.index() {
-            2 => Slice::from(rows.before..rows.before + rows.input),
-            3 => Slice::from(cols.before..cols.before + cols.input),
-            _ => Slice::from(..),
-        });
-        inside.into_dimensionality::<Ix4>().expect("four dimensions").assign(&x);
-        padded
+    /// Reads the axes.
+    pub(super) fn of(point: &Point) -> Result<Conv2d, ProblemError> {
+        Ok(Conv2d {
+            bias: choice_value(point, "bias")? == "channel",
+            scale: choice_value(point, "scale")? == "channel",
+            relu: choice_value(point, "relu")? == "yes",
+            ..Conv2d::plain(point)?
+        })
     }
 
     /// `scale·sum + bias`.
@@ -239,6 +159,12 @@ impl Conv2d {
         }
         sums
     }
+}
+
+/// The convolution's point with the geometry of another operator's.
+pub(super) fn with_geometry_of(point: &Point) -> Point {
+    let copy = |to: Point, axis: &Axis| to.with(axis.name, point.get(axis.name));
+    GEOMETRY.iter().fold(Point::default_of(AXES), copy)
 }
 
 impl Problem for Conv2d {
@@ -276,18 +202,12 @@ impl Problem for Conv2d {
         }
         let [x, w, scale, bias] =
             inputs.iter().map(|input| input.mapv(f64::abs)).collect::<Vec<_>>().try_into().expect("four inputs");
-        let u = dtype.unit_roundoff();
-        let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
         // The scale and the bias round once each.
         let steps = chain(self.depth()) + 2;
-        let mut bound = self.scaled(self.sums(&x, &w), &scale, &bias);
-        bound.mapv_inplace(|s| sides * (tolerance::gamma(steps, u) * s + steps as f64 * dtype.underflow()));
-        let y = expected[0].view().into_dimensionality::<Ix4>().expect("n×k×h×w");
-        ndarray::Zip::from(&mut bound).and(&y).for_each(|b, y| {
-            *b += if y.is_finite() { u * y.abs() + dtype.underflow() } else { 0.0 };
-        });
+        let magnitude = self.scaled(self.sums(&x, &w), &scale, &bias).into_dyn();
+        let bound = tolerance::of_chains(steps, &magnitude, dtype, &expected[0]);
         let formula = "γ(min(crs,256)+⌈crs/256⌉+2)·(|scale|Σ|x||w| + |bias|) + u|y|";
-        vec![Tolerance::Bound { formula, bound: bound.into_dyn() }]
+        vec![Tolerance::Bound { formula, bound }]
     }
 
     fn work(&self, dtype: DType) -> Work {

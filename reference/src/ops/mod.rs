@@ -4,11 +4,18 @@ pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 mod batchnorm_workloads;
 pub mod conv2d;
+pub mod conv2d_backward_data;
+pub mod conv2d_backward_weights;
+mod conv_gradient_workloads;
+pub mod conv_transpose2d;
+pub mod conv_transpose2d_backward;
 mod conv_workloads;
+mod correlation;
 pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
 pub mod images;
+pub mod window;
 pub mod winograd;
 
 use crate::Operator;
@@ -20,6 +27,10 @@ pub static ALL: &[&dyn Operator] = &[
     &batchnorm_relu::BatchnormReluOperator,
     &batchnorm_relu_backward::BatchnormReluBackwardOperator,
     &conv2d::Conv2dOperator,
+    &conv2d_backward_data::Conv2dBackwardDataOperator,
+    &conv2d_backward_weights::Conv2dBackwardWeightsOperator,
+    &conv_transpose2d::ConvTranspose2dOperator,
+    &conv_transpose2d_backward::ConvTranspose2dBackwardOperator,
 ];
 
 /// The operator of this name.

@@ -16,17 +16,17 @@ fn slack(problem: &dyn Problem) -> f64 {
 }
 
 /// Stride, symmetric padding, dilation, as libtorch takes them.
-struct Geometry {
-    stride: [i64; 2],
-    padding: [i64; 2],
-    dilation: [i64; 2],
-    groups: i64,
+pub(super) struct Geometry {
+    pub stride: [i64; 2],
+    pub padding: [i64; 2],
+    pub dilation: [i64; 2],
+    pub groups: i64,
     /// Left, right, top, bottom, where libtorch's padding does not do.
-    pad: Option<[i64; 4]>,
+    pub pad: Option<[i64; 4]>,
 }
 
 impl Geometry {
-    fn new(conv: &Conv2d) -> Geometry {
+    pub fn new(conv: &Conv2d) -> Geometry {
         let (rows, cols) = (&conv.rows, &conv.cols);
         let symmetric = rows.before == rows.after && cols.before == cols.after;
         let pad = [cols.before, cols.after, rows.before, rows.after].map(|x| x as i64);
@@ -40,7 +40,7 @@ impl Geometry {
     }
 
     /// With zeros around it where libtorch's padding does not do.
-    fn padded(&self, x: &Tensor) -> Result<Tensor, TchError> {
+    pub fn padded(&self, x: &Tensor) -> Result<Tensor, TchError> {
         self.pad.map_or_else(|| Ok(x.shallow_clone()), |pad| x.f_constant_pad_nd(pad))
     }
 

@@ -14,6 +14,7 @@
 pub mod about;
 mod batchnorm;
 mod conv;
+mod conv_gradients;
 pub mod deviations;
 mod gemm;
 mod script;
@@ -59,8 +60,17 @@ impl Operands<'_> {
 }
 
 /// Every twin.
-static TWINS: &[Twin] =
-    &[gemm::GEMM, gemm::GEMM_BACKWARD, batchnorm::BATCHNORM_RELU, batchnorm::BATCHNORM_RELU_BACKWARD, conv::CONV2D];
+static TWINS: &[Twin] = &[
+    gemm::GEMM,
+    gemm::GEMM_BACKWARD,
+    batchnorm::BATCHNORM_RELU,
+    batchnorm::BATCHNORM_RELU_BACKWARD,
+    conv::CONV2D,
+    conv_gradients::BACKWARD_DATA,
+    conv_gradients::BACKWARD_WEIGHTS,
+    conv_gradients::TRANSPOSED,
+    conv_gradients::TRANSPOSED_BACKWARD,
+];
 
 /// The twin of the operator of this name.
 pub fn twin(op: &str) -> Option<&'static Twin> {

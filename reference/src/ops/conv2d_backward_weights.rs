@@ -1,0 +1,163 @@
+//! `conv2d_backward_weights`: the gradients of [`conv2d`](super::conv2d) with respect to the weights and the bias.
+//!
+//! `dw[k, c, r, s] = Σ dy[n, k, i, j] · x[n, c, i·sh + r·dh − pt, j·sw + s·dw − pl]` over all images and outputs, zeros outside
+//! the images included; `dbias[k] = Σ dy[n, k, i, j]`.
+//!
+//! **Order of summation** of dw (of the kernels that say so): the products are numbered by (i, j) within an image, and added
+//! in chunks of [`CHUNK`](super::gemm::CHUNK), each by one chain of fused multiply-adds from +0; the chunks of an image in
+//! order, then the images in order. Whatever the number of threads, a sum is one thread's.
+
+use std::any::Any;
+
+use ndarray::{ArrayD, Axis as NdAxis};
+
+use super::conv_gradient_workloads as workloads;
+use super::conv2d::{Conv2d, Conv2dOperator, GEOMETRY_AND_BIAS};
+use super::gemm::{CHUNK, choice_value};
+use crate::operator::downcast;
+use crate::{
+    Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
+    tolerance,
+};
+
+/// A validated gradient of a convolution with respect to its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv2dBackwardWeights {
+    /// The convolution, without scale, bias and ReLU.
+    pub conv: Conv2d,
+    /// Whether dbias is wanted.
+    pub bias: bool,
+}
+
+/// The longest chain of roundings behind a sum over the outputs of all images.
+pub(super) fn chain_over_images(conv: &Conv2d) -> usize {
+    let pixels = conv.y.h * conv.y.w;
+    pixels.min(CHUNK) + conv.y.n * pixels.div_ceil(CHUNK)
+}
+
+/// `Σ dy` of each channel; nothing if it is not wanted.
+pub(super) fn sums_of_channels(dy: &ArrayD<f64>, wanted: bool) -> ArrayD<f64> {
+    if !wanted {
+        return ArrayD::zeros(vec![0]);
+    }
+    dy.sum_axis(NdAxis(3)).sum_axis(NdAxis(2)).sum_axis(NdAxis(0))
+}
+
+impl Problem for Conv2dBackwardWeights {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn inputs(&self, dtype: DType) -> Vec<Port> {
+        vec![
+            Port::new("dy", dtype, self.conv.y.port_layout()).finite(),
+            Port::new("x", dtype, self.conv.x.port_layout()),
+        ]
+    }
+
+    fn outputs(&self, dtype: DType) -> Vec<Port> {
+        vec![
+            Port::new("dw", dtype, Layout::contiguous(&self.conv.weights())),
+            Port::optional("dbias", dtype, Layout::contiguous(&[self.conv.y.c]), self.bias),
+        ]
+    }
+
+    fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
+        let [dy, x] = inputs else { panic!("two inputs") };
+        vec![self.conv.correlated(x, dy).into_dyn(), sums_of_channels(dy, self.bias)]
+    }
+
+    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+        if fill == Fill::Exact {
+            return vec![Tolerance::Exact; 2];
+        }
+        let [dy, x] = [0, 1].map(|input| inputs[input].mapv(f64::abs));
+        let magnitude = self.conv.correlated(&x, &dy).into_dyn();
+        let dw = tolerance::of_chains(chain_over_images(&self.conv), &magnitude, dtype, &expected[0]);
+        let dbias = tolerance::of_chains(self.conv.y.count(), &sums_of_channels(&dy, self.bias), dtype, &expected[1]);
+        vec![
+            Tolerance::Bound { formula: "γ(min(hw,256)+n⌈hw/256⌉)·Σ|dy||x| + u|dw|", bound: dw },
+            Tolerance::Bound { formula: "γ(nhw)·Σ|dy| + u|dbias|", bound: dbias },
+        ]
+    }
+
+    fn work(&self, dtype: DType) -> Work {
+        self.conv.work(dtype)
+    }
+
+    fn degenerate(&self) -> bool {
+        self.conv.correlated_is_sparse()
+    }
+}
+
+/// The operator `conv2d_backward_weights`.
+pub struct Conv2dBackwardWeightsOperator;
+
+impl Operator for Conv2dBackwardWeightsOperator {
+    fn name(&self) -> &'static str {
+        "conv2d_backward_weights"
+    }
+
+    fn summary(&self) -> &'static str {
+        "gradients of conv2d with respect to its weights and bias"
+    }
+
+    fn axes(&self) -> &'static [Axis] {
+        GEOMETRY_AND_BIAS
+    }
+
+    fn dtypes(&self) -> &'static [DType] {
+        &[DType::F32, DType::F64]
+    }
+
+    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+        let bias = choice_value(point, "bias")? == "channel";
+        Ok(Box::new(Conv2dBackwardWeights { conv: Conv2d::plain(point)?, bias }))
+    }
+
+    fn workloads(&self) -> &'static [Workload] {
+        workloads::BACKWARD
+    }
+
+    fn special_values(&self) -> &'static str {
+        "NaN and ∞ of x follow the formula; dy is finite, as a kernel may multiply it with the zeros of the padding"
+    }
+
+    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
+        Some(&Conv2dBackwardWeightsOperator)
+    }
+}
+
+impl GradientOf for Conv2dBackwardWeightsOperator {
+    fn forward(&self) -> &'static dyn Operator {
+        &Conv2dOperator
+    }
+
+    fn forward_point(&self, point: &Point) -> Point {
+        super::conv2d::with_geometry_of(point).with("bias", point.get("bias"))
+    }
+
+    fn inputs(
+        &self,
+        _gradient: &dyn Problem,
+        _forward: &dyn Problem,
+        inputs: &[ArrayD<f64>],
+        _outputs: &[ArrayD<f64>],
+        upstream: &ArrayD<f64>,
+    ) -> Vec<ArrayD<f64>> {
+        vec![upstream.clone(), inputs[0].clone()]
+    }
+
+    fn inputs_of(&self, gradient: &dyn Problem, _forward: &dyn Problem) -> Vec<usize> {
+        if downcast::<Conv2dBackwardWeights>(gradient).bias { vec![1, 3] } else { vec![1] }
+    }
+
+    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)> {
+        let bias = downcast::<Conv2dBackwardWeights>(gradient).bias.then(|| (3, outputs[1].clone()));
+        [(1, outputs[0].clone())].into_iter().chain(bias).collect()
+    }
+
+    fn linear(&self, _gradient: &dyn Problem) -> Vec<usize> {
+        vec![1]
+    }
+}

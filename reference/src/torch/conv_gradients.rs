@@ -1,0 +1,210 @@
+//! The gradients of `conv2d`; `conv_transpose2d` and its gradients.
+
+use tch::{TchError, Tensor};
+
+use super::conv::Geometry;
+use super::script::{Script, arguments};
+use super::{Operands, Twin, Way};
+use crate::Problem;
+use crate::operator::downcast;
+use crate::ops::conv_transpose2d::ConvTranspose2d;
+use crate::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
+use crate::ops::conv2d::Conv2d;
+use crate::ops::conv2d_backward_data::Conv2dBackwardData;
+use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
+use crate::ops::gemm::{CHUNK, chain};
+
+pub(super) const BACKWARD_DATA: Twin =
+    Twin { op: "conv2d_backward_data", forward: data, slack: data_slack, ways: data_ways };
+pub(super) const BACKWARD_WEIGHTS: Twin =
+    Twin { op: "conv2d_backward_weights", forward: weights, slack: weights_slack, ways: weights_ways };
+pub(super) const TRANSPOSED: Twin =
+    Twin { op: "conv_transpose2d", forward: transposed, slack: transposed_slack, ways: transposed_ways };
+pub(super) const TRANSPOSED_BACKWARD: Twin = Twin {
+    op: "conv_transpose2d_backward",
+    forward: transposed_backward,
+    slack: transposed_backward_slack,
+    ways: transposed_backward_ways,
+};
+
+fn spread_slack(conv: &Conv2d) -> f64 {
+    let depth = conv.spread_depth();
+    (depth + 1) as f64 / (chain(depth) + 1) as f64
+}
+
+/// Over all images in one chain.
+fn correlated_slack(conv: &Conv2d) -> f64 {
+    let pixels = conv.y.h * conv.y.w;
+    let ours = pixels.min(CHUNK) + conv.y.n * pixels.div_ceil(CHUNK);
+    (conv.y.n * pixels) as f64 / ours.max(1) as f64
+}
+
+fn data_slack(problem: &dyn Problem) -> f64 {
+    spread_slack(&downcast::<Conv2dBackwardData>(problem).conv)
+}
+
+fn weights_slack(problem: &dyn Problem) -> f64 {
+    correlated_slack(&downcast::<Conv2dBackwardWeights>(problem).conv)
+}
+
+fn transposed_slack(problem: &dyn Problem) -> f64 {
+    spread_slack(&downcast::<ConvTranspose2d>(problem).conv)
+}
+
+fn transposed_backward_slack(problem: &dyn Problem) -> f64 {
+    let conv = &downcast::<ConvTranspose2dBackward>(problem).forward.conv;
+    let depth = conv.depth();
+    correlated_slack(conv).max(depth as f64 / chain(depth) as f64)
+}
+
+/// Which gradients of a convolution are wanted.
+#[derive(Clone, Copy)]
+struct Wanted {
+    data: bool,
+    weights: bool,
+    bias: bool,
+}
+
+/// `convolution_backward`, which `tch` does not expose, of (dy, x, w): the gradients that are wanted, in order.
+fn gradients(conv: &Conv2d, transposed: Option<&ConvTranspose2d>, wanted: Wanted) -> Result<Script, TchError> {
+    let Geometry { stride, padding, dilation, groups, .. } = Geometry::new(conv);
+    let mask = [wanted.data, wanted.weights, wanted.bias].map(|there| if there { "True" } else { "False" }).join(", ");
+    let (turned, added, channels) = match transposed {
+        Some(transposed) => ("True", transposed.added, conv.x.c),
+        None => ("False", [0, 0], conv.y.c),
+    };
+    let call = format!(
+        "dx, dw, dbias = torch.convolution_backward(dy, x, w, [{channels}], {stride:?}, {padding:?}, {dilation:?}, {turned}, \
+         {added:?}, {groups}, [{mask}])"
+    );
+    let names = [(wanted.data, "dx"), (wanted.weights, "dw"), (wanted.bias, "dbias")];
+    let names: Vec<&str> = names.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
+    let kinds = vec!["Tensor"; names.len()].join(", ");
+    let (kind, values) = match names[..] {
+        [name] => ("Tensor".to_owned(), name.to_owned()),
+        _ => (format!("Tuple[{kinds}]"), format!("({})", names.join(", "))),
+    };
+    Script::new("dy: Tensor, x: Tensor, w: Tensor", &kind, &[&call, &format!("return {values}")])
+}
+
+/// The images of a tensor like x: of which a gradient asks the shape alone.
+fn like(x: &crate::ops::images::Images, of: &Tensor) -> Result<Tensor, TchError> {
+    let shape = [x.n, x.c, x.h, x.w].map(|extent| extent as i64);
+    let strides = x.strides().map(|stride| stride as i64);
+    Tensor::f_empty_strided(shape, strides, (of.kind(), of.device()))
+}
+
+/// Without the zeros that were put around by hand.
+fn cropped(geometry: &Geometry, x: &Tensor) -> Result<Tensor, TchError> {
+    let Some([left, right, top, bottom]) = geometry.pad else { return Ok(x.shallow_clone()) };
+    let size = x.size();
+    x.f_narrow(2, top, size[2] - top - bottom)?.f_narrow(3, left, size[3] - left - right)
+}
+
+fn data_of(conv: &Conv2d, script: &Script, dy: &Tensor, x: &Tensor, w: &Tensor) -> Result<Vec<Tensor>, TchError> {
+    let dx = script.call(&arguments(&[dy, x, w]))?.remove(0);
+    Ok(vec![cropped(&Geometry::new(conv), &dx)?])
+}
+
+const DATA: Wanted = Wanted { data: true, weights: false, bias: false };
+
+fn data(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let conv = &downcast::<Conv2dBackwardData>(problem).conv;
+    let x = Geometry::new(conv).padded(&like(&conv.x, &inputs[0])?)?;
+    data_of(conv, &gradients(conv, None, DATA)?, &inputs[0], &x, &inputs[1])
+}
+
+fn data_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let conv = downcast::<Conv2dBackwardData>(problem).conv.clone();
+    let [dy, w] = [0, 1].map(|i| operands.inputs[i].shallow_clone());
+    let x = Geometry::new(&conv).padded(&like(&conv.x, &dy)?)?;
+    let script = gradients(&conv, None, DATA)?;
+    Ok(vec![Way::fresh("convolution_backward", move || data_of(&conv, &script, &dy, &x, &w)).tried()?])
+}
+
+/// dw and dbias; the padded images are made in each call, as the convolution's are.
+fn weights_of(
+    problem: &Conv2dBackwardWeights,
+    script: &Script,
+    dy: &Tensor,
+    x: &Tensor,
+    w: &Tensor,
+) -> Result<Vec<Tensor>, TchError> {
+    let x = Geometry::new(&problem.conv).padded(x)?;
+    let mut results = script.call(&arguments(&[dy, &x, w]))?;
+    if !problem.bias {
+        results.push(dy.f_new_empty([0], (dy.kind(), dy.device()))?);
+    }
+    Ok(results)
+}
+
+fn weights_script(problem: &Conv2dBackwardWeights) -> Result<Script, TchError> {
+    gradients(&problem.conv, None, Wanted { data: false, weights: true, bias: problem.bias })
+}
+
+/// Weights, of which a gradient asks the shape alone.
+fn like_weights(conv: &Conv2d, of: &Tensor) -> Result<Tensor, TchError> {
+    of.f_new_empty(conv.weights().map(|extent| extent as i64), (of.kind(), of.device()))
+}
+
+fn weights(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let problem: &Conv2dBackwardWeights = downcast(problem);
+    let w = like_weights(&problem.conv, &inputs[0])?;
+    weights_of(problem, &weights_script(problem)?, &inputs[0], &inputs[1], &w)
+}
+
+fn weights_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let problem = downcast::<Conv2dBackwardWeights>(problem).clone();
+    let [dy, x] = [0, 1].map(|i| operands.inputs[i].shallow_clone());
+    let (script, w) = (weights_script(&problem)?, like_weights(&problem.conv, &dy)?);
+    Ok(vec![Way::fresh("convolution_backward", move || weights_of(&problem, &script, &dy, &x, &w)).tried()?])
+}
+
+/// What libtorch's padding leaves out; where it differs before and behind, all is computed and cut.
+fn transposed(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let ConvTranspose2d { conv, added, bias: biased } = downcast(problem);
+    let [x, w, bias] = inputs else { panic!("three inputs") };
+    let geometry = Geometry::new(conv);
+    let added = added.map(|x| x as i64);
+    let bias = biased.then_some(bias);
+    let Geometry { stride, padding, dilation, groups, .. } = geometry;
+    let y = x.f_conv_transpose2d(w, bias, stride, padding, added, groups, dilation)?;
+    Ok(vec![cropped(&geometry, &y)?])
+}
+
+fn transposed_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let problem = downcast::<ConvTranspose2d>(problem).clone();
+    let inputs = [0, 1, 2].map(|i| operands.inputs[i].shallow_clone());
+    Ok(vec![Way::fresh("conv_transpose2d", move || transposed(&problem, &inputs)).tried()?])
+}
+
+fn transposed_script(problem: &ConvTranspose2d) -> Result<Script, TchError> {
+    gradients(&problem.conv, Some(problem), Wanted { data: true, weights: true, bias: problem.bias })
+}
+
+/// What the forward pass cut off is 0 in dy.
+fn transposed_backward_of(
+    problem: &ConvTranspose2d,
+    script: &Script,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, TchError> {
+    let [dy, x, w] = inputs else { panic!("three inputs") };
+    let dy = Geometry::new(&problem.conv).padded(dy)?;
+    let mut results = script.call(&arguments(&[&dy, x, w]))?;
+    if !problem.bias {
+        results.push(dy.f_new_empty([0], (dy.kind(), dy.device()))?);
+    }
+    Ok(results)
+}
+
+fn transposed_backward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let forward = &downcast::<ConvTranspose2dBackward>(problem).forward;
+    transposed_backward_of(forward, &transposed_script(forward)?, inputs)
+}
+
+fn transposed_backward_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let problem = downcast::<ConvTranspose2dBackward>(problem).forward.clone();
+    let inputs = [0, 1, 2].map(|i| operands.inputs[i].shallow_clone());
+    let script = transposed_script(&problem)?;
+    Ok(vec![Way::fresh("convolution_backward", move || transposed_backward_of(&problem, &script, &inputs)).tried()?])
+}
