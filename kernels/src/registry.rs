@@ -23,6 +23,19 @@ pub static ALL: &[Entry] = &[
         kernels: crate::batchnorm_relu_backward::KERNELS,
     },
     Entry { operator: &ops::conv2d::Conv2dOperator, kernels: crate::conv2d::KERNELS },
+    Entry {
+        operator: &ops::conv2d_backward_data::Conv2dBackwardDataOperator,
+        kernels: crate::conv2d_backward_data::KERNELS,
+    },
+    Entry {
+        operator: &ops::conv2d_backward_weights::Conv2dBackwardWeightsOperator,
+        kernels: crate::conv2d_backward_weights::KERNELS,
+    },
+    Entry { operator: &ops::conv_transpose2d::ConvTranspose2dOperator, kernels: crate::conv_transpose2d::KERNELS },
+    Entry {
+        operator: &ops::conv_transpose2d_backward::ConvTranspose2dBackwardOperator,
+        kernels: crate::conv_transpose2d_backward::KERNELS,
+    },
 ];
 
 /// The entry of the operator with this name.

@@ -8,7 +8,7 @@ use etalon_reference::{DType, Problem};
 
 use super::implicit::of_planes;
 use super::lower::Planes;
-use super::operands::{Operands, finish};
+use super::operands::{Operands, Products, finish};
 use crate::disjoint::chunks;
 use crate::gemm::driver::{self, Lowered, Source, Task};
 use crate::gemm::epilogue::Along;
@@ -40,7 +40,7 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
 ) {
     let (scale, bias, k) = (o.scale, o.bias, p.group_out());
     let (mut blocks, inner) = Blocks::new(p, workspace);
-    blocks.each(lanes, o.x, pool, |block| {
+    blocks.each(lanes, o.x, Products::new(p, o.order), pool, |block| {
         let b = Matrix { row: block.cols, col: 1, batch: 0 };
         let gemm = Gemm { n: block.cols, batch: 1, b, ..of_planes(p) };
         let w = &o.w[block.group * k * p.depth()..][..k * p.depth()];
@@ -78,11 +78,18 @@ impl<'a> Blocks<'a> {
     }
 
     /// Calls `then` for each block of each group of each image.
-    fn each<L: Wide>(&mut self, lanes: L, x: &[f32], pool: &Pool, mut then: impl FnMut(Block<'_>)) {
+    fn each<L: Wide>(
+        &mut self,
+        lanes: L,
+        x: &[f32],
+        products: Products,
+        pool: &Pool,
+        mut then: impl FnMut(Block<'_>),
+    ) {
         let (p, pixels) = (self.p, self.p.y.h * self.p.y.w);
         for n in 0..p.x.n {
             for group in 0..p.groups {
-                let planes = Planes { lanes, p, x, channel: group * p.group_in() };
+                let planes = Planes { lanes, p, x, channel: group * p.group_in(), products };
                 for from in (0..pixels).step_by(self.most) {
                     let cols = self.most.min(pixels - from);
                     let patches = &mut self.patches[..p.depth() * cols];
@@ -115,7 +122,7 @@ pub fn run_openblas(call: &mut crate::kernel::Call<'_>) -> Result<(), crate::ker
     let (pixels, k, depth) = (p.y.h * p.y.w, p.group_out(), p.depth());
     let (mut blocks, _) = Blocks::new(p, workspace);
     let mut result = Ok(());
-    blocks.each(crate::isa::wide::Scalar, o.x, pool, |block| {
+    blocks.each(crate::isa::wide::Scalar, o.x, Products::new(p, o.order), pool, |block| {
         let sizes = GemmSizes {
             op_a: Op::Plain,
             op_b: Op::Plain,

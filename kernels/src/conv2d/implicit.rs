@@ -12,7 +12,7 @@ use etalon_reference::ops::gemm::{Activation, Gemm, Matrix};
 
 use super::by_planes;
 use super::lower::{Filters, Pixels, Planes};
-use super::operands::{Operands, finish};
+use super::operands::{Operands, Order, Products, finish};
 use crate::gemm::driver::{self, Source, Task};
 use crate::gemm::epilogue::Along;
 use crate::gemm::skinny::Stream;
@@ -29,12 +29,15 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
-    let gemm = if by_planes(p) { of_planes(p) } else { of_pixels(p) };
     let in_place = is_pointwise(p);
+    // The weights of a 1×1 kernel, or by taps, are the transpose of B; others are packed from a function.
+    let transposed = in_place || o.order == Order::TapsFirst;
+    let gemm = if by_planes(p) { of_planes(p) } else { of_pixels(p, transposed) };
+    let products = Products::new(p, o.order);
     let (c, k, depth) = (p.group_in(), p.group_out(), p.depth());
     for g in 0..p.groups {
         let w = &o.w[g * k * depth..][..k * depth];
-        let planes = Planes { lanes, p, x: o.x, channel: g * c };
+        let planes = Planes { lanes, p, x: o.x, channel: g * c, products };
         let pixels = Pixels { p, x: o.x, channel: g * c };
         let filters = Filters { p, w };
         if by_planes(p) {
@@ -45,7 +48,7 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
             driver::gemm(tile, &Task { p: &gemm, a: Source::Plain(w), b, finish }, y, pool, workspace);
         } else {
             let a = if in_place { Source::Plain(&o.x[g * c..]) } else { Source::Lowered(&pixels) };
-            let b = if in_place { Source::Plain(w) } else { Source::Lowered(&filters) };
+            let b = if transposed { Source::Plain(w) } else { Source::Lowered(&filters) };
             let finish = finish(p, o.scale, o.bias, g, Along::Columns);
             driver::gemm(tile, &Task { p: &gemm, a, b, finish }, &mut o.y[g * k..], pool, workspace);
         }
@@ -53,7 +56,7 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
 }
 
 /// Whether the patches are the image.
-fn is_pointwise(p: &Conv2d) -> bool {
+pub fn is_pointwise(p: &Conv2d) -> bool {
     [&p.rows, &p.cols].iter().all(|w| (w.taps, w.stride, w.before, w.after) == (1, 1, 0, 0))
 }
 
@@ -72,10 +75,9 @@ pub fn of_planes(p: &Conv2d) -> Gemm {
 }
 
 /// The GEMM of a group where the channels of a pixel lie together.
-fn of_pixels(p: &Conv2d) -> Gemm {
+fn of_pixels(p: &Conv2d, transposed: bool) -> Gemm {
     let (pixels, depth) = (p.y.h * p.y.w, p.depth());
-    // The weights of a 1×1 kernel are the transpose of B; others are packed from a function.
-    let (row, col) = if is_pointwise(p) { (1, depth) } else { (p.group_out(), 1) };
+    let (row, col) = if transposed { (1, depth) } else { (p.group_out(), 1) };
     Gemm {
         m: pixels,
         n: p.group_out(),

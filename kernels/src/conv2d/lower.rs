@@ -5,11 +5,11 @@ use std::ops::Range;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::window::Window;
 
-use super::scalar::tap;
+use super::operands::{Order, Products};
 use crate::gemm::driver::Lowered;
 use crate::isa::wide::{LANES, Wide, Work};
 
-/// The patches of images by planes: crs × pixels, for the group whose first input channel is `channel`.
+/// The patches of images by planes: products × pixels, for the group whose first input channel is `channel`.
 pub struct Planes<'a, L> {
     /// Instructions.
     pub lanes: L,
@@ -19,18 +19,21 @@ pub struct Planes<'a, L> {
     pub x: &'a [f32],
     /// First input channel.
     pub channel: usize,
+    /// How the rows are numbered.
+    pub products: Products,
 }
 
 impl<L: Wide> Lowered<f32> for Planes<'_, L> {
     fn write(&self, z: usize, rows: Range<usize>, cols: Range<usize>, width: usize, line: usize, to: &mut [f32]) {
         let plane = self.p.x.h * self.p.x.w;
         let x = &self.x[(z * self.p.x.c + self.channel) * plane..];
-        self.lanes.enter(WritePlanes { p: self.p, x, rows, cols, width, line, to });
+        self.lanes.enter(WritePlanes { p: self.p, products: self.products, x, rows, cols, width, line, to });
     }
 }
 
 struct WritePlanes<'a> {
     p: &'a Conv2d,
+    products: Products,
     /// The group's channels of the image.
     x: &'a [f32],
     rows: Range<usize>,
@@ -45,11 +48,12 @@ impl Work for WritePlanes<'_> {
 
     #[inline(always)]
     fn run<L: Wide>(self, l: L) {
-        let WritePlanes { p, x, rows, cols, width, line, to } = self;
+        let WritePlanes { p, products, x, rows, cols, width, line, to } = self;
         let plane = p.x.h * p.x.w;
         let (first_i, first_j) = (cols.start / p.y.w, cols.start % p.y.w);
-        let (mut c, mut r, mut s) = tap(p, rows.start);
+        let mut product = products.at(rows.start);
         for to in to.chunks_mut(line).take(rows.len()) {
+            let (c, r, s) = product;
             let channel = &x[c * plane..][..plane];
             let (mut at, mut i, mut j) = (0, first_i, first_j);
             while at < cols.len() {
@@ -62,13 +66,7 @@ impl Work for WritePlanes<'_> {
                 (at, i, j) = (at + len, i + 1, 0);
             }
             zero(l, &mut to[cols.len()..width]);
-            s += 1;
-            if s == p.cols.taps {
-                (s, r) = (0, r + 1);
-                if r == p.rows.taps {
-                    (r, c) = (0, c + 1);
-                }
-            }
+            product = products.next(product);
         }
     }
 }
@@ -139,12 +137,13 @@ pub struct Pixels<'a> {
 impl Lowered<f32> for Pixels<'_> {
     fn write(&self, z: usize, rows: Range<usize>, cols: Range<usize>, width: usize, line: usize, to: &mut [f32]) {
         let (p, channels) = (self.p, self.p.group_in());
+        let products = Products::new(p, Order::TapsFirst);
         let image = &self.x[z * p.x.h * p.x.w * p.x.c..];
         for (pixel, to) in rows.zip(to.chunks_mut(line)) {
             let (i, j) = (pixel / p.y.w, pixel % p.y.w);
             let mut at = 0;
             while at < cols.len() {
-                let (c, r, s) = tap(p, cols.start + at);
+                let (c, r, s) = products.at(cols.start + at);
                 let len = (channels - c).min(cols.len() - at);
                 let part = &mut to[at..at + len];
                 match (p.rows.index(i, r), p.cols.index(j, s)) {

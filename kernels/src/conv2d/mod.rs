@@ -20,10 +20,10 @@
 
 mod depthwise;
 mod im2col;
-mod implicit;
-mod lower;
+pub(crate) mod implicit;
+pub(crate) mod lower;
 mod operands;
-mod scalar;
+pub(crate) mod scalar;
 mod transform;
 mod winograd;
 
@@ -33,7 +33,8 @@ use etalon_reference::ops::images::ImageLayout;
 use etalon_reference::{DType, Fill, Problem, Tolerance};
 use ndarray::ArrayD;
 
-pub use self::operands::Operands;
+pub(crate) use self::operands::{long_enough, long_enough_mut};
+pub use self::operands::{Operands, Order, Products};
 use crate::gemm::skinny::Stream;
 use crate::isa::Isa;
 use crate::isa::wide::Wide;
@@ -175,7 +176,8 @@ fn run(call: &mut Call<'_>, isa: Isa, way: Way) -> Result<(), KernelError> {
     compute(p, isa, way, operands, pool, workspace)
 }
 
-fn compute(
+/// Computes, with operands of the problem's lengths.
+pub(crate) fn compute(
     p: &Conv2d,
     isa: Isa,
     way: Way,

@@ -2,6 +2,7 @@
 
 use etalon_reference::Element;
 use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::images::ImageLayout;
 
 use crate::gemm::Float;
 use crate::gemm::epilogue::{Along, Finish};
@@ -9,13 +10,24 @@ use crate::kernel::{Call, KernelError};
 use crate::workspace::Workspace;
 use etalon_reference::ops::gemm::Activation;
 
+/// How weights lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// k×(c/groups)×r×s, as the operator has them.
+    ChannelsFirst,
+    /// k×r×s×(c/groups). The products of an output are then numbered by (r, s, c) whatever the images' layout.
+    TapsFirst,
+}
+
 /// Operands of a convolution. Images lie as the problem says. Longer slices are fine.
 #[derive(Debug)]
 pub struct Operands<'a, T> {
     /// Images.
     pub x: &'a [T],
-    /// Weights, k×(c/groups)×r×s.
+    /// Weights.
     pub w: &'a [T],
+    /// How they lie.
+    pub order: Order,
     /// A factor of each output channel; not looked at where the problem has none.
     pub scale: &'a [T],
     /// A summand of each output channel; not looked at where the problem has none.
@@ -42,6 +54,7 @@ impl<'a, T: Element> Operands<'a, T> {
         Ok(Operands {
             x: &self.x[..p.x.len()],
             w: &self.w[..weights],
+            order: self.order,
             scale: &self.scale[..scale],
             bias: &self.bias[..bias],
             y: &mut self.y[..p.y.len()],
@@ -52,8 +65,77 @@ impl<'a, T: Element> Operands<'a, T> {
     pub fn of<'c>(call: &'c mut Call<'a>, p: &Conv2d) -> Result<(Operands<'c, T>, &'c mut Workspace), KernelError> {
         let [x, w, scale, bias] = [0, 1, 2, 3].map(|i| call.input::<T>(i));
         let y = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
-        Ok((Operands { x, w, scale, bias, y }.checked(p)?, call.workspace))
+        Ok((Operands { x, w, order: Order::ChannelsFirst, scale, bias, y }.checked(p)?, call.workspace))
     }
+}
+
+/// How the products of an output are numbered.
+#[derive(Clone, Copy, Debug)]
+pub struct Products {
+    channels: usize,
+    taps: [usize; 2],
+    taps_first: bool,
+}
+
+impl Products {
+    /// Those of a convolution with weights in this order.
+    pub fn new(p: &Conv2d, order: Order) -> Products {
+        let taps_first = order == Order::TapsFirst || p.x.layout == ImageLayout::Nhwc;
+        Products { channels: p.group_in(), taps: [p.rows.taps, p.cols.taps], taps_first }
+    }
+
+    /// Channel and tap of product `q`.
+    #[inline]
+    pub fn at(&self, q: usize) -> (usize, usize, usize) {
+        let [rows, cols] = self.taps;
+        let (c, tap) = if self.taps_first {
+            (q % self.channels, q / self.channels)
+        } else {
+            (q / (rows * cols), q % (rows * cols))
+        };
+        (c, tap / cols, tap % cols)
+    }
+
+    /// Channel and tap of the product behind the one of (c, r, s).
+    #[inline]
+    pub fn next(&self, (mut c, mut r, mut s): (usize, usize, usize)) -> (usize, usize, usize) {
+        let [rows, cols] = self.taps;
+        if self.taps_first {
+            c += 1;
+            if c < self.channels {
+                return (c, r, s);
+            }
+            c = 0;
+        }
+        s += 1;
+        if s == cols {
+            (s, r) = (0, r + 1);
+            if r == rows {
+                (r, c) = (0, c + 1);
+            }
+        }
+        (c, r, s)
+    }
+}
+
+/// As many elements as are needed.
+pub(crate) fn long_enough<'a, T>(
+    operand: &'static str,
+    elements: &'a [T],
+    needed: usize,
+) -> Result<&'a [T], KernelError> {
+    let found = elements.len();
+    elements.get(..needed).ok_or(KernelError::TooShort { operand, found, needed })
+}
+
+/// As many elements as are needed, to be written.
+pub(crate) fn long_enough_mut<'a, T>(
+    operand: &'static str,
+    elements: &'a mut [T],
+    needed: usize,
+) -> Result<&'a mut [T], KernelError> {
+    let found = elements.len();
+    elements.get_mut(..needed).ok_or(KernelError::TooShort { operand, found, needed })
 }
 
 /// What becomes of the sums of the group's output channels, which are rows or columns.

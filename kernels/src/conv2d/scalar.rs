@@ -5,8 +5,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
 
-use super::by_planes;
-use super::operands::{Operands, finish};
+use super::operands::{Operands, Order, Products, finish};
 use crate::gemm::Float;
 use crate::gemm::epilogue::Along;
 use crate::kernel::{Call, KernelError};
@@ -24,7 +23,8 @@ pub fn run(call: &mut Call<'_>) -> Result<(), KernelError> {
 
 /// All outputs: one chain of fused multiply-adds each in each chunk.
 pub fn convolve<T: Float>(p: &Conv2d, o: Operands<'_, T>) {
-    let (input, output) = (p.x.strides(), p.y.strides());
+    let (input, output, products) = (p.x.strides(), p.y.strides(), Products::new(p, o.order));
+    let taps = p.rows.taps * p.cols.taps;
     for n in 0..p.y.n {
         for k in 0..p.y.c {
             let group = k / p.group_out();
@@ -35,9 +35,13 @@ pub fn convolve<T: Float>(p: &Conv2d, o: Operands<'_, T>) {
                     for start in (0..p.depth()).step_by(CHUNK) {
                         let mut sum = T::default();
                         for q in start..p.depth().min(start + CHUNK) {
-                            let (c, r, s) = tap(p, q);
+                            let (c, r, s) = products.at(q);
                             let x = element(p, input, o.x, [n, group * p.group_in() + c, i, j], r, s);
-                            let w = o.w[((k * p.group_in() + c) * p.rows.taps + r) * p.cols.taps + s];
+                            let (tap, filter) = (r * p.cols.taps + s, &o.w[k * p.depth()..][..p.depth()]);
+                            let w = match o.order {
+                                Order::ChannelsFirst => filter[c * taps + tap],
+                                Order::TapsFirst => filter[tap * p.group_in() + c],
+                            };
                             sum = w.mul_add(x, sum);
                         }
                         total = total + sum;
@@ -47,13 +51,6 @@ pub fn convolve<T: Float>(p: &Conv2d, o: Operands<'_, T>) {
             }
         }
     }
-}
-
-/// Channel and tap of product `q` in the canonical order.
-pub fn tap(p: &Conv2d, q: usize) -> (usize, usize, usize) {
-    let taps = p.rows.taps * p.cols.taps;
-    let (c, tap) = if by_planes(p) { (q / taps, q % taps) } else { (q % p.group_in(), q / p.group_in()) };
-    (c, tap / p.cols.taps, tap % p.cols.taps)
 }
 
 /// What the tap (r, s) of output (i, j) meets in channel c of image n.

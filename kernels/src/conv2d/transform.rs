@@ -5,6 +5,7 @@ use std::ops::Range;
 use etalon_reference::ops::winograd::{self, Matrices};
 
 use super::lower::{write_row, zero};
+use super::operands::Order;
 use super::winograd::{DEPTH, HALF, PAD, Piece};
 use crate::isa::wide::{LANES, Wide, Work};
 
@@ -90,6 +91,8 @@ pub struct Weights<'a, const M: usize, const N: usize> {
     pub w: &'a [f32],
     /// Input channels of a group.
     pub channels: usize,
+    /// How the weights lie.
+    pub order: Order,
     /// Input channels of the chunk.
     pub chunk: Range<usize>,
     /// Output channels of a full panel.
@@ -103,23 +106,30 @@ impl<const M: usize, const N: usize> Work for Weights<'_, M, N> {
 
     #[inline(always)]
     fn run<L: Wide>(self, l: L) {
-        let Weights { w, channels, chunk, panel, u } = self;
+        let Weights { w, channels, order, chunk, panel, u } = self;
         let filter = channels * 9;
         let step = DEPTH.min(channels) * panel + PAD;
         let mut taps = [[0.0f32; LANES]; 9 * LANES];
         for k in (0..panel).step_by(LANES) {
             for c in chunk.clone().step_by(LANES) {
                 let count = LANES.min(chunk.end - c);
-                // Sixteen channels are nine squares.
-                for (square, taps) in taps.chunks_exact_mut(LANES).enumerate().take((9 * count).div_ceil(LANES)) {
-                    let from = c * 9 + square * LANES;
-                    let len = LANES.min((c + count) * 9 - from);
+                // Sixteen channels are nine squares: nine taps side by side, or one tap each.
+                let squares = if order == Order::TapsFirst { 9 } else { (9 * count).div_ceil(LANES) };
+                for square in 0..squares {
+                    let (from, len) = match order {
+                        Order::ChannelsFirst => (c * 9 + square * LANES, LANES.min(9 * count - square * LANES)),
+                        Order::TapsFirst => (square * channels + c, count),
+                    };
                     let rows = std::array::from_fn(|lane| match w.get((k + lane) * filter..(k + lane + 1) * filter) {
                         Some(filter) => l.load_first(&filter[from..from + len]),
                         None => l.splat(0.0),
                     });
-                    for (tap, x) in taps.iter_mut().zip(l.transpose(rows)) {
-                        l.store(x, tap);
+                    for (i, x) in l.transpose(rows).into_iter().enumerate() {
+                        let tap = match order {
+                            Order::ChannelsFirst => square * LANES + i,
+                            Order::TapsFirst => i * 9 + square,
+                        };
+                        l.store(x, &mut taps[tap]);
                     }
                 }
                 for (channel, taps) in taps.chunks_exact(9).take(count).enumerate() {

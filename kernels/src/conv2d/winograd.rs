@@ -21,7 +21,7 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::winograd;
 use etalon_reference::{DType, Problem};
 
-use super::operands::{Operands, finish};
+use super::operands::{Operands, Order, finish};
 use super::transform::{Inputs, Weights, output};
 use crate::disjoint::Disjoint;
 use crate::gemm::epilogue::{Along, Finish, Fold};
@@ -133,6 +133,7 @@ pub fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
             tiles: first..cut.tiles.min(first + cut.block),
             panels: panels * share / shares..panels * (share + 1) / shares,
             finish: finish(p, o.scale, o.bias, image % p.groups, Along::Rows),
+            order: o.order,
         };
         task.compute::<X, L, M, N>(tile, lanes, o.x, o.w, &y, scratch);
     };
@@ -161,6 +162,8 @@ pub struct Piece<'a> {
     pub panels: Range<usize>,
     /// What becomes of the sums.
     pub finish: Finish<'a, f32>,
+    /// How the weights lie.
+    pub order: Order,
 }
 
 impl Piece<'_> {
@@ -189,7 +192,7 @@ impl Piece<'_> {
             for c0 in (0..c).step_by(DEPTH) {
                 let depth = DEPTH.min(c - c0);
                 let w = &w[(self.group * p.group_out() + k.start) * c * 9..][..k.len() * c * 9];
-                l.enter(Weights::<M, N> { w, channels: c, chunk: c0..c0 + depth, panel: X::NR, u });
+                l.enter(Weights::<M, N> { w, channels: c, order: self.order, chunk: c0..c0 + depth, panel: X::NR, u });
                 let fold = Fold { alpha: 1.0, beta: 0.0, first: c0 == 0, last: false, finish: nothing };
                 for point in 0..N * N {
                     let v = &v[point * (c * block + PAD) + c0 * block..][..depth * block];

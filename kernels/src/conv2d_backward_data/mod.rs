@@ -1,0 +1,150 @@
+//! The gradient of a convolution with respect to its images: `dx`, from dy and w.
+//!
+//! Shapes: dy n×k×h'×w' and dx n×c×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s. f32; the scalar kernel also
+//! computes f64. The problem is [`Conv2dBackwardData`]; its documentation fixes the order of summation, and all kernels but
+//! those that may choose Winograd's algorithm keep it: the same bits on every instruction set and for any number of threads.
+//!
+//! | kernel | what it does |
+//! |---|---|
+//! | `scalar` | the convolutions of the residues, in the canonical order |
+//! | `avx2`, `avx512` | the same by [`conv2d`](crate::conv2d)'s kernels: [`exact_way`](crate::conv2d::exact_way) |
+//! | `fast-avx2`, `fast-avx512` | the same, Winograd's algorithm among them: [`fast_way`](crate::conv2d::fast_way) |
+//!
+//! A stride of s cuts dx into s×s residues; each is met by its own taps, and is a dense convolution of dy of stride 1 with
+//! the weights turned around. Error: see the operator's tolerance, or Winograd's of that convolution. NaN and ∞ of dy follow
+//! the formula as long as weights are finite.
+
+pub mod places;
+pub mod spread;
+pub mod turn;
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::conv2d_backward_data::Conv2dBackwardData;
+use etalon_reference::{DType, Fill, Problem, Tolerance};
+use ndarray::ArrayD;
+
+use self::places::residues;
+use self::spread::{Adjoint, Convolver, of_residue, spread};
+use self::turn::Turn;
+use crate::conv2d::{self, Operands, Way, exact_way, fast_way};
+use crate::gemm::Float;
+use crate::isa::Isa;
+use crate::isa::wide::{Wide, Work, with_lanes};
+use crate::kernel::{Call, Kernel, KernelError};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+const F32: &[DType] = &[DType::F32];
+
+/// The kernels; the last one that applies is the default.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: exact_way })),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("fast-avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: fast_way }))
+        .with_tolerance(tolerance)
+        .finite_only(),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: exact_way })),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("fast-avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: fast_way }))
+        .with_tolerance(tolerance)
+        .finite_only(),
+];
+
+/// By the formula.
+pub struct Plainly;
+
+impl<T: Float> Convolver<T> for Plainly {
+    fn turn(&self, turn: &Turn<'_>, w: &[T], to: &mut [T], pool: &Pool) {
+        turn.write(w, to, pool);
+    }
+
+    fn convolve(&self, p: &Conv2d, o: Operands<'_, T>, _: &Pool, _: &mut Workspace) -> Result<(), KernelError> {
+        conv2d::scalar::convolve(p, o);
+        Ok(())
+    }
+}
+
+/// By the kernels of an instruction set.
+#[derive(Clone, Copy)]
+pub struct By {
+    /// The instruction set.
+    pub isa: Isa,
+    /// The algorithm for a convolution.
+    pub way: fn(&Conv2d) -> Way,
+}
+
+impl Convolver<f32> for By {
+    fn turn(&self, turn: &Turn<'_>, w: &[f32], to: &mut [f32], pool: &Pool) {
+        struct Write<'a>(&'a Turn<'a>, &'a [f32], &'a mut [f32], &'a Pool);
+        impl Work for Write<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn run<L: Wide>(self, l: L) {
+                self.0.write_wide(l, self.1, self.2, self.3);
+            }
+        }
+        // Without the instructions `convolve` says so.
+        let _ = with_lanes(self.isa, Write(turn, w, to, pool));
+    }
+
+    fn convolve(
+        &self,
+        p: &Conv2d,
+        o: Operands<'_, f32>,
+        pool: &Pool,
+        workspace: &mut Workspace,
+    ) -> Result<(), KernelError> {
+        conv2d::compute(p, self.isa, (self.way)(p), o, pool, workspace)
+    }
+}
+
+fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
+    match call.dtype {
+        DType::F32 => compute::<f32>(call, &Plainly),
+        DType::F64 => compute::<f64>(call, &Plainly),
+        other => Err(KernelError::Unsupported(format!("conv2d_backward_data in {other}"))),
+    }
+}
+
+fn run(call: &mut Call<'_>, by: By) -> Result<(), KernelError> {
+    compute::<f32>(call, &by)
+}
+
+fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), KernelError> {
+    let p = &downcast::<Conv2dBackwardData>(call.problem).conv;
+    let (pool, weights) = (call.pool, p.weights().iter().product());
+    let dy = conv2d::long_enough("dy", call.input::<T>(0), p.y.len())?;
+    let w = conv2d::long_enough("w", call.input::<T>(1), weights)?;
+    let dx = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
+    let dx = conv2d::long_enough_mut("dx", dx, p.x.len())?;
+    spread(p, by, Adjoint { dy, w, bias: &[], dx }, pool, call.workspace)
+}
+
+/// The bound of Winograd's algorithm, where it is chosen: strides of 1 leave one convolution.
+pub fn adjoint_tolerance(p: &Conv2d, dtype: DType, inputs: [&ArrayD<f64>; 3], expected: &[ArrayD<f64>]) -> Option<Vec<Tolerance>> {
+    let (row, col) = residues(&p.rows).next().zip(residues(&p.cols).next())?;
+    let conv = of_residue(p, p.y.n, &row, &col, !inputs[2].is_empty())?;
+    let Way::Winograd(m) = fast_way(&conv) else { return None };
+    if (p.rows.stride, p.cols.stride) != (1, 1) {
+        return None;
+    }
+    let [dy, w, bias] = inputs;
+    let turned = ArrayD::from_shape_fn(conv.weights().to_vec(), |at| {
+        let (group, c) = (at[0] / p.group_in(), at[0] % p.group_in());
+        w[[group * p.group_out() + at[1], c, p.rows.taps - 1 - at[2], p.cols.taps - 1 - at[3]]]
+    });
+    let none = ArrayD::zeros(vec![0]);
+    let inputs = [dy.clone(), turned, none, bias.clone()];
+    Some(etalon_reference::ops::winograd::tolerance(m, &conv, dtype, &inputs, expected))
+}
+
+fn tolerance(problem: &dyn Problem, dtype: DType, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    let p = &downcast::<Conv2dBackwardData>(problem).conv;
+    let none = ArrayD::zeros(vec![0]);
+    adjoint_tolerance(p, dtype, [&inputs[0], &inputs[1], &none], expected)
+        .unwrap_or_else(|| problem.tolerance(dtype, Fill::Real, inputs, expected))
+}

@@ -1,0 +1,160 @@
+//! The gradient of the weights as a GEMM over pixels: `dw = dy·patchesᵀ`, one a group and an image.
+//!
+//! | images | A | B | C |
+//! |---|---|---|---|
+//! | NCHW | dy, k × pixels, as it lies | patches, pixels × crs, packed from the images | dw |
+//! | NHWC | dy, k × pixels, the transpose of what lies there | patches, pixels × rsc, packed from the images | dw with (r, s, c) in another order, put right at the end |
+//!
+//! A 1×1 kernel that meets every pixel once reads the images as they lie. Images follow each other: the second adds to what
+//! the first gave, so that no sum depends on the number of threads. Workspace: what a GEMM packs, and by pixels the weights.
+
+use std::ops::Range;
+
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::gemm::{Activation, CHUNK, Gemm, Matrix};
+use etalon_reference::ops::images::ImageLayout;
+
+use crate::conv2d::implicit::is_pointwise;
+use crate::conv2d::lower::{Pixels, Planes};
+use crate::conv2d::{Order, Products};
+use crate::gemm::driver::{self, Lowered, Source, Task};
+use crate::gemm::epilogue::{Along, Finish};
+use crate::gemm::skinny::Stream;
+use crate::isa::wide::{LANES, Wide, Work};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// All of dw.
+pub fn correlate<X: Stream<T = f32>, L: Wide>(
+    tile: X,
+    lanes: L,
+    p: &Conv2d,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    pool: &Pool,
+    workspace: &mut Workspace,
+) {
+    if p.y.is_empty() {
+        return dw.fill(0.0);
+    }
+    let taps = p.rows.taps * p.cols.taps;
+    let by_pixels = p.x.layout == ImageLayout::Nhwc;
+    if by_pixels && taps > 1 {
+        let (by_taps, inner) = workspace.slice_and_inner::<f32>(dw.len());
+        products(tile, lanes, p, x, dy, by_taps, pool, inner);
+        for (to, from) in dw.chunks_exact_mut(p.depth()).zip(by_taps.chunks_exact(p.depth())) {
+            for (tap, from) in from.chunks_exact(p.group_in()).enumerate() {
+                to[tap..].iter_mut().step_by(taps).zip(from).for_each(|(to, &x)| *to = x);
+            }
+        }
+    } else {
+        products(tile, lanes, p, x, dy, dw, pool, workspace);
+    }
+}
+
+/// k × products of each group.
+fn products<X: Stream<T = f32>, L: Wide>(
+    tile: X,
+    lanes: L,
+    p: &Conv2d,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    pool: &Pool,
+    workspace: &mut Workspace,
+) {
+    let (c, k, depth, pixels) = (p.group_in(), p.group_out(), p.depth(), p.y.h * p.y.w);
+    let in_place = is_pointwise(p);
+    let plane = p.x.h * p.x.w;
+    let nothing = Finish { scale: None, bias: None, along: Along::Rows, activation: Activation::None };
+    for n in 0..p.y.n {
+        let (x, dy) = (&x[n * p.x.c * plane..][..p.x.c * plane], &dy[n * p.y.c * pixels..][..p.y.c * pixels]);
+        for g in 0..p.groups {
+            let dw = &mut dw[g * k * depth..][..k * depth];
+            let planes = Planes { lanes, p, x, channel: g * c, products: Products::new(p, Order::ChannelsFirst) };
+            let columns = Columns { planes };
+            let patches = Pixels { p, x, channel: g * c };
+            let (a, a_at, b, b_at) = match p.x.layout {
+                ImageLayout::Nchw if in_place => {
+                    (&dy[g * k * pixels..], (pixels, 1), Source::Plain(&x[g * c * plane..]), (1, pixels))
+                }
+                ImageLayout::Nchw => (&dy[g * k * pixels..], (pixels, 1), Source::Lowered(&columns), (depth, 1)),
+                ImageLayout::Nhwc if in_place => (&dy[g * k..], (1, p.y.c), Source::Plain(&x[g * c..]), (p.x.c, 1)),
+                ImageLayout::Nhwc => (&dy[g * k..], (1, p.y.c), Source::Lowered(&patches), (depth, 1)),
+            };
+            let matrix = |(row, col)| Matrix { row, col, batch: 0 };
+            let gemm = Gemm {
+                m: k,
+                n: depth,
+                k: pixels,
+                batch: 1,
+                a: matrix(a_at),
+                b: matrix(b_at),
+                c: matrix((depth, 1)),
+                alpha: 1.0,
+                beta: if n == 0 { 0.0 } else { 1.0 },
+                bias: false,
+                activation: Activation::None,
+            };
+            let task = Task { p: &gemm, a: Source::Plain(a), b, finish: nothing };
+            driver::gemm(tile, &task, dw, pool, workspace);
+        }
+    }
+}
+
+/// The patches of an image by planes, transposed: pixels × crs.
+struct Columns<'a, L> {
+    planes: Planes<'a, L>,
+}
+
+impl<L: Wide> Lowered<f32> for Columns<'_, L> {
+    fn write(&self, z: usize, rows: Range<usize>, cols: Range<usize>, width: usize, line: usize, to: &mut [f32]) {
+        self.planes.lanes.enter(WriteColumns { planes: &self.planes, z, rows, cols, width, line, to });
+    }
+}
+
+struct WriteColumns<'a, L> {
+    planes: &'a Planes<'a, L>,
+    z: usize,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    width: usize,
+    line: usize,
+    to: &'a mut [f32],
+}
+
+/// Pixels of a line that is to be transposed: a chunk's, and a cache line more, so that lines start in different sets.
+const STAGED: usize = CHUNK + LANES;
+
+impl<K: Wide> Work for WriteColumns<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Wide>(self, l: L) {
+        let WriteColumns { planes, z, rows, cols, width, line, to } = self;
+        let mut staged = [0.0f32; LANES * STAGED];
+        for first in (0..width).step_by(LANES) {
+            let count = LANES.min(cols.len().saturating_sub(first));
+            let own = cols.start + first.min(cols.len());
+            let filled = rows.len().next_multiple_of(LANES);
+            if count > 0 {
+                planes.write(z, own..own + count, rows.clone(), filled, STAGED, &mut staged);
+            }
+            for pixel in (0..rows.len()).step_by(LANES) {
+                let square = l.transpose(std::array::from_fn(|i| {
+                    if i < count {
+                        l.load(staged[i * STAGED + pixel..].first_chunk().expect("a line's pixels"))
+                    } else {
+                        l.splat(0.0)
+                    }
+                }));
+                let most = LANES.min(rows.len() - pixel);
+                for (i, x) in square.into_iter().enumerate().take(most) {
+                    let to = &mut to[(pixel + i) * line + first..][..LANES.min(width - first)];
+                    l.store_first(x, to);
+                }
+            }
+        }
+    }
+}

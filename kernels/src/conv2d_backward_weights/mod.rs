@@ -1,0 +1,161 @@
+//! The gradients of a convolution with respect to its weights and bias: `dw` and `dbias`, from dy and x.
+//!
+//! Shapes: dy n×k×h'×w' and x n×c×h×w in NCHW or NHWC order without gaps, dw k×(c/groups)×r×s, dbias k. f32; the scalar
+//! kernel also computes f64. The problem is [`Conv2dBackwardWeights`]; its documentation fixes the order of summation, which
+//! all kernels keep: the same bits on every instruction set and for any number of threads.
+//!
+//! | kernel | what it does |
+//! |---|---|
+//! | `scalar` | the formula, in the canonical order |
+//! | `avx2`, `avx512` | a GEMM over pixels that packs its patches from the images: no matrix of patches |
+//!
+//! Error: see the operator's tolerance. NaN and ∞ of x follow the formula as long as dy is finite.
+
+mod channels;
+mod correlate;
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::conv2d_backward_weights::Conv2dBackwardWeights;
+use etalon_reference::ops::gemm::CHUNK;
+use etalon_reference::ops::images::Images;
+use etalon_reference::{DType, Element};
+
+use crate::conv2d::{long_enough, long_enough_mut};
+use crate::gemm::Float;
+use crate::isa::Isa;
+use crate::isa::wide::with_lanes;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{Avx2Token, Avx512Token};
+use crate::kernel::{Call, Kernel, KernelError};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+const F32: &[DType] = &[DType::F32];
+
+/// The kernels; the last one that applies is the default.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)),
+];
+
+/// Operands, of the lengths of the problem.
+struct Operands<'a, T> {
+    dy: &'a [T],
+    x: &'a [T],
+    dw: &'a mut [T],
+    dbias: &'a mut [T],
+}
+
+impl<'a, T: Element> Operands<'a, T> {
+    fn of(call: &'a mut Call<'_>, p: &Conv2dBackwardWeights) -> Result<(Self, &'a mut Workspace), KernelError> {
+        let conv = &p.conv;
+        let dy = long_enough("dy", call.input::<T>(0), conv.y.len())?;
+        let x = long_enough("x", call.input::<T>(1), conv.x.len())?;
+        let [dw, dbias] = &mut *call.outputs else { panic!("two outputs") };
+        let [dw, dbias] = [dw, dbias].map(|out| T::slice_mut(out.reborrow()).expect("the port's dtype"));
+        let dw = long_enough_mut("dw", dw, conv.weights().iter().product())?;
+        let dbias = long_enough_mut("dbias", dbias, if p.bias { conv.y.c } else { 0 })?;
+        Ok((Operands { dy, x, dw, dbias }, call.workspace))
+    }
+}
+
+fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
+    let p: &Conv2dBackwardWeights = downcast(call.problem);
+    match call.dtype {
+        DType::F32 => {
+            let pool = call.pool;
+            let (o, _) = Operands::<f32>::of(call, p)?;
+            correlate_plainly(&p.conv, o.x, o.dy, o.dw);
+            sum_channels(&p.conv.y, Isa::Scalar, o.dy, o.dbias, pool)?;
+        }
+        DType::F64 => {
+            let (o, _) = Operands::<f64>::of(call, p)?;
+            correlate_plainly(&p.conv, o.x, o.dy, o.dw);
+            channels::sum_plainly(&p.conv.y, o.dy, o.dbias);
+        }
+        other => return Err(KernelError::Unsupported(format!("conv2d_backward_weights in {other}"))),
+    }
+    Ok(())
+}
+
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    let p: &Conv2dBackwardWeights = downcast(call.problem);
+    let pool = call.pool;
+    let (o, workspace) = Operands::<f32>::of(call, p)?;
+    correlate(&p.conv, isa, o.x, o.dy, o.dw, pool, workspace)?;
+    sum_channels(&p.conv.y, isa, o.dy, o.dbias, pool)
+}
+
+/// dw with the instructions of `isa`, of operands as long as the problem says.
+pub(crate) fn correlate(
+    p: &Conv2d,
+    isa: Isa,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    let lacks = || KernelError::Isa(format!("the CPU lacks {isa}"));
+    match isa {
+        Isa::Scalar => correlate_plainly(p, x, dy, dw),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => {
+            let token = Avx2Token::detect().ok_or_else(lacks)?;
+            correlate::correlate(crate::gemm::avx2::F32(token), token, p, x, dy, dw, pool, workspace);
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => {
+            let token = Avx512Token::detect().ok_or_else(lacks)?;
+            correlate::correlate(crate::gemm::avx512::F32(token), token, p, x, dy, dw, pool, workspace);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => return Err(lacks()),
+    }
+    Ok(())
+}
+
+/// dw in the canonical order, written out.
+pub(crate) fn correlate_plainly<T: Float>(p: &Conv2d, x: &[T], dy: &[T], dw: &mut [T]) {
+    let (input, output, pixels) = (p.x.strides(), p.y.strides(), p.y.h * p.y.w);
+    let at = |strides: [usize; 4], at: [usize; 4]| strides.iter().zip(at).map(|(stride, at)| stride * at).sum::<usize>();
+    let [_, channels, rows, cols] = p.weights();
+    for (index, dw) in dw.iter_mut().enumerate() {
+        let (k, rest) = (index / (channels * rows * cols), index % (channels * rows * cols));
+        let (c, r, s) = (rest / (rows * cols), rest / cols % rows, rest % cols);
+        let c = k / p.group_out() * channels + c;
+        *dw = T::default();
+        for (n, start) in (0..p.y.n).flat_map(|n| (0..pixels).step_by(CHUNK).map(move |start| (n, start))) {
+            let mut sum = T::default();
+            for pixel in start..pixels.min(start + CHUNK) {
+                let (i, j) = (pixel / p.y.w, pixel % p.y.w);
+                let x = match (p.rows.index(i, r), p.cols.index(j, s)) {
+                    (Some(h), Some(v)) => x[at(input, [n, c, h, v])],
+                    _ => T::default(),
+                };
+                sum = dy[at(output, [n, k, i, j])].mul_add(x, sum);
+            }
+            *dw = *dw + sum;
+        }
+    }
+}
+
+/// The sum of each channel, in the order of [`channels`]; nothing, if `sums` is empty.
+pub(crate) fn sum_channels(
+    images: &Images,
+    isa: Isa,
+    x: &[f32],
+    sums: &mut [f32],
+    pool: &Pool,
+) -> Result<(), KernelError> {
+    if sums.is_empty() {
+        return Ok(());
+    }
+    with_lanes(isa, channels::Sums { images, x, sums, pool }).map_err(KernelError::Isa)
+}
+
+pub(crate) use channels::sum_plainly;

@@ -1,0 +1,61 @@
+//! Transposed convolution: the adjoint of a convolution as a layer of its own, `y = xᵀ⋆w + bias`.
+//!
+//! Shapes: x n×c×h×w and y n×k×h'×w' in NCHW or NHWC order without gaps, w c×(k/groups)×r×s, bias k. f32; the scalar kernel
+//! also computes f64. The problem is [`ConvTranspose2d`]; its documentation fixes the order of summation. The kernels are
+//! those of [`conv2d_backward_data`](crate::conv2d_backward_data), with a bias: a stride of s is s×s dense convolutions.
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
+use etalon_reference::{DType, Fill, Problem, Tolerance};
+use ndarray::ArrayD;
+
+use crate::conv2d::{exact_way, fast_way, long_enough, long_enough_mut};
+use crate::conv2d_backward_data::spread::{Adjoint, Convolver, spread};
+use crate::conv2d_backward_data::{By, Plainly, adjoint_tolerance};
+use crate::gemm::Float;
+use crate::isa::Isa;
+use crate::kernel::{Call, Kernel, KernelError};
+
+const F32: &[DType] = &[DType::F32];
+
+/// The kernels; the last one that applies is the default.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx2", Isa::Avx2, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx2, way: exact_way })),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("fast-avx2", Isa::Avx2, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx2, way: fast_way }))
+        .with_tolerance(tolerance)
+        .finite_only(),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx512", Isa::Avx512, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx512, way: exact_way })),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("fast-avx512", Isa::Avx512, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx512, way: fast_way }))
+        .with_tolerance(tolerance)
+        .finite_only(),
+];
+
+fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
+    match call.dtype {
+        DType::F32 => compute::<f32>(call, &Plainly),
+        DType::F64 => compute::<f64>(call, &Plainly),
+        other => Err(KernelError::Unsupported(format!("conv_transpose2d in {other}"))),
+    }
+}
+
+fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), KernelError> {
+    let ConvTranspose2d { conv: p, bias, .. } = downcast(call.problem);
+    let (pool, weights) = (call.pool, p.weights().iter().product());
+    let dy = long_enough("x", call.input::<T>(0), p.y.len())?;
+    let w = long_enough("w", call.input::<T>(1), weights)?;
+    let bias = long_enough("bias", call.input::<T>(2), if *bias { p.x.c } else { 0 })?;
+    let dx = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
+    let dx = long_enough_mut("y", dx, p.x.len())?;
+    spread(p, by, Adjoint { dy, w, bias, dx }, pool, call.workspace)
+}
+
+fn tolerance(problem: &dyn Problem, dtype: DType, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    let p = &downcast::<ConvTranspose2d>(problem).conv;
+    adjoint_tolerance(p, dtype, [&inputs[0], &inputs[1], &inputs[2]], expected)
+        .unwrap_or_else(|| problem.tolerance(dtype, Fill::Real, inputs, expected))
+}

@@ -1,0 +1,82 @@
+//! The gradients of a transposed convolution: `dx = dy ⋆ w`, a convolution; `dw` and `dbias`.
+//!
+//! Shapes: dy as y of [`conv_transpose2d`](crate::conv_transpose2d), x and dx as its x, w and dw as its w. f32; the scalar
+//! kernel also computes f64. The problem is [`ConvTranspose2dBackward`]; its documentation fixes the order of summation. The
+//! kernels are those of [`conv2d`](crate::conv2d) by its [`exact_way`] and of
+//! [`conv2d_backward_weights`](crate::conv2d_backward_weights), and keep their promises.
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
+use etalon_reference::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
+use etalon_reference::{DType, Element};
+
+use crate::conv2d::{self, Order, exact_way, long_enough, long_enough_mut};
+use crate::conv2d_backward_weights::{correlate, correlate_plainly, sum_channels, sum_plainly};
+use crate::isa::Isa;
+use crate::kernel::{Call, Kernel, KernelError};
+use crate::workspace::Workspace;
+
+const F32: &[DType] = &[DType::F32];
+
+/// The kernels, weakest first.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)),
+];
+
+/// Operands, of the lengths of the problem.
+struct Operands<'a, T> {
+    dy: &'a [T],
+    x: &'a [T],
+    w: &'a [T],
+    dx: &'a mut [T],
+    dw: &'a mut [T],
+    dbias: &'a mut [T],
+}
+
+impl<'a, T: Element> Operands<'a, T> {
+    fn of(call: &'a mut Call<'_>, p: &ConvTranspose2d) -> Result<(Self, &'a mut Workspace), KernelError> {
+        let (conv, weights) = (&p.conv, p.conv.weights().iter().product());
+        let dy = long_enough("dy", call.input::<T>(0), conv.x.len())?;
+        let x = long_enough("x", call.input::<T>(1), conv.y.len())?;
+        let w = long_enough("w", call.input::<T>(2), weights)?;
+        let [dx, dw, dbias] = &mut *call.outputs else { panic!("three outputs") };
+        let [dx, dw, dbias] = [dx, dw, dbias].map(|out| T::slice_mut(out.reborrow()).expect("the port's dtype"));
+        let dx = long_enough_mut("dx", dx, conv.y.len())?;
+        let dw = long_enough_mut("dw", dw, weights)?;
+        let dbias = long_enough_mut("dbias", dbias, if p.bias { conv.x.c } else { 0 })?;
+        Ok((Operands { dy, x, w, dx, dw, dbias }, call.workspace))
+    }
+}
+
+/// Operands of the convolution that gives dx.
+fn of_dx<'a, T>(dy: &'a [T], w: &'a [T], dx: &'a mut [T]) -> conv2d::Operands<'a, T> {
+    conv2d::Operands { x: dy, w, order: Order::ChannelsFirst, scale: &[], bias: &[], y: dx }
+}
+
+fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
+    let p = &downcast::<ConvTranspose2dBackward>(call.problem).forward;
+    match call.dtype {
+        DType::F32 => run(call, Isa::Scalar),
+        DType::F64 => {
+            let (o, _) = Operands::<f64>::of(call, p)?;
+            conv2d::scalar::convolve(&p.conv, of_dx(o.dy, o.w, o.dx));
+            correlate_plainly(&p.conv, o.dy, o.x, o.dw);
+            sum_plainly(&p.conv.x, o.dy, o.dbias);
+            Ok(())
+        }
+        other => Err(KernelError::Unsupported(format!("conv_transpose2d_backward in {other}"))),
+    }
+}
+
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    let p = &downcast::<ConvTranspose2dBackward>(call.problem).forward;
+    let pool = call.pool;
+    let (o, workspace) = Operands::<f32>::of(call, p)?;
+    conv2d::compute(&p.conv, isa, exact_way(&p.conv), of_dx(o.dy, o.w, o.dx), pool, workspace)?;
+    correlate(&p.conv, isa, o.dy, o.x, o.dw, pool, workspace)?;
+    sum_channels(&p.conv.x, isa, o.dy, o.dbias, pool)
+}
