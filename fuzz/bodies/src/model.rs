@@ -21,6 +21,10 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
         "batchnorm_relu" => batchnorm_relu::batchnorm_relu,
         "batchnorm_relu_backward" => batchnorm_relu::batchnorm_relu_backward,
         "conv2d" => conv2d::conv2d,
+        "conv2d_backward_data" => conv2d::conv2d_backward_data,
+        "conv2d_backward_weights" => conv2d::conv2d_backward_weights,
+        "conv_transpose2d" => conv2d::conv_transpose2d,
+        "conv_transpose2d_backward" => conv2d::conv_transpose2d_backward,
         _ => return None,
     })
 }

@@ -78,14 +78,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Calls `then` for each block of each group of each image.
-    fn each<L: Wide>(
-        &mut self,
-        lanes: L,
-        x: &[f32],
-        products: Products,
-        pool: &Pool,
-        mut then: impl FnMut(Block<'_>),
-    ) {
+    fn each<L: Wide>(&mut self, lanes: L, x: &[f32], products: Products, pool: &Pool, mut then: impl FnMut(Block<'_>)) {
         let (p, pixels) = (self.p, self.p.y.h * self.p.y.w);
         for n in 0..p.x.n {
             for group in 0..p.groups {

@@ -33,8 +33,8 @@ use etalon_reference::ops::images::ImageLayout;
 use etalon_reference::{DType, Fill, Problem, Tolerance};
 use ndarray::ArrayD;
 
-pub(crate) use self::operands::{long_enough, long_enough_mut};
 pub use self::operands::{Operands, Order, Products};
+pub(crate) use self::operands::{long_enough, long_enough_mut};
 use crate::gemm::skinny::Stream;
 use crate::isa::Isa;
 use crate::isa::wide::Wide;

@@ -125,7 +125,12 @@ fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), 
 }
 
 /// The bound of Winograd's algorithm, where it is chosen: strides of 1 leave one convolution.
-pub fn adjoint_tolerance(p: &Conv2d, dtype: DType, inputs: [&ArrayD<f64>; 3], expected: &[ArrayD<f64>]) -> Option<Vec<Tolerance>> {
+pub fn adjoint_tolerance(
+    p: &Conv2d,
+    dtype: DType,
+    inputs: [&ArrayD<f64>; 3],
+    expected: &[ArrayD<f64>],
+) -> Option<Vec<Tolerance>> {
     let (row, col) = residues(&p.rows).next().zip(residues(&p.cols).next())?;
     let conv = of_residue(p, p.y.n, &row, &col, !inputs[2].is_empty())?;
     let Way::Winograd(m) = fast_way(&conv) else { return None };

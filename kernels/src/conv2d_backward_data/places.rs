@@ -62,9 +62,8 @@ mod tests {
         for (input, taps, stride) in triples(&sizes) {
             for (dilation, before, after) in [(1, 0, 0), (1, 1, 2), (2, 3, 0), (3, 4, 4), (4, 7, 9)] {
                 let Ok(w) = Window::new("w", [input, taps, stride, dilation, before, after]) else { continue };
-                let mut expected: Vec<_> = (0..w.output)
-                    .flat_map(|o| (0..w.taps).filter_map(move |t| Some((w.index(o, t)?, o, t))))
-                    .collect();
+                let mut expected: Vec<_> =
+                    (0..w.output).flat_map(|o| (0..w.taps).filter_map(move |t| Some((w.index(o, t)?, o, t)))).collect();
                 let mut found = Vec::new();
                 for p in residues(&w) {
                     let Some(own) = p.window else { continue };

@@ -122,7 +122,8 @@ pub(crate) fn correlate(
 /// dw in the canonical order, written out.
 pub(crate) fn correlate_plainly<T: Float>(p: &Conv2d, x: &[T], dy: &[T], dw: &mut [T]) {
     let (input, output, pixels) = (p.x.strides(), p.y.strides(), p.y.h * p.y.w);
-    let at = |strides: [usize; 4], at: [usize; 4]| strides.iter().zip(at).map(|(stride, at)| stride * at).sum::<usize>();
+    let at =
+        |strides: [usize; 4], at: [usize; 4]| strides.iter().zip(at).map(|(stride, at)| stride * at).sum::<usize>();
     let [_, channels, rows, cols] = p.weights();
     for (index, dw) in dw.iter_mut().enumerate() {
         let (k, rest) = (index / (channels * rows * cols), index % (channels * rows * cols));

@@ -5,6 +5,7 @@
 mod batchnorm_relu;
 mod batchnorm_relu_backward;
 mod conv2d;
+mod conv_gradients;
 mod gemm;
 mod gemm_backward;
 mod misdeeds;
@@ -54,9 +55,16 @@ impl Wrong {
 }
 
 fn all() -> impl Iterator<Item = &'static Wrong> {
-    [gemm::WRONG, gemm_backward::WRONG, batchnorm_relu::WRONG, batchnorm_relu_backward::WRONG, conv2d::WRONG]
-        .into_iter()
-        .flatten()
+    [
+        gemm::WRONG,
+        gemm_backward::WRONG,
+        batchnorm_relu::WRONG,
+        batchnorm_relu_backward::WRONG,
+        conv2d::WRONG,
+        conv_gradients::WRONG,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Problems for each question and fill: rare inputs must show a wrong kernel.

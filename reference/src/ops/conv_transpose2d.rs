@@ -98,7 +98,8 @@ impl ConvTranspose2d {
 /// The window of the convolution, from the extent of its output.
 fn window(name: &'static str, sizes: [Result<usize, ProblemError>; 7]) -> Result<Window, ProblemError> {
     let [input, taps, stride, dilation, before, after, added] = sizes;
-    let (input, taps, stride, dilation, before, after, added) = (input?, taps?, stride?, dilation?, before?, after?, added?);
+    let (input, taps, stride, dilation, before, after, added) =
+        (input?, taps?, stride?, dilation?, before?, after?, added?);
     if added >= stride {
         let message = format!("{name}: {added} added to the output are not fewer than the stride of {stride}");
         return Err(ProblemError::Conflict(message));

@@ -76,9 +76,9 @@ impl Problem for ConvTranspose2dBackward {
     fn work(&self, dtype: DType) -> Work {
         let conv = &self.forward.conv;
         let Work { flops, .. } = conv.work(dtype);
-        let weights: usize = conv.weights().iter().product();
-        let elements = conv.x.len() + 2 * conv.y.len() + 2 * weights;
-        Work { flops: 2.0 * flops, bytes: (elements * dtype.size()) as f64 }
+        let weights: f64 = conv.weights().iter().map(|&extent| extent as f64).product();
+        let elements = conv.x.len() as f64 + 2.0 * conv.y.len() as f64 + 2.0 * weights;
+        Work { flops: 2.0 * flops, bytes: elements * dtype.size() as f64 }
     }
 
     fn degenerate(&self) -> bool {

@@ -16,7 +16,8 @@ impl Conv2d {
             for g in 0..self.groups {
                 let mut sum = Array2::zeros([self.group_out(), self.y.h * self.y.w]);
                 for (r, s) in ndarray::indices([self.rows.taps, self.cols.taps]) {
-                    sum += &self.filter(w, g, r, s).dot(&matrix(x.slice_each_axis(|axis| self.met(axis.axis, g, r, s))));
+                    sum +=
+                        &self.filter(w, g, r, s).dot(&matrix(x.slice_each_axis(|axis| self.met(axis.axis, g, r, s))));
                 }
                 let shape = [self.group_out(), self.y.h, self.y.w];
                 let mut y = y.slice_axis_mut(Axis(0), self.outputs_of(g));

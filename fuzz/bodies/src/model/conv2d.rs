@@ -28,28 +28,112 @@ fn at_least_one(model: &mut Model, point: &Point, axis: &'static str) -> i128 {
     value
 }
 
+/// Elements of the images, outputs and weights of a convolution.
+struct Sizes {
+    x: i128,
+    y: i128,
+    w: i128,
+    groups: i128,
+}
+
+/// Whether everything fits: images of n×g·c×h×w, of n×g·k×rows×columns, weights.
+fn sizes(model: &mut Model, point: &Point, rows: i128, columns: i128) -> Sizes {
+    let n = model.size(point, "n");
+    let [c, k, groups] = ["c", "k", "g"].map(|axis| at_least_one(model, point, axis));
+    let [h, w, r, s] = ["h", "w", "r", "s"].map(|axis| i128::from(point.get(axis)));
+    let (x, y, weights) = ([n, groups, c, h, w], [n, groups, k, rows, columns], [groups, k, c, r, s]);
+    model.fits("elements of x", &x);
+    model.fits("elements of y", &y);
+    model.fits("elements of w", &weights);
+    let len = |factors: &[i128]| factors.iter().fold(1i128, |p, &f| p.saturating_mul(f.max(0)));
+    Sizes { x: len(&x), y: len(&y), w: len(&weights), groups }
+}
+
+/// The sizes of a convolution.
+fn convolution(model: &mut Model, point: &Point) -> Sizes {
+    choice(model, point, "layout");
+    let rows = places(model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb"]);
+    let columns = places(model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr"]);
+    sizes(model, point, rows, columns)
+}
+
+/// The output channels, if `axis` says that there is a vector of them.
+fn vector(model: &mut Model, point: &Point, axis: &'static str, groups: i128) -> i128 {
+    let present = choice(model, point, axis) == "channel";
+    if present { groups.max(0).saturating_mul(i128::from(point.get("k")).max(0)) } else { 0 }
+}
+
 /// `conv2d`.
 pub fn conv2d(point: &Point) -> Model {
     let mut model = Model::default();
-    let [bias, scale, ..] = ["bias", "scale", "relu", "layout"].map(|axis| choice(&mut model, point, axis));
-    let n = model.size(point, "n");
-    let [c, k, groups] = ["c", "k", "g"].map(|axis| at_least_one(&mut model, point, axis));
-    let rows = places(&mut model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb"]);
-    let columns = places(&mut model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr"]);
-    let [h, w, r, s] = ["h", "w", "r", "s"].map(|axis| i128::from(point.get(axis)));
-    let (inputs, outputs) = ([n, groups, c, h, w], [n, groups, k, rows, columns]);
-    let weights = [groups, k, c, r, s];
-    model.fits("elements of x", &inputs);
-    model.fits("elements of y", &outputs);
-    model.fits("elements of w", &weights);
-    let len = |factors: &[i128]| factors.iter().fold(1i128, |p, &f| p.saturating_mul(f.max(0)));
-    let vector = |present: bool| if present { len(&[groups, k]) } else { 0 };
-    model.inputs = vec![
-        ("x", len(&inputs)),
-        ("w", len(&weights)),
-        ("scale", vector(scale == "channel")),
-        ("bias", vector(bias == "channel")),
-    ];
-    model.outputs = vec![("y", len(&outputs))];
+    choice(&mut model, point, "relu");
+    let Sizes { x, y, w, groups } = convolution(&mut model, point);
+    let [scale, bias] = ["scale", "bias"].map(|axis| vector(&mut model, point, axis, groups));
+    model.inputs = vec![("x", x), ("w", w), ("scale", scale), ("bias", bias)];
+    model.outputs = vec![("y", y)];
+    model
+}
+
+/// `conv2d_backward_data`.
+pub fn conv2d_backward_data(point: &Point) -> Model {
+    let mut model = Model::default();
+    let Sizes { x, y, w, .. } = convolution(&mut model, point);
+    model.inputs = vec![("dy", y), ("w", w)];
+    model.outputs = vec![("dx", x)];
+    model
+}
+
+/// `conv2d_backward_weights`.
+pub fn conv2d_backward_weights(point: &Point) -> Model {
+    let mut model = Model::default();
+    let Sizes { x, y, w, groups } = convolution(&mut model, point);
+    let bias = vector(&mut model, point, "bias", groups);
+    model.inputs = vec![("dy", y), ("x", x)];
+    model.outputs = vec![("dw", w), ("dbias", bias)];
+    model
+}
+
+/// The extent of a transposed convolution's output.
+fn spread(
+    model: &mut Model,
+    point: &Point,
+    what: &str,
+    [input, taps, stride, dilation, before, after, added]: [&'static str; 7],
+) -> i128 {
+    let [input, taps, stride, dilation] = [input, taps, stride, dilation].map(|axis| at_least_one(model, point, axis));
+    let [before, after, added] = [before, after, added].map(|axis| model.size(point, axis));
+    model.require(added < stride, || format!("{what}: {added} added, stride {stride}"));
+    model.fits("stride", &[stride.max(0)]);
+    model.fits("dilation", &[dilation.max(0)]);
+    let full = (input - 1).saturating_mul(stride) + (taps - 1).saturating_mul(dilation) + added + 1;
+    model.require(full <= u64::MAX.into(), || format!("{what}: {full} is no size"));
+    model.require(before + after < full, || format!("{what}: nothing is left of {full}"));
+    full - before - after
+}
+
+fn transposed(model: &mut Model, point: &Point) -> (Sizes, i128) {
+    choice(model, point, "layout");
+    let rows = spread(model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb", "oh"]);
+    let columns = spread(model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr", "ow"]);
+    let sizes = sizes(model, point, rows, columns);
+    let bias = vector(model, point, "bias", sizes.groups);
+    (sizes, bias)
+}
+
+/// `conv_transpose2d`.
+pub fn conv_transpose2d(point: &Point) -> Model {
+    let mut model = Model::default();
+    let (Sizes { x, y, w, .. }, bias) = transposed(&mut model, point);
+    model.inputs = vec![("x", x), ("w", w), ("bias", bias)];
+    model.outputs = vec![("y", y)];
+    model
+}
+
+/// `conv_transpose2d_backward`.
+pub fn conv_transpose2d_backward(point: &Point) -> Model {
+    let mut model = Model::default();
+    let (Sizes { x, y, w, .. }, bias) = transposed(&mut model, point);
+    model.inputs = vec![("dy", y), ("x", x), ("w", w)];
+    model.outputs = vec![("dx", x), ("dw", w), ("dbias", bias)];
     model
 }
