@@ -7,13 +7,13 @@ use etalon_reference::ops::gemm::{Gemm, Matrix};
 use etalon_reference::{DType, Problem};
 
 use super::implicit::of_planes;
-use super::lower::Planes;
+use super::lower::{Image, Planes};
 use super::operands::{Operands, Products, finish};
 use crate::disjoint::chunks;
 use crate::gemm::driver::{self, Lowered, Source, Task};
 use crate::gemm::epilogue::Along;
 use crate::gemm::skinny::Stream;
-use crate::isa::wide::Wide;
+use crate::isa::wide::{LANES, Wide};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -54,6 +54,8 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
 struct Blocks<'a> {
     p: &'a Conv2d,
     patches: &'a mut [f32],
+    /// For an image among its zeros.
+    copy: &'a mut [f32],
     /// Columns at most.
     most: usize,
 }
@@ -73,14 +75,17 @@ impl<'a> Blocks<'a> {
         let pixels = p.y.h * p.y.w;
         let fit = BLOCK_BYTES / size_of::<f32>() / p.depth() / COLUMNS * COLUMNS;
         let most = fit.max(COLUMNS).min(pixels);
-        let (patches, inner) = workspace.slice_and_inner(p.depth() * most);
-        (Blocks { p, patches, most }, inner)
+        let copied = Image::copied(p).next_multiple_of(LANES);
+        let (scratch, inner) = workspace.slice_and_inner(copied + p.depth() * most);
+        let (copy, patches) = scratch.split_at_mut(copied);
+        (Blocks { p, patches, copy, most }, inner)
     }
 
     /// Calls `then` for each block of each group of each image.
     fn each<L: Wide>(&mut self, lanes: L, x: &[f32], products: Products, pool: &Pool, mut then: impl FnMut(Block<'_>)) {
         let (p, pixels) = (self.p, self.p.y.h * self.p.y.w);
-        for n in 0..p.x.n {
+        for (n, x) in x.chunks_exact(p.x.c * p.x.h * p.x.w).enumerate() {
+            let x = Image::new(p, x, self.copy, pool);
             for group in 0..p.groups {
                 let planes = Planes { lanes, p, x, channel: group * p.group_in(), products };
                 for from in (0..pixels).step_by(self.most) {
@@ -88,7 +93,7 @@ impl<'a> Blocks<'a> {
                     let patches = &mut self.patches[..p.depth() * cols];
                     chunks(pool, patches, ROWS * cols, |start, part| {
                         let row = start / cols;
-                        planes.write(n, row..row + part.len() / cols, from..from + cols, cols, cols, part);
+                        planes.write(0, row..row + part.len() / cols, from..from + cols, cols, cols, part);
                     });
                     let start = (n * p.y.c + group * p.group_out()) * pixels + from;
                     then(Block { patches, cols, group, start });

@@ -11,7 +11,7 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::{Activation, Gemm, Matrix};
 
 use super::by_planes;
-use super::lower::{Filters, Pixels, Planes};
+use super::lower::{Filters, Image, Pixels, Planes};
 use super::operands::{Operands, Order, Products, finish};
 use crate::gemm::driver::{self, Source, Task};
 use crate::gemm::epilogue::Along;
@@ -30,27 +30,53 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
     workspace: &mut Workspace,
 ) {
     let in_place = is_pointwise(p);
+    if by_planes(p) && !in_place {
+        return images(tile, lanes, p, o, pool, workspace);
+    }
     // The weights of a 1×1 kernel, or by taps, are the transpose of B; others are packed from a function.
     let transposed = in_place || o.order == Order::TapsFirst;
     let gemm = if by_planes(p) { of_planes(p) } else { of_pixels(p, transposed) };
-    let products = Products::new(p, o.order);
     let (c, k, depth) = (p.group_in(), p.group_out(), p.depth());
     for g in 0..p.groups {
         let w = &o.w[g * k * depth..][..k * depth];
-        let planes = Planes { lanes, p, x: o.x, channel: g * c, products };
-        let pixels = Pixels { p, x: o.x, channel: g * c };
-        let filters = Filters { p, w };
         if by_planes(p) {
-            let plane = p.x.h * p.x.w;
-            let b = if in_place { Source::Plain(&o.x[g * c * plane..]) } else { Source::Lowered(&planes) };
+            let b = Source::Plain(&o.x[g * c * p.x.h * p.x.w..]);
             let finish = finish(p, o.scale, o.bias, g, Along::Rows);
             let y = &mut o.y[g * k * p.y.h * p.y.w..];
             driver::gemm(tile, &Task { p: &gemm, a: Source::Plain(w), b, finish }, y, pool, workspace);
         } else {
+            let pixels = Pixels { p, x: o.x, channel: g * c };
+            let filters = Filters { p, w };
             let a = if in_place { Source::Plain(&o.x[g * c..]) } else { Source::Lowered(&pixels) };
             let b = if transposed { Source::Plain(w) } else { Source::Lowered(&filters) };
             let finish = finish(p, o.scale, o.bias, g, Along::Columns);
             driver::gemm(tile, &Task { p: &gemm, a, b, finish }, &mut o.y[g * k..], pool, workspace);
+        }
+    }
+}
+
+/// One image by planes after the other, each among its zeros: workspace for one.
+fn images<X: Stream<T = f32>, L: Wide>(
+    tile: X,
+    lanes: L,
+    p: &Conv2d,
+    o: Operands<'_, f32>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) {
+    let gemm = Gemm { batch: 1, ..of_planes(p) };
+    let products = Products::new(p, o.order);
+    let (c, k, depth) = (p.group_in(), p.group_out(), p.depth());
+    let (plane, pixels) = (p.x.h * p.x.w, p.y.h * p.y.w);
+    let (copy, inner) = workspace.slice_and_inner::<f32>(Image::copied(p));
+    for (x, y) in o.x.chunks_exact(p.x.c * plane).zip(o.y.chunks_exact_mut(p.y.c * pixels)) {
+        let x = Image::new(p, x, copy, pool);
+        for g in 0..p.groups {
+            let w = &o.w[g * k * depth..][..k * depth];
+            let planes = Planes { lanes, p, x, channel: g * c, products };
+            let finish = finish(p, o.scale, o.bias, g, Along::Rows);
+            let task = Task { p: &gemm, a: Source::Plain(w), b: Source::Lowered(&planes), finish };
+            driver::gemm(tile, &task, &mut y[g * k * pixels..], pool, inner);
         }
     }
 }

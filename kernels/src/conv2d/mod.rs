@@ -137,19 +137,31 @@ pub enum Way {
 
 /// The algorithm that is usually fastest among those that keep the canonical order.
 ///
-/// One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], unless channels of a pixel lie together
-/// and a group has several outputs. Otherwise [`Way::Implicit`], which does im2col's work without its traffic.
+/// - One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], if there are as many outputs as groups;
+///   with several outputs a group, patches that were packed once serve them all.
+/// - A 1×1 kernel with a stride by planes: [`Way::Im2col`]. Its patches are a part of the image; copied once, they are a
+///   GEMM's B as it lies, while packing would gather them piece by piece.
+/// - Otherwise [`Way::Implicit`], which does im2col's work without its traffic.
 pub fn exact_way(p: &Conv2d) -> Way {
-    if depthwise::fits(p).is_ok() { Way::Depthwise } else { Way::Implicit }
+    let strided_pointwise = p.rows.taps * p.cols.taps == 1 && !implicit::is_pointwise(p);
+    if depthwise::fits(p).is_ok() && p.group_out() == 1 {
+        Way::Depthwise
+    } else if strided_pointwise && by_planes(p) {
+        Way::Im2col
+    } else {
+        Way::Implicit
+    }
 }
 
 /// The algorithm that is usually fastest with an error of at most F(4)'s.
 ///
-/// F(4) where its transformations pay: at least 32 input channels a group and 32 outputs, on maps of at least 10×10.
+/// With at least 32 input channels a group and 32 outputs, Winograd's transformations pay: F(4) on maps of at least 10×10;
+/// on smaller ones F(2), whose tiles fit them better and whose weights grow less.
 pub fn fast_way(p: &Conv2d) -> Way {
-    let large = p.group_in() >= 32 && p.group_out() >= 32 && p.y.h.min(p.y.w) >= 10;
-    if large && by_planes(p) && etalon_reference::ops::winograd::fits(p).is_ok() {
-        Way::Winograd(4)
+    let channels = p.group_in() >= 32 && p.group_out() >= 32;
+    let map = p.y.h.min(p.y.w);
+    if channels && map >= 4 && by_planes(p) && etalon_reference::ops::winograd::fits(p).is_ok() {
+        Way::Winograd(if map >= 10 { 4 } else { 2 })
     } else {
         exact_way(p)
     }

@@ -15,7 +15,7 @@ use etalon_reference::ops::gemm::{Activation, CHUNK, Gemm, Matrix};
 use etalon_reference::ops::images::ImageLayout;
 
 use crate::conv2d::implicit::is_pointwise;
-use crate::conv2d::lower::{Pixels, Planes};
+use crate::conv2d::lower::{Image, Pixels, Planes};
 use crate::conv2d::{Order, Products};
 use crate::gemm::driver::{self, Lowered, Source, Task};
 use crate::gemm::epilogue::{Along, Finish};
@@ -66,13 +66,18 @@ fn products<X: Stream<T = f32>, L: Wide>(
 ) {
     let (c, k, depth, pixels) = (p.group_in(), p.group_out(), p.depth(), p.y.h * p.y.w);
     let in_place = is_pointwise(p);
+    let by_planes = p.x.layout == ImageLayout::Nchw;
     let plane = p.x.h * p.x.w;
     let nothing = Finish { scale: None, bias: None, along: Along::Rows, activation: Activation::None };
+    let copied = if by_planes && !in_place { Image::copied(p) } else { 0 };
+    let (copy, inner) = workspace.slice_and_inner::<f32>(copied);
     for n in 0..p.y.n {
         let (x, dy) = (&x[n * p.x.c * plane..][..p.x.c * plane], &dy[n * p.y.c * pixels..][..p.y.c * pixels]);
+        let image = if copied > 0 { Image::new(p, x, copy, pool) } else { Image::plain(p, x) };
         for g in 0..p.groups {
             let dw = &mut dw[g * k * depth..][..k * depth];
-            let planes = Planes { lanes, p, x, channel: g * c, products: Products::new(p, Order::ChannelsFirst) };
+            let planes =
+                Planes { lanes, p, x: image, channel: g * c, products: Products::new(p, Order::ChannelsFirst) };
             let columns = Columns { planes };
             let patches = Pixels { p, x, channel: g * c };
             let (a, a_at, b, b_at) = match p.x.layout {
@@ -98,7 +103,7 @@ fn products<X: Stream<T = f32>, L: Wide>(
                 activation: Activation::None,
             };
             let task = Task { p: &gemm, a: Source::Plain(a), b, finish: nothing };
-            driver::gemm(tile, &task, dw, pool, workspace);
+            driver::gemm(tile, &task, dw, pool, inner);
         }
     }
 }
