@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use etalon_reference::ops::conv2d::Conv2d;
-use etalon_reference::ops::window::Window;
 
 use super::operands::{Order, Products};
 use crate::disjoint::chunks;
@@ -173,40 +172,17 @@ fn spaced<L: Wide, const STRIDE: usize>(l: L, from: &[f32]) -> L::F {
     }
 }
 
-/// What tap `s` of the outputs from column `j` meets in a row of the image.
-#[inline(always)]
-pub fn write_row<L: Wide>(l: L, window: &Window, row: &[f32], j: usize, s: usize, to: &mut [f32]) {
-    let stride = window.stride;
-    let start = j * stride + s * window.dilation;
-    // Outputs whose tap lies left of the row, then those whose tap lies on it.
-    let left = if start < window.before { (window.before - start).div_ceil(stride).min(to.len()) } else { 0 };
-    let first = start + left * stride;
-    let inside = (row.len() + window.before).saturating_sub(first).div_ceil(stride).min(to.len() - left);
-    let (zeros, rest) = to.split_at_mut(left);
-    let (values, behind) = rest.split_at_mut(inside);
-    zero(l, zeros);
-    zero(l, behind);
-    if values.is_empty() {
-        return;
-    }
-    let row = &row[first - window.before..];
-    match stride {
-        1 => copy(l, &row[..values.len()], values),
-        2 => copy_evens(l, row, values),
-        _ => values.iter_mut().zip(row.iter().step_by(stride)).for_each(|(to, &x)| *to = x),
-    }
-}
-
 /// Zeros.
 #[inline(always)]
-pub fn zero<L: Wide>(l: L, to: &mut [f32]) {
+fn zero<L: Wide>(l: L, to: &mut [f32]) {
     for part in to.chunks_mut(LANES) {
         l.store_first(l.splat(0.0), part);
     }
 }
 
+/// A copy.
 #[inline(always)]
-fn copy<L: Wide>(l: L, from: &[f32], to: &mut [f32]) {
+pub fn copy<L: Wide>(l: L, from: &[f32], to: &mut [f32]) {
     let (whole, rest) = to.as_chunks_mut::<LANES>();
     let (whole_from, rest_from) = from.as_chunks::<LANES>();
     for (to, from) in whole.iter_mut().zip(whole_from) {
@@ -214,15 +190,6 @@ fn copy<L: Wide>(l: L, from: &[f32], to: &mut [f32]) {
     }
     if !rest.is_empty() {
         l.store_first(l.load_first(rest_from), rest);
-    }
-}
-
-/// Every second element.
-#[inline(always)]
-pub fn copy_evens<L: Wide>(l: L, from: &[f32], to: &mut [f32]) {
-    for (to, from) in to.chunks_mut(LANES).zip(from.chunks(2 * LANES)) {
-        let (low, high) = from.split_at(from.len().min(LANES));
-        l.store_first(l.evens(l.load_first(low), l.load_first(high)), to);
     }
 }
 

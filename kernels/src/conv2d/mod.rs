@@ -24,7 +24,6 @@ pub(crate) mod implicit;
 pub(crate) mod lower;
 mod operands;
 pub(crate) mod scalar;
-mod transform;
 mod winograd;
 
 use etalon_reference::operator::downcast;
@@ -160,7 +159,7 @@ pub fn exact_way(p: &Conv2d) -> Way {
 pub fn fast_way(p: &Conv2d) -> Way {
     let channels = p.group_in() >= 32 && p.group_out() >= 32;
     let map = p.y.h.min(p.y.w);
-    if channels && map >= 4 && by_planes(p) && etalon_reference::ops::winograd::fits(p).is_ok() {
+    if channels && map >= 4 && etalon_reference::ops::winograd::fits(p).is_ok() {
         Way::Winograd(if map >= 10 { 4 } else { 2 })
     } else {
         exact_way(p)

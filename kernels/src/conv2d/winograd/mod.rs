@@ -1,8 +1,8 @@
-//! Winograd's F(m×m, 3×3) of images by planes: n² products a tile, n = m + 2, instead of 9m², as n² GEMMs.
+//! Winograd's F(m×m, 3×3): n² products a tile, n = m + 2, instead of 9m², as n² GEMMs.
 //!
 //! ```text
 //! for each block of tiles (its transformed inputs stay in the second cache, or near it):
-//!   V[ξ][c][tile] = (Bᵀ·d·B)[ξ]                     sixteen tiles side by side
+//!   V[ξ][c][tile] = (Bᵀ·d·B)[ξ]                     sixteen tiles side by side; by pixels V[ξ][tile][c], sixteen channels
 //!   for each panel of NR output channels:
 //!     for each chunk of DEPTH input channels:
 //!       U[ξ][c][k] = (G·g·Gᵀ)[ξ]                    sixteen output channels side by side
@@ -10,9 +10,15 @@
 //!         M[ξ][tile][k] += V[ξ]ᵀ·U[ξ]               the tiles of GEMM: rows are tiles
 //!     y = finish(Aᵀ·M·A)                            sixteen output channels side by side
 //! ```
-//! Weights are transformed anew for each block: that costs less than to read the n²/9 times larger transformed ones.
+//! The tiles of all images follow each other: small maps share a block. Weights are transformed anew for each block: that
+//! costs less than to read the n²/9 times larger transformed ones.
 //!
 //! Workspace a thread: [`workspace_elements`].
+
+mod inputs;
+mod outputs;
+mod transform;
+mod weights;
 
 use std::ops::Range;
 
@@ -21,74 +27,81 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::winograd;
 use etalon_reference::{DType, Problem};
 
+use self::outputs::Outputs;
+use self::weights::Weights;
+use super::by_planes;
 use super::operands::{Operands, Order, finish};
-use super::transform::{Inputs, Weights, output};
 use crate::disjoint::Disjoint;
 use crate::gemm::epilogue::{Along, Finish, Fold};
 use crate::gemm::skinny::Stream;
 use crate::gemm::tile::Block;
 use crate::isa::tile::{Ahead, Operands as Tiles};
-use crate::isa::wide::{LANES, Wide, Work};
+use crate::isa::wide::{LANES, Wide};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 use etalon_reference::ops::gemm::Activation;
 
 /// Input channels whose weights are transformed at a time.
-pub const DEPTH: usize = 128;
+const DEPTH: usize = 128;
 /// Bytes of a block's transformed inputs, about.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Tiles of a block at least: fewer would not pay for the transformation of the weights.
 const FEW_TILES: usize = 48;
+/// Tiles of a block at most.
+const MOST_TILES: usize = 512;
 /// Elements between the matrices of two points beyond their contents, so that they start in different sets of a cache.
-pub const PAD: usize = 16;
+const PAD: usize = 16;
 /// Direct operations of one thread in a nanosecond, about.
 const FLOPS_A_NS: f64 = 200.0;
 /// Elements of a row of a tile that are read together.
-pub const HALF: usize = LANES / 2;
+const HALF: usize = LANES / 2;
 
-/// Images by planes, 3×3, stride and dilation 1.
+/// 3×3, stride and dilation 1.
 pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
-    super::planes_only(problem)?;
     winograd::fits(downcast(problem)).map_err(Into::into)
 }
 
 /// How a problem is cut.
 #[derive(Clone, Copy, Debug)]
-pub struct Cut {
+struct Cut {
+    /// Tiles down the image.
+    down: usize,
     /// Tiles across the image.
-    pub across: usize,
+    across: usize,
     /// Tiles of an image.
-    pub tiles: usize,
+    tiles: usize,
     /// Tiles of a block, a multiple of LANES.
-    pub block: usize,
-    /// Blocks of an image.
-    pub blocks: usize,
+    block: usize,
+    /// Blocks of the images.
+    blocks: usize,
     /// Elements of a line of staged input.
-    pub line: usize,
+    line: usize,
     /// Output channels of a panel.
-    pub panel: usize,
+    panel: usize,
 }
 
 impl Cut {
-    fn new<const M: usize, const N: usize>(p: &Conv2d, panel: usize) -> Cut {
+    fn new<const M: usize, const N: usize>(p: &Conv2d, panel: usize, threads: usize) -> Cut {
         let (down, across) = (p.y.h.div_ceil(M), p.y.w.div_ceil(M));
         let tiles = down * across;
         let fit = BLOCK_BYTES / (N * N * size_of::<f32>() * p.group_in());
-        let blocks = tiles.div_ceil(fit.max(FEW_TILES));
-        let block = tiles.div_ceil(blocks).next_multiple_of(LANES);
-        let line = (across.min(LANES) * M + HALF).next_multiple_of(LANES);
-        Cut { across, tiles, block, blocks: tiles.div_ceil(block), line, panel }
+        let blocks = (p.y.n * tiles).div_ceil(fit.clamp(FEW_TILES, MOST_TILES));
+        // A single block is shared by output channels; several are dealt out, as many to each thread.
+        let blocks = if blocks == 1 { 1 } else { blocks.next_multiple_of(threads) };
+        let block = (p.y.n * tiles).div_ceil(blocks).next_multiple_of(LANES);
+        let line = ((across - 1) * M + HALF).max(p.cols.before + p.x.w).next_multiple_of(LANES);
+        Cut { down, across, tiles, block, blocks: (p.y.n * tiles).div_ceil(block), line, panel }
     }
 
     /// Elements of the buffers for V, U, M and staged input rows.
     fn lens<const N: usize>(&self, p: &Conv2d) -> [usize; 4] {
-        // Sixteen tiles lie in at most so many rows of tiles.
-        let rows = LANES.min(LANES.div_ceil(self.across) + 1);
+        // The tiles of a block lie in at most so many rows of tiles.
+        let rows = (self.block.div_ceil(self.across) + 1).min(p.y.n * self.down);
         [
             N * N * (p.group_in() * self.block + PAD),
             N * N * (DEPTH.min(p.group_in()) * self.panel + PAD),
             N * N * (self.block * self.panel + PAD),
-            rows * N * self.line,
+            if by_planes(p) { rows * N * self.line } else { 0 },
         ]
     }
 }
@@ -108,11 +121,11 @@ pub fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
-    let cut = Cut::new::<M, N>(p, X::NR);
     let flops = 2.0 * p.y.len() as f64 * p.depth() as f64;
     let threads = pool.threads_for((flops / FLOPS_A_NS) as u64);
+    let cut = Cut::new::<M, N>(p, X::NR, threads);
     let panels = p.group_out().div_ceil(X::NR);
-    let pieces = p.x.n * p.groups * cut.blocks;
+    let pieces = p.groups * cut.blocks;
     // Few blocks: several threads share one, each with some of its output channels.
     let shares = if pieces >= threads { 1 } else { threads.div_ceil(pieces).min(panels) };
     let tasks = pieces * shares;
@@ -121,18 +134,17 @@ pub fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
     let y = Disjoint::new(o.y);
     let body = |task: usize, worker: usize| {
         let (piece, share) = (task / shares, task % shares);
-        let (image, block) = (piece / cut.blocks, piece % cut.blocks);
+        let (group, block) = (piece / cut.blocks, piece % cut.blocks);
         let first = block * cut.block;
         // SAFETY: a worker runs one task at a time, and no other worker has its index.
         let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
         let task = Piece {
             p,
             cut: &cut,
-            image: image / p.groups,
-            group: image % p.groups,
-            tiles: first..cut.tiles.min(first + cut.block),
+            group,
+            tiles: first..(p.y.n * cut.tiles).min(first + cut.block),
             panels: panels * share / shares..panels * (share + 1) / shares,
-            finish: finish(p, o.scale, o.bias, image % p.groups, Along::Rows),
+            finish: finish(p, o.scale, o.bias, group, Along::Rows),
             order: o.order,
         };
         task.compute::<X, L, M, N>(tile, lanes, o.x, o.w, &y, scratch);
@@ -146,24 +158,22 @@ pub fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
     }
 }
 
-/// A block of tiles of a group of an image, and some panels of its output channels.
-pub struct Piece<'a> {
+/// A block of tiles of a group of the images, and some panels of its output channels.
+struct Piece<'a> {
     /// The problem.
-    pub p: &'a Conv2d,
+    p: &'a Conv2d,
     /// How it is cut.
-    pub cut: &'a Cut,
-    /// The image.
-    pub image: usize,
+    cut: &'a Cut,
     /// The group.
-    pub group: usize,
-    /// Tiles of the image.
-    pub tiles: Range<usize>,
+    group: usize,
+    /// Tiles, those of an image behind those of the one before.
+    tiles: Range<usize>,
     /// Panels of the group's output channels.
-    pub panels: Range<usize>,
+    panels: Range<usize>,
     /// What becomes of the sums.
-    pub finish: Finish<'a, f32>,
+    finish: Finish<'a, f32>,
     /// How the weights lie.
-    pub order: Order,
+    order: Order,
 }
 
 impl Piece<'_> {
@@ -182,10 +192,14 @@ impl Piece<'_> {
             scratch = rest;
             part
         });
-        let plane = p.x.h * p.x.w;
-        let x = &x[(self.image * p.x.c + self.group * c) * plane..][..c * plane];
         let block = self.cut.block;
-        l.enter(Inputs::<M, N> { piece: self, x, staged, v });
+        // From one tile to the next, and from one channel to the next.
+        let (row, step) = if by_planes(p) { (1, block) } else { (c, 1) };
+        if by_planes(p) {
+            l.enter(inputs::Planes::<M, N> { piece: self, x, staged, v });
+        } else {
+            l.enter(inputs::Pixels::<M, N> { piece: self, x, v });
+        }
         let nothing = Finish { scale: None, bias: None, along: Along::Rows, activation: Activation::None };
         for panel in self.panels.clone() {
             let k = panel * X::NR..p.group_out().min((panel + 1) * X::NR);
@@ -195,7 +209,7 @@ impl Piece<'_> {
                 l.enter(Weights::<M, N> { w, channels: c, order: self.order, chunk: c0..c0 + depth, panel: X::NR, u });
                 let fold = Fold { alpha: 1.0, beta: 0.0, first: c0 == 0, last: false, finish: nothing };
                 for point in 0..N * N {
-                    let v = &v[point * (c * block + PAD) + c0 * block..][..depth * block];
+                    let v = &v[point * (c * block + PAD) + c0 * step..(point + 1) * (c * block + PAD)];
                     let u = &u[point * (DEPTH.min(c) * X::NR + PAD)..][..depth * X::NR];
                     let m = &mut m[point * (block * X::NR + PAD)..][..block * X::NR];
                     let m = Disjoint::new(m);
@@ -204,9 +218,9 @@ impl Piece<'_> {
                     for i in (0..self.tiles.len()).step_by(X::MR) {
                         let rows = X::MR.min(self.tiles.len() - i);
                         let operands = Tiles {
-                            a: &v[i..],
-                            a_row: 1,
-                            a_step: block,
+                            a: &v[i * row..],
+                            a_row: row,
+                            a_step: step,
                             b: u,
                             b_step: X::NR,
                             k: depth,
@@ -220,79 +234,6 @@ impl Piece<'_> {
                 l.enter(Outputs::<M, N, 48> { piece: self, k, m, y });
             } else {
                 l.enter(Outputs::<M, N, 16> { piece: self, k, m, y });
-            }
-        }
-    }
-}
-
-/// Transforms sums to outputs: m² of a tile, in `PIXELS` places, a multiple of sixteen.
-struct Outputs<'a, 'y, const M: usize, const N: usize, const PIXELS: usize> {
-    piece: &'a Piece<'a>,
-    /// Output channels of the group.
-    k: Range<usize>,
-    m: &'a [f32],
-    y: &'a Disjoint<'y, f32>,
-}
-
-impl<const M: usize, const N: usize, const PIXELS: usize> Work for Outputs<'_, '_, M, N, PIXELS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
-        let Outputs { piece: Piece { p, cut, tiles, image, group, finish, .. }, k, m, y } = self;
-        let step = cut.block * cut.panel + PAD;
-        let plane = p.y.h * p.y.w;
-        let mut lines = [[0.0f32; PIXELS]; LANES];
-        for k0 in k.clone().step_by(LANES) {
-            let count = LANES.min(k.end - k0);
-            let vector = |of: Option<&[f32]>| of.map(|of| l.load_first(&of[k0..k0 + count]));
-            let (scale, bias) = (vector(finish.scale), vector(finish.bias));
-            let relu = finish.activation == Activation::Relu;
-            let channel = (image * p.groups + group) * p.group_out() + k0;
-            for (row, tile) in tiles.clone().enumerate() {
-                let mut half = [[l.splat(0.0); N]; M];
-                for col in 0..N {
-                    let column = std::array::from_fn(|r| {
-                        let from = &m[(r * N + col) * step + row * cut.panel + k0 - k.start..];
-                        l.load(from.first_chunk().expect("sixteen output channels"))
-                    });
-                    for (half, x) in half.iter_mut().zip(output::<L, M, N>(l, column)) {
-                        half[col] = x;
-                    }
-                }
-                let mut pixels = [l.splat(0.0); PIXELS];
-                for (pixels, half) in pixels.chunks_exact_mut(M).zip(half) {
-                    for (pixel, sum) in pixels.iter_mut().zip(output::<L, M, N>(l, half)) {
-                        let y = scale.map_or(sum, |scale| l.mul(sum, scale));
-                        let y = bias.map_or(y, |bias| l.add(y, bias));
-                        *pixel = if relu { l.relu(y) } else { y };
-                    }
-                }
-                for from in (0..M * M).step_by(LANES) {
-                    let square = l.transpose(std::array::from_fn(|i| pixels[from + i]));
-                    for (line, x) in lines.iter_mut().zip(square) {
-                        l.store(x, line[from..].first_chunk_mut().expect("sixteen pixels"));
-                    }
-                }
-                let (top, left) = (tile / cut.across * M, tile % cut.across * M);
-                let (rows, cols) = (M.min(p.y.h - top), M.min(p.y.w - left));
-                for a in 0..rows {
-                    let start = channel * plane + (top + a) * p.y.w + left;
-                    if (count, cols) == (LANES, M) {
-                        // SAFETY: a tile's outputs belong to one task.
-                        let rows: [_; LANES] = unsafe { y.rows(start, plane, M) };
-                        for (to, line) in rows.into_iter().zip(&lines) {
-                            let to: &mut [f32; M] = to.first_chunk_mut().expect("a row of the tile");
-                            *to = *line[a * M..].first_chunk().expect("a row of the tile");
-                        }
-                        continue;
-                    }
-                    for (i, line) in lines.iter().enumerate().take(count) {
-                        let start = start + i * plane;
-                        // SAFETY: a tile's outputs belong to one task.
-                        unsafe { y.part(start..start + cols) }.copy_from_slice(&line[a * M..][..cols]);
-                    }
-                }
             }
         }
     }
