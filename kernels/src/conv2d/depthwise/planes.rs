@@ -1,87 +1,13 @@
-//! One input channel a group: the taps times shifted rows, sums in registers. Bound by memory, but for the shifts.
-//!
-//! By planes, each plane is copied once between zeros, so that no tap needs a test; by pixels, vectors run along channels.
-//!
-//! Workspace: a padded plane a thread; by pixels, the weights once more.
+//! By planes: sixteen outputs of a row side by side.
 
-use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
-use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Problem};
 
-use super::by_planes;
-use super::operands::Operands;
-use crate::disjoint::{Disjoint, chunks};
-use crate::isa::Isa;
-use crate::isa::wide::{LANES, Wide, Work, with_lanes};
-use crate::kernel::KernelError;
+use super::Finish;
+use crate::conv2d::operands::Operands;
+use crate::disjoint::Disjoint;
+use crate::isa::wide::{LANES, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
-
-/// Whether the kernel computes the problem.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
-    fits(downcast(problem)).map_err(Into::into)
-}
-
-/// Whether the kernel computes the problem.
-pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
-    if p.group_in() != 1 {
-        return Err("only one input channel a group");
-    }
-    if !by_planes(p) && p.group_out() != 1 {
-        return Err("by pixels (NHWC), only one output channel a group");
-    }
-    if p.depth() > CHUNK {
-        return Err("more taps than a chunk of the canonical order");
-    }
-    Ok(())
-}
-
-/// All outputs.
-pub fn convolve(
-    p: &Conv2d,
-    isa: Isa,
-    operands: Operands<'_, f32>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    with_lanes(isa, Step { p, operands, pool, workspace }).map_err(KernelError::Isa)
-}
-
-struct Step<'a> {
-    p: &'a Conv2d,
-    operands: Operands<'a, f32>,
-    pool: &'a Pool,
-    workspace: &'a mut Workspace,
-}
-
-impl Work for Step<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
-        let Step { p, operands, pool, workspace } = self;
-        if by_planes(p) { planes(l, p, operands, pool, workspace) } else { pixels(l, p, operands, pool, workspace) }
-    }
-}
-
-/// What becomes of the sums of one channel or of sixteen.
-struct Finish<F> {
-    scale: Option<F>,
-    bias: Option<F>,
-    relu: bool,
-}
-
-impl<F: Copy> Finish<F> {
-    #[inline(always)]
-    fn of<L: Wide<F = F>>(&self, l: L, sum: F) -> F {
-        // The chunk's sum is added to +0, as everywhere: what underflowed to −0 becomes +0.
-        let sum = l.add(l.splat(0.0), sum);
-        let y = self.scale.map_or(sum, |scale| l.mul(sum, scale));
-        let y = self.bias.map_or(y, |bias| l.add(y, bias));
-        if self.relu { l.relu(y) } else { y }
-    }
-}
 
 /// Elements of a line of the padded plane: what the last vector of a row reaches.
 fn line(p: &Conv2d) -> usize {
@@ -89,8 +15,9 @@ fn line(p: &Conv2d) -> usize {
     reach.max(p.cols.padded()).next_multiple_of(LANES)
 }
 
+/// All outputs.
 #[inline(always)]
-fn planes<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, workspace: &mut Workspace) {
+pub fn convolve<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, workspace: &mut Workspace) {
     let (line, taps) = (line(p), p.rows.taps * p.cols.taps);
     let (plane, padded) = (p.x.h * p.x.w, p.rows.padded() * line);
     let scratch = workspace.slice::<f32>(padded * pool.threads());
@@ -217,62 +144,6 @@ fn shifted<L: Wide, const STRIDE: usize>(l: L, from: &[f32]) -> L::F {
     if STRIDE == 1 {
         return l.load(from.first_chunk().expect("the line reaches as far"));
     }
-    let (low, high) = from.split_at(LANES.min(from.len()));
-    l.evens(l.load_first(low), l.load_first(&high[..high.len().min(LANES)]))
-}
-
-#[inline(always)]
-fn pixels<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, workspace: &mut Workspace) {
-    let (c, taps) = (p.y.c, p.rows.taps * p.cols.taps);
-    // By taps, then channels.
-    let w = workspace.slice::<f32>(taps * c);
-    for (k, filter) in o.w.chunks_exact(taps).enumerate() {
-        filter.iter().enumerate().for_each(|(tap, &x)| w[tap * c + k] = x);
-    }
-    let w = &*w;
-    chunks(pool, o.y, p.y.w * c, |start, row| {
-        let i = start / (p.y.w * c);
-        let (n, i) = (i / p.y.h, i % p.y.h);
-        let x = &o.x[n * p.x.h * p.x.w * c..][..p.x.h * p.x.w * c];
-        l.enter(Row { p, x, w, scale: o.scale, bias: o.bias, i, row });
-    });
-}
-
-/// One row of pixels of the output.
-struct Row<'a> {
-    p: &'a Conv2d,
-    /// The image.
-    x: &'a [f32],
-    /// Weights by taps.
-    w: &'a [f32],
-    scale: &'a [f32],
-    bias: &'a [f32],
-    i: usize,
-    row: &'a mut [f32],
-}
-
-impl Work for Row<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
-        let (p, c) = (self.p, self.p.y.c);
-        for (j, pixel) in self.row.chunks_exact_mut(c).enumerate() {
-            for first in (0..c).step_by(LANES) {
-                let channels = first..c.min(first + LANES);
-                let mut sum = l.splat(0.0);
-                for (tap, w) in self.w.chunks_exact(c).enumerate() {
-                    let (r, s) = (tap / p.cols.taps, tap % p.cols.taps);
-                    let x = match (p.rows.index(self.i, r), p.cols.index(j, s)) {
-                        (Some(h), Some(v)) => l.load_first(&self.x[(h * p.x.w + v) * c..][channels.clone()]),
-                        _ => l.splat(0.0),
-                    };
-                    sum = l.fma(l.load_first(&w[channels.clone()]), x, sum);
-                }
-                let vector = |of: &[f32]| if of.is_empty() { None } else { Some(l.load_first(&of[channels.clone()])) };
-                let finish = Finish { scale: vector(self.scale), bias: vector(self.bias), relu: p.relu };
-                l.store_first(finish.of(l, sum), &mut pixel[channels.clone()]);
-            }
-        }
-    }
+    let part = |i: usize| l.load(from[i * LANES..].first_chunk().expect("the line reaches as far"));
+    l.evens(part(0), part(1))
 }
