@@ -35,7 +35,13 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
     }
     // The weights of a 1×1 kernel, or by taps, are the transpose of B; others are packed from a function.
     let transposed = in_place || o.order == Order::TapsFirst;
-    let gemm = if by_planes(p) { of_planes(p) } else { of_pixels(p, transposed) };
+    let mut gemm = if by_planes(p) { of_planes(p) } else { of_pixels(p, transposed) };
+    if o.order == Order::Exchanged {
+        // k × c of a group, as they lie.
+        let (w, out) = if by_planes(p) { (&mut gemm.a, 1) } else { (&mut gemm.b, p.group_out()) };
+        let other = if by_planes(p) { p.group_out() } else { 1 };
+        *w = Matrix { row: out, col: other, batch: 0 };
+    }
     let (c, k, depth) = (p.group_in(), p.group_out(), p.depth());
     for g in 0..p.groups {
         let w = &o.w[g * k * depth..][..k * depth];

@@ -166,6 +166,16 @@ pub fn fast_way(p: &Conv2d) -> Way {
     }
 }
 
+/// Whether an algorithm reads weights that lie as [`Order::Exchanged`].
+pub(crate) fn reads_exchanged(p: &Conv2d, way: Way) -> bool {
+    match way {
+        Way::Winograd(_) => true,
+        Way::Implicit => implicit::is_pointwise(p),
+        Way::Depthwise => p.group_out() == 1,
+        Way::Im2col => false,
+    }
+}
+
 /// Convolves in f32 with the instructions of `isa`, by [`exact_way`].
 ///
 /// # Errors

@@ -17,6 +17,9 @@ pub enum Order {
     ChannelsFirst,
     /// k×r×s×(c/groups). The products of an output are then numbered by (r, s, c) whatever the images' layout.
     TapsFirst,
+    /// c×(k/groups)×r×s with the taps in reverse, as the convolution has them to which this one is the adjoint. The products
+    /// are numbered by (r, s, c). For algorithms that [read them](super::reads_exchanged).
+    Exchanged,
 }
 
 /// Operands of a convolution. Images lie as the problem says. Longer slices are fine.
@@ -80,7 +83,7 @@ pub struct Products {
 impl Products {
     /// Those of a convolution with weights in this order.
     pub fn new(p: &Conv2d, order: Order) -> Products {
-        let taps_first = order == Order::TapsFirst || p.x.layout == ImageLayout::Nhwc;
+        let taps_first = order != Order::ChannelsFirst || p.x.layout == ImageLayout::Nhwc;
         Products { channels: p.group_in(), taps: [p.rows.taps, p.cols.taps], taps_first }
     }
 

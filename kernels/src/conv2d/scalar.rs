@@ -37,10 +37,14 @@ pub fn convolve<T: Float>(p: &Conv2d, o: Operands<'_, T>) {
                         for q in start..p.depth().min(start + CHUNK) {
                             let (c, r, s) = products.at(q);
                             let x = element(p, input, o.x, [n, group * p.group_in() + c, i, j], r, s);
-                            let (tap, filter) = (r * p.cols.taps + s, &o.w[k * p.depth()..][..p.depth()]);
+                            let (tap, filter) = (r * p.cols.taps + s, &o.w[k * p.depth()..]);
                             let w = match o.order {
                                 Order::ChannelsFirst => filter[c * taps + tap],
                                 Order::TapsFirst => filter[tap * p.group_in() + c],
+                                Order::Exchanged => {
+                                    let channel = group * p.group_in() + c;
+                                    o.w[(channel * p.group_out() + k % p.group_out() + 1) * taps - 1 - tap]
+                                }
                             };
                             sum = w.mul_add(x, sum);
                         }

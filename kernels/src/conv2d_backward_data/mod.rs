@@ -62,6 +62,10 @@ impl<T: Float> Convolver<T> for Plainly {
         turn.write(w, to, pool);
     }
 
+    fn reads_exchanged(&self, _: &Conv2d) -> bool {
+        false
+    }
+
     fn convolve(&self, p: &Conv2d, o: Operands<'_, T>, _: &Pool, _: &mut Workspace) -> Result<(), KernelError> {
         conv2d::scalar::convolve(p, o);
         Ok(())
@@ -89,6 +93,10 @@ impl Convolver<f32> for By {
         }
         // Without the instructions `convolve` says so.
         let _ = with_lanes(self.isa, Write(turn, w, to, pool));
+    }
+
+    fn reads_exchanged(&self, p: &Conv2d) -> bool {
+        conv2d::reads_exchanged(p, (self.way)(p))
     }
 
     fn convolve(

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! for each residue (a, b) of the strides:
-//!   turn the weights of its taps: outputs and inputs exchanged, taps in descending order
+//!   turn the weights of its taps: outputs and inputs exchanged, taps in descending order;
+//!       not, where the algorithm reads them as they lie
 //!   part = dy ⋆ turned weights, a convolution of stride 1       straight to dx, where the strides are 1
 //!   dx[a::sh, b::sw] = part
 //! ```
@@ -25,6 +26,9 @@ use crate::workspace::Workspace;
 pub trait Convolver<T> {
     /// Writes the weights of a residue.
     fn turn(&self, turn: &Turn<'_>, w: &[T], to: &mut [T], pool: &Pool);
+
+    /// Whether it convolves with weights that lie as [`Order::Exchanged`].
+    fn reads_exchanged(&self, p: &Conv2d) -> bool;
 
     /// Convolves.
     fn convolve(
@@ -109,16 +113,22 @@ fn part<T: Float>(
         fill(p, o.bias, row.count * col.count, o.dx);
         return Ok(());
     };
+    let all_taps = (conv.rows.taps, conv.cols.taps) == (p.rows.taps, p.cols.taps);
+    let exchanged = all_taps && by.reads_exchanged(&conv);
     let turn = Turn { p, row, col };
+    let turned = if exchanged { 0 } else { turn.len() };
     let cropped = row.unused != [0, 0] || col.unused != [0, 0];
-    let (scratch, inner) = workspace.slice_and_inner::<T>(turn.len() + if cropped { conv.x.len() } else { 0 });
-    let (w, dy) = scratch.split_at_mut(turn.len());
-    by.turn(&turn, o.w, w, pool);
+    let (scratch, inner) = workspace.slice_and_inner::<T>(turned + if cropped { conv.x.len() } else { 0 });
+    let (w, dy) = scratch.split_at_mut(turned);
+    if !exchanged {
+        by.turn(&turn, o.w, w, pool);
+    }
     if cropped {
         crop(p, &conv, row.unused[0], col.unused[0], o.dy, dy);
     }
     let x = if cropped { &*dy } else { o.dy };
-    by.convolve(&conv, Operands { x, w, order: Order::TapsFirst, scale: &[], bias: o.bias, y: o.dx }, pool, inner)
+    let (w, order) = if exchanged { (o.w, Order::Exchanged) } else { (&*w, Order::TapsFirst) };
+    by.convolve(&conv, Operands { x, w, order, scale: &[], bias: o.bias, y: o.dx }, pool, inner)
 }
 
 /// What no tap meets: the bias.

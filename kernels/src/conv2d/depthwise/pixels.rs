@@ -3,7 +3,7 @@
 use etalon_reference::ops::conv2d::Conv2d;
 
 use super::Finish;
-use crate::conv2d::operands::Operands;
+use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::chunks;
 use crate::isa::wide::{LANES, Wide, Work};
 use crate::pool::Pool;
@@ -22,7 +22,10 @@ pub fn convolve<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, wo
     zeros.fill(0.0);
     // By taps, then channels.
     for (k, filter) in o.w.chunks_exact(taps).enumerate() {
-        filter.iter().enumerate().for_each(|(tap, &x)| w[tap * c + k] = x);
+        for (tap, &x) in filter.iter().enumerate() {
+            let tap = if o.order == Order::Exchanged { taps - 1 - tap } else { tap };
+            w[tap * c + k] = x;
+        }
     }
     let (w, zeros) = (&*w, &*zeros);
     chunks(pool, o.y, p.y.w * c, |start, y| {

@@ -3,7 +3,7 @@
 use etalon_reference::ops::conv2d::Conv2d;
 
 use super::Finish;
-use crate::conv2d::operands::Operands;
+use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::Disjoint;
 use crate::isa::wide::{LANES, Wide, Work};
 use crate::pool::Pool;
@@ -36,6 +36,7 @@ pub fn convolve<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, wo
             p,
             x,
             w: &o.w[k * taps..][..taps],
+            reversed: o.order == Order::Exchanged,
             scale: o.scale.get(k),
             bias: o.bias.get(k),
             scratch,
@@ -50,6 +51,8 @@ struct Plane<'a> {
     p: &'a Conv2d,
     x: &'a [f32],
     w: &'a [f32],
+    /// Whether the last weight is the first tap's.
+    reversed: bool,
     scale: Option<&'a f32>,
     bias: Option<&'a f32>,
     /// The padded plane; its borders are 0.
@@ -83,11 +86,17 @@ impl Plane<'_> {
         Finish { scale: self.scale.map(|&x| l.splat(x)), bias: self.bias.map(|&x| l.splat(x)), relu: self.p.relu }
     }
 
+    /// The weight of a tap.
+    #[inline(always)]
+    fn weight(&self, tap: usize) -> f32 {
+        if self.reversed { self.w[self.w.len() - 1 - tap] } else { self.w[tap] }
+    }
+
     /// With dilation 1 and a size that is known: the weights stay in registers.
     #[inline(always)]
     fn of_size<L: Wide, const R: usize, const S: usize, const STRIDE: usize>(self, l: L) {
         let (p, line, finish) = (self.p, self.line, self.finish(l));
-        let w: [[L::F; S]; R] = std::array::from_fn(|r| std::array::from_fn(|s| l.splat(self.w[r * S + s])));
+        let w: [[L::F; S]; R] = std::array::from_fn(|r| std::array::from_fn(|s| l.splat(self.weight(r * S + s))));
         for (i, y) in self.y.chunks_exact_mut(p.y.w).enumerate() {
             let top = i * p.rows.stride * line;
             let rows: [&[f32]; R] = std::array::from_fn(|r| &self.scratch[top + r * line..][..line]);
@@ -109,16 +118,17 @@ impl Plane<'_> {
     }
 
     #[inline(always)]
-    fn of_any_size<L: Wide>(self, l: L) {
-        let (p, line, finish) = (self.p, self.line, self.finish(l));
+    fn of_any_size<L: Wide>(mut self, l: L) {
+        let (p, line, finish, y) = (self.p, self.line, self.finish(l), std::mem::take(&mut self.y));
         let stride = p.cols.stride;
-        for (i, y) in self.y.chunks_exact_mut(p.y.w).enumerate() {
+        for (i, y) in y.chunks_exact_mut(p.y.w).enumerate() {
             let top = i * p.rows.stride * line;
             for (j, y) in y.chunks_mut(LANES).enumerate() {
                 let mut sum = l.splat(0.0);
-                for (r, w) in self.w.chunks_exact(p.cols.taps).enumerate() {
+                for r in 0..p.rows.taps {
                     let row = &self.scratch[top + r * p.rows.dilation * line..][..line];
-                    for (s, &w) in w.iter().enumerate() {
+                    for s in 0..p.cols.taps {
+                        let w = self.weight(r * p.cols.taps + s);
                         let from = &row[j * LANES * stride + s * p.cols.dilation..];
                         let x = match stride {
                             1 => shifted::<L, 1>(l, from),

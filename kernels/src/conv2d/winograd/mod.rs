@@ -28,7 +28,7 @@ use etalon_reference::ops::winograd;
 use etalon_reference::{DType, Problem};
 
 use self::outputs::Outputs;
-use self::weights::Weights;
+use self::weights::{Filters, Weights};
 use super::by_planes;
 use super::operands::{Operands, Order, finish};
 use crate::disjoint::Disjoint;
@@ -201,12 +201,14 @@ impl Piece<'_> {
             l.enter(inputs::Pixels::<M, N> { piece: self, x, v });
         }
         let nothing = Finish { scale: None, bias: None, along: Along::Rows, activation: Activation::None };
+        let w = &w[self.group * p.group_out() * c * 9..][..p.group_out() * c * 9];
+        let filters = Filters { w, channels: c, outputs: p.group_out(), order: self.order };
         for panel in self.panels.clone() {
             let k = panel * X::NR..p.group_out().min((panel + 1) * X::NR);
             for c0 in (0..c).step_by(DEPTH) {
                 let depth = DEPTH.min(c - c0);
-                let w = &w[(self.group * p.group_out() + k.start) * c * 9..][..k.len() * c * 9];
-                l.enter(Weights::<M, N> { w, channels: c, order: self.order, chunk: c0..c0 + depth, panel: X::NR, u });
+                let chunk = c0..c0 + depth;
+                l.enter(Weights::<M, N> { filters, chunk, first: k.start, panel: X::NR, u });
                 let fold = Fold { alpha: 1.0, beta: 0.0, first: c0 == 0, last: false, finish: nothing };
                 for point in 0..N * N {
                     let v = &v[point * (c * block + PAD) + c0 * step..(point + 1) * (c * block + PAD)];

@@ -7,16 +7,78 @@ use super::{DEPTH, PAD};
 use crate::conv2d::operands::Order;
 use crate::isa::wide::{LANES, Wide, Work};
 
-/// Transforms the weights of a panel and a chunk.
-pub struct Weights<'a, const M: usize, const N: usize> {
-    /// The weights of the panel's output channels.
+/// The weights of a group.
+#[derive(Clone, Copy)]
+pub struct Filters<'a> {
+    /// The weights.
     pub w: &'a [f32],
-    /// Input channels of a group.
+    /// Input channels.
     pub channels: usize,
+    /// Output channels.
+    pub outputs: usize,
     /// How the weights lie.
     pub order: Order,
+}
+
+/// Channels that are asked for before they are needed, where they lie far from each other.
+const AHEAD: usize = 8;
+
+/// Taps of sixteen channels, of sixteen filters side by side.
+type Taps = [[f32; LANES]; 9 * LANES];
+
+impl Filters<'_> {
+    /// The taps of `count` channels from `c` of the filters from `k`; 0 for those that are missing.
+    #[inline(always)]
+    fn turn<L: Wide>(&self, l: L, k: usize, c: usize, count: usize, taps: &mut Taps) {
+        let filters = LANES.min(self.outputs.saturating_sub(k));
+        // Elements from one filter to the next, and where they begin.
+        let (filter, start) = match self.order {
+            Order::Exchanged => (9, (c * self.outputs + k) * 9),
+            _ => (self.channels * 9, k * self.channels * 9),
+        };
+        // Sixteen channels are nine squares: nine taps side by side, or one tap each; exchanged, each channel is one.
+        let squares = match self.order {
+            Order::ChannelsFirst => (9 * count).div_ceil(LANES),
+            Order::TapsFirst => 9,
+            Order::Exchanged => count,
+        };
+        for square in 0..squares {
+            let (from, len) = match self.order {
+                Order::ChannelsFirst => (c * 9 + square * LANES, LANES.min(9 * count - square * LANES)),
+                Order::TapsFirst => (square * self.channels + c, count),
+                Order::Exchanged => (square * self.outputs * 9, 9),
+            };
+            if self.order == Order::Exchanged {
+                // The next channels' weights lie far away.
+                for i in 0..9 {
+                    l.prefetch(self.w, start + (square + AHEAD) * self.outputs * 9 + i * LANES);
+                }
+            }
+            let rows = std::array::from_fn(|lane| match lane < filters {
+                true => l.load_first(&self.w[start + lane * filter + from..][..len]),
+                false => l.splat(0.0),
+            });
+            for (i, x) in l.transpose(rows).into_iter().enumerate() {
+                let tap = match self.order {
+                    Order::ChannelsFirst => square * LANES + i,
+                    Order::TapsFirst => i * 9 + square,
+                    Order::Exchanged if i < 9 => square * 9 + 8 - i,
+                    Order::Exchanged => break,
+                };
+                l.store(x, &mut taps[tap]);
+            }
+        }
+    }
+}
+
+/// Transforms the weights of a panel and a chunk.
+pub struct Weights<'a, const M: usize, const N: usize> {
+    /// The group's weights.
+    pub filters: Filters<'a>,
     /// Input channels of the chunk.
     pub chunk: Range<usize>,
+    /// The first output channel.
+    pub first: usize,
     /// Output channels of a full panel.
     pub panel: usize,
     /// The transformed weights, by point, input channel and output channel.
@@ -28,32 +90,13 @@ impl<const M: usize, const N: usize> Work for Weights<'_, M, N> {
 
     #[inline(always)]
     fn run<L: Wide>(self, l: L) {
-        let Weights { w, channels, order, chunk, panel, u } = self;
-        let filter = channels * 9;
-        let step = DEPTH.min(channels) * panel + PAD;
+        let Weights { filters, chunk, first, panel, u } = self;
+        let step = DEPTH.min(filters.channels) * panel + PAD;
         let mut taps = [[0.0f32; LANES]; 9 * LANES];
         for c in chunk.clone().step_by(LANES) {
+            let count = LANES.min(chunk.end - c);
             for k in (0..panel).step_by(LANES) {
-                let count = LANES.min(chunk.end - c);
-                // Sixteen channels are nine squares: nine taps side by side, or one tap each.
-                let squares = if order == Order::TapsFirst { 9 } else { (9 * count).div_ceil(LANES) };
-                for square in 0..squares {
-                    let (from, len) = match order {
-                        Order::ChannelsFirst => (c * 9 + square * LANES, LANES.min(9 * count - square * LANES)),
-                        Order::TapsFirst => (square * channels + c, count),
-                    };
-                    let rows = std::array::from_fn(|lane| match w.get((k + lane) * filter..(k + lane + 1) * filter) {
-                        Some(filter) => l.load_first(&filter[from..from + len]),
-                        None => l.splat(0.0),
-                    });
-                    for (i, x) in l.transpose(rows).into_iter().enumerate() {
-                        let tap = match order {
-                            Order::ChannelsFirst => square * LANES + i,
-                            Order::TapsFirst => i * 9 + square,
-                        };
-                        l.store(x, &mut taps[tap]);
-                    }
-                }
+                filters.turn(l, first + k, c, count, &mut taps);
                 for (channel, taps) in taps.chunks_exact(9).take(count).enumerate() {
                     let g: [[L::F; 3]; 3] = std::array::from_fn(|r| std::array::from_fn(|s| l.load(&taps[r * 3 + s])));
                     let mut half = [[l.splat(0.0); 3]; N];
