@@ -3,6 +3,7 @@
 //! | images | A | B | C |
 //! |---|---|---|---|
 //! | NCHW | dy, k × pixels, as it lies | patches, pixels × crs, packed from the images | dw |
+//! | NCHW, many more pixels than k | patches, crs × pixels, packed from the images | dy, the transpose of what lies there | the transpose of dw, put right at the end |
 //! | NHWC | dy, k × pixels, the transpose of what lies there | patches, pixels × rsc, packed from the images | dw with (r, s, c) in another order, put right at the end |
 //!
 //! A 1×1 kernel that meets every pixel once reads the images as they lie. Images follow each other: the second adds to what
@@ -40,7 +41,14 @@ pub fn correlate<X: Stream<T = f32>, L: Wide>(
     }
     let taps = p.rows.taps * p.cols.taps;
     let by_pixels = p.x.layout == ImageLayout::Nhwc;
-    if by_pixels && taps > 1 {
+    if turns(p) {
+        let (turned, inner) = workspace.slice_and_inner::<f32>(dw.len());
+        products(tile, lanes, p, x, dy, turned, pool, inner);
+        let (k, depth) = (p.group_out(), p.depth());
+        for (from, to) in turned.chunks_exact(k * depth).zip(dw.chunks_exact_mut(k * depth)) {
+            lanes.enter(Transpose { from, to, rows: depth, cols: k });
+        }
+    } else if by_pixels && taps > 1 {
         let (by_taps, inner) = workspace.slice_and_inner::<f32>(dw.len());
         products(tile, lanes, p, x, dy, by_taps, pool, inner);
         for (to, from) in dw.chunks_exact_mut(p.depth()).zip(by_taps.chunks_exact(p.depth())) {
@@ -53,7 +61,17 @@ pub fn correlate<X: Stream<T = f32>, L: Wide>(
     }
 }
 
-/// k × products of each group.
+/// Pixels for each output channel from which patches are packed as rows: that needs no transposition of theirs, but one of
+/// dw and of dy.
+const MANY_PIXELS: usize = 4;
+
+/// Whether [`products`] gives products × k instead of k × products.
+fn turns(p: &Conv2d) -> bool {
+    let pixels = p.y.n * p.y.h * p.y.w;
+    p.x.layout == ImageLayout::Nchw && !is_pointwise(p) && pixels >= MANY_PIXELS * p.group_out()
+}
+
+/// k × products of each group, or their transpose.
 fn products<X: Stream<T = f32>, L: Wide>(
     tile: X,
     lanes: L,
@@ -78,31 +96,42 @@ fn products<X: Stream<T = f32>, L: Wide>(
             let dw = &mut dw[g * k * depth..][..k * depth];
             let planes =
                 Planes { lanes, p, x: image, channel: g * c, products: Products::new(p, Order::ChannelsFirst) };
-            let columns = Columns { planes };
+            let turns = turns(p);
+            let columns = Columns { planes: &planes };
             let patches = Pixels { p, x, channel: g * c };
             let (a, a_at, b, b_at) = match p.x.layout {
                 ImageLayout::Nchw if in_place => {
-                    (&dy[g * k * pixels..], (pixels, 1), Source::Plain(&x[g * c * plane..]), (1, pixels))
+                    let a = Source::Plain(&dy[g * k * pixels..]);
+                    (a, (pixels, 1), Source::Plain(&x[g * c * plane..]), (1, pixels))
                 }
-                ImageLayout::Nchw => (&dy[g * k * pixels..], (pixels, 1), Source::Lowered(&columns), (depth, 1)),
-                ImageLayout::Nhwc if in_place => (&dy[g * k..], (1, p.y.c), Source::Plain(&x[g * c..]), (p.x.c, 1)),
-                ImageLayout::Nhwc => (&dy[g * k..], (1, p.y.c), Source::Lowered(&patches), (depth, 1)),
+                ImageLayout::Nchw if turns => {
+                    (Source::Lowered(&planes), (pixels, 1), Source::Plain(&dy[g * k * pixels..]), (1, pixels))
+                }
+                ImageLayout::Nchw => {
+                    (Source::Plain(&dy[g * k * pixels..]), (pixels, 1), Source::Lowered(&columns), (depth, 1))
+                }
+                ImageLayout::Nhwc => {
+                    let a = Source::Plain(&dy[g * k..]);
+                    let b = if in_place { Source::Plain(&x[g * c..]) } else { Source::Lowered(&patches) };
+                    (a, (1, p.y.c), b, (if in_place { p.x.c } else { depth }, 1))
+                }
             };
             let matrix = |(row, col)| Matrix { row, col, batch: 0 };
+            let (m, n) = if turns { (depth, k) } else { (k, depth) };
             let gemm = Gemm {
-                m: k,
-                n: depth,
+                m,
+                n,
                 k: pixels,
                 batch: 1,
                 a: matrix(a_at),
                 b: matrix(b_at),
-                c: matrix((depth, 1)),
+                c: matrix((n, 1)),
                 alpha: 1.0,
                 beta: if n == 0 { 0.0 } else { 1.0 },
                 bias: false,
                 activation: Activation::None,
             };
-            let task = Task { p: &gemm, a: Source::Plain(a), b, finish: nothing };
+            let task = Task { p: &gemm, a, b, finish: nothing };
             driver::gemm(tile, &task, dw, pool, inner);
         }
     }
@@ -110,12 +139,12 @@ fn products<X: Stream<T = f32>, L: Wide>(
 
 /// The patches of an image by planes, transposed: pixels × crs.
 struct Columns<'a, L> {
-    planes: Planes<'a, L>,
+    planes: &'a Planes<'a, L>,
 }
 
 impl<L: Wide> Lowered<f32> for Columns<'_, L> {
     fn write(&self, z: usize, rows: Range<usize>, cols: Range<usize>, width: usize, line: usize, to: &mut [f32]) {
-        self.planes.lanes.enter(WriteColumns { planes: &self.planes, z, rows, cols, width, line, to });
+        self.planes.lanes.enter(WriteColumns { planes: self.planes, z, rows, cols, width, line, to });
     }
 }
 
@@ -158,6 +187,35 @@ impl<K: Wide> Work for WriteColumns<'_, K> {
                 for (i, x) in square.into_iter().enumerate().take(most) {
                     let to = &mut to[(pixel + i) * line + first..][..LANES.min(width - first)];
                     l.store_first(x, to);
+                }
+            }
+        }
+    }
+}
+
+/// The transpose of `rows` × `cols` elements.
+struct Transpose<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+    rows: usize,
+    cols: usize,
+}
+
+impl Work for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Wide>(self, l: L) {
+        let Transpose { from, to, rows, cols } = self;
+        for j in (0..cols).step_by(LANES) {
+            let width = LANES.min(cols - j);
+            for i in (0..rows).step_by(LANES) {
+                let height = LANES.min(rows - i);
+                let square = l.transpose(std::array::from_fn(|row| {
+                    if row < height { l.load_first(&from[(i + row) * cols + j..][..width]) } else { l.splat(0.0) }
+                }));
+                for (col, x) in square.into_iter().enumerate().take(width) {
+                    l.store_first(x, &mut to[(j + col) * rows + i..][..height]);
                 }
             }
         }
