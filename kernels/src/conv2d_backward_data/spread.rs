@@ -1,20 +1,20 @@
 //! The adjoint of a convolution, by the convolutions of its residues.
 //!
 //! ```text
+//! turn the weights: by residues, outputs and inputs exchanged, taps in descending order
+//!     (not where one residue has all taps, and its algorithm reads them as they lie)
 //! for each residue (a, b) of the strides:
-//!   turn the weights of its taps: outputs and inputs exchanged, taps in descending order;
-//!       not, where the algorithm reads them as they lie
 //!   part = dy ⋆ turned weights, a convolution of stride 1       straight to dx, where the strides are 1
 //!   dx[a::sh, b::sw] = part
 //! ```
-//! Workspace: the weights of a residue; where a stride is above 1, a row of residues of one image; where the padding is wider
+//! Workspace: the weights; where a stride is above 1, a row of residues of one image; where the padding is wider
 //! than the reach of the taps, dy without what no tap reaches; and what the convolutions need.
 
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::images::{ImageLayout, Images};
 
 use super::places::{Places, residues};
-use super::turn::Turn;
+use super::turn::{Turn, taps};
 use crate::conv2d::{Operands, Order};
 use crate::disjoint::chunks;
 use crate::gemm::Float;
@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 
 /// What the adjoint of a convolution is made of.
 pub trait Convolver<T> {
-    /// Writes the weights of a residue.
+    /// Writes the weights of the residues.
     fn turn(&self, turn: &Turn<'_>, w: &[T], to: &mut [T], pool: &Pool);
 
     /// Whether it convolves with weights that lie as [`Order::Exchanged`].
@@ -44,7 +44,7 @@ pub trait Convolver<T> {
 pub struct Adjoint<'a, T> {
     /// Images as large as the convolution's y.
     pub dy: &'a [T],
-    /// The convolution's weights.
+    /// The convolution's weights, or what became of them.
     pub w: &'a [T],
     /// A summand of each channel of dx, or nothing.
     pub bias: &'a [T],
@@ -78,25 +78,45 @@ pub fn spread<T: Float>(
     if p.x.is_empty() {
         return Ok(());
     }
+    let turn = Turn::new(p);
+    let exchanged = reads_exchanged(p, by, !o.bias.is_empty());
+    let (filters, workspace) = workspace.slice_and_inner::<T>(if exchanged { 0 } else { turn.len() });
+    if !exchanged {
+        by.turn(&turn, o.w, filters, pool);
+    }
+    let weights = |range| if exchanged { (o.w, Order::Exchanged) } else { (&filters[range], Order::TapsFirst) };
     if (p.rows.stride, p.cols.stride) == (1, 1) {
         let (row, col) = (residues(&p.rows).next(), residues(&p.cols).next());
         let (row, col) = row.zip(col).expect("the input is not empty");
-        return part(p, p.y.n, by, (&row, &col), o, pool, workspace);
+        let (w, order) = weights(0..turn.len());
+        return part(p, p.y.n, by, (&row, &col), order, Adjoint { w, ..o }, pool, workspace);
     }
     let (image_in, image_out) = (p.y.len() / p.y.n, p.x.len() / p.x.n);
     let most = p.x.h.div_ceil(p.rows.stride) * p.x.w.div_ceil(p.cols.stride) * p.x.c;
     let (parts, inner) = workspace.slice_and_inner::<T>(most * p.cols.stride.min(p.x.w));
     for (dy, dx) in o.dy.chunks_exact(image_in).zip(o.dx.chunks_exact_mut(image_out)) {
+        let mut above = 0;
         for row in residues(&p.rows) {
+            let mut left = 0;
             for (col, to) in residues(&p.cols).zip(parts.chunks_exact_mut(most)) {
                 let to = &mut to[..row.count * col.count * p.x.c];
-                let operands = Adjoint { dy, w: o.w, bias: o.bias, dx: to };
-                part(p, 1, by, (&row, &col), operands, pool, inner)?;
+                let (w, order) = weights(turn.part(&row, above, &col, left));
+                part(p, 1, by, (&row, &col), order, Adjoint { dy, w, bias: o.bias, dx: to }, pool, inner)?;
+                left += taps(&col);
             }
+            above += taps(&row);
             weave(p, &row, parts, most, dx, pool);
         }
     }
     Ok(())
+}
+
+/// Whether one residue has all taps, and its algorithm reads the weights as they lie.
+fn reads_exchanged<T>(p: &Conv2d, by: &impl Convolver<T>, bias: bool) -> bool {
+    let row = residues(&p.rows).find(|row| taps(row) == p.rows.taps);
+    let col = residues(&p.cols).find(|col| taps(col) == p.cols.taps);
+    let conv = row.zip(col).and_then(|(row, col)| of_residue(p, p.y.n, &row, &col, bias));
+    conv.is_some_and(|conv| by.reads_exchanged(&conv))
 }
 
 /// The part of dx of one residue, of `n` images, without gaps.
@@ -105,6 +125,7 @@ fn part<T: Float>(
     n: usize,
     by: &impl Convolver<T>,
     (row, col): (&Places, &Places),
+    order: Order,
     o: Adjoint<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
@@ -113,22 +134,13 @@ fn part<T: Float>(
         fill(p, o.bias, row.count * col.count, o.dx);
         return Ok(());
     };
-    let all_taps = (conv.rows.taps, conv.cols.taps) == (p.rows.taps, p.cols.taps);
-    let exchanged = all_taps && by.reads_exchanged(&conv);
-    let turn = Turn { p, row, col };
-    let turned = if exchanged { 0 } else { turn.len() };
     let cropped = row.unused != [0, 0] || col.unused != [0, 0];
-    let (scratch, inner) = workspace.slice_and_inner::<T>(turned + if cropped { conv.x.len() } else { 0 });
-    let (w, dy) = scratch.split_at_mut(turned);
-    if !exchanged {
-        by.turn(&turn, o.w, w, pool);
-    }
+    let (dy, inner) = workspace.slice_and_inner::<T>(if cropped { conv.x.len() } else { 0 });
     if cropped {
         crop(p, &conv, row.unused[0], col.unused[0], o.dy, dy);
     }
     let x = if cropped { &*dy } else { o.dy };
-    let (w, order) = if exchanged { (o.w, Order::Exchanged) } else { (&*w, Order::TapsFirst) };
-    by.convolve(&conv, Operands { x, w, order, scale: &[], bias: o.bias, y: o.dx }, pool, inner)
+    by.convolve(&conv, Operands { x, w: o.w, order, scale: &[], bias: o.bias, y: o.dx }, pool, inner)
 }
 
 /// What no tap meets: the bias.

@@ -1,49 +1,117 @@
-//! Weights with inputs and outputs exchanged and taps turned around, for the convolution of one residue.
+//! Weights with inputs and outputs exchanged and taps turned around, for the convolutions of the residues.
+
+use std::ops::Range;
 
 use etalon_reference::Element;
 use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::window::Window;
 
-use super::places::Places;
+use super::places::{Places, residues};
 use crate::disjoint::Disjoint;
 use crate::isa::wide::{LANES, Wide, Work};
 use crate::pool::Pool;
 
 /// Columns of a group's weights, (c, r, s) as they lie, that one task copies.
 const COLUMNS: usize = 8 * LANES;
+/// Taps of a dimension whose places are computed once.
+const KNOWN: usize = 32;
 
-/// The filters of a residue: g·c × taps × k of a group, from weights k × (c, r, s).
-pub struct Turn<'a> {
-    /// The convolution.
-    pub p: &'a Conv2d,
-    /// The residue's rows.
-    pub row: &'a Places,
-    /// The residue's columns.
-    pub col: &'a Places,
+/// What becomes of a tap of one dimension.
+#[derive(Clone, Copy)]
+struct Tap {
+    /// Taps of the residues before its own.
+    before: usize,
+    /// Taps of its residue.
+    own: usize,
+    /// Its number among them, the last one first.
+    index: usize,
 }
 
-impl Turn<'_> {
-    /// Taps of the residue.
-    fn taps(&self) -> usize {
-        [self.row, self.col].iter().map(|places| places.window.map_or(0, |window| window.taps)).product()
+/// The taps of one dimension.
+struct Taps {
+    window: Window,
+    known: [Option<Tap>; KNOWN],
+    /// Taps that meet an input.
+    total: usize,
+}
+
+/// Taps of a residue.
+pub fn taps(places: &Places) -> usize {
+    places.window.map_or(0, |window| window.taps)
+}
+
+/// Calls `each` with the taps of the residues, and what becomes of them.
+fn each_tap(window: &Window, mut each: impl FnMut(usize, Tap)) {
+    let mut before = 0;
+    for places in residues(window) {
+        let own = taps(&places);
+        (0..own).for_each(|t| each(places.tap + t * places.step, Tap { before, own, index: own - 1 - t }));
+        before += own;
+    }
+}
+
+impl Taps {
+    fn new(window: &Window) -> Taps {
+        let (mut known, mut total) = ([None; KNOWN], 0);
+        each_tap(window, |tap, place| {
+            if let Some(known) = known.get_mut(tap) {
+                *known = Some(place);
+            }
+            total += 1;
+        });
+        Taps { window: *window, known, total }
+    }
+
+    fn at(&self, tap: usize) -> Option<Tap> {
+        if let Some(known) = self.known.get(tap) {
+            return *known;
+        }
+        let mut found = None;
+        each_tap(&self.window, |other, place| {
+            if other == tap {
+                found = Some(place);
+            }
+        });
+        found
+    }
+}
+
+/// The filters of the residues, one residue after the other: g·c × taps × k of a group, from weights k × (c, r, s).
+pub struct Turn<'a> {
+    p: &'a Conv2d,
+    rows: Taps,
+    cols: Taps,
+}
+
+impl<'a> Turn<'a> {
+    /// Those of a convolution.
+    pub fn new(p: &'a Conv2d) -> Turn<'a> {
+        Turn { p, rows: Taps::new(&p.rows), cols: Taps::new(&p.cols) }
     }
 
     /// Elements of the filters.
     pub fn len(&self) -> usize {
-        self.p.x.c * self.taps() * self.p.group_out()
+        self.elements(self.rows.total * self.cols.total)
     }
 
-    /// Where the weights of column (c, r, s) of a group go, if a tap of the residue.
+    fn elements(&self, taps: usize) -> usize {
+        self.p.x.c * taps * self.p.group_out()
+    }
+
+    /// Where the filters of a residue lie, behind `above` taps of the rows' residues and `left` of the columns'.
+    pub fn part(&self, row: &Places, above: usize, col: &Places, left: usize) -> Range<usize> {
+        let start = self.elements(above * self.cols.total + taps(row) * left);
+        start..start + self.elements(taps(row) * taps(col))
+    }
+
+    /// Where the weights of column (c, r, s) of a group go, if the tap meets an input.
     fn place(&self, group: usize, column: usize) -> Option<usize> {
         let taps = self.p.rows.taps * self.p.cols.taps;
-        let (c, r, s) = (column / taps, column % taps / self.p.cols.taps, column % self.p.cols.taps);
-        let turned = |places: &Places, tap: usize| {
-            let own = places.window?.taps;
-            let index = tap.checked_sub(places.tap).filter(|rest| rest.is_multiple_of(places.step))? / places.step;
-            Some(own - 1 - index)
-        };
-        let (r, s) = (turned(self.row, r)?, turned(self.col, s)?);
-        let tap = r * self.col.window?.taps + s;
-        Some(((group * self.p.group_in() + c) * self.taps() + tap) * self.p.group_out())
+        let (c, tap) = (group * self.p.group_in() + column / taps, column % taps);
+        let (row, col) = (self.rows.at(tap / self.p.cols.taps)?, self.cols.at(tap % self.p.cols.taps)?);
+        let before = self.elements(row.before * self.cols.total + row.own * col.before);
+        let within = (c * row.own + row.index) * col.own + col.index;
+        Some(before + within * self.p.group_out())
     }
 
     /// Calls `copy` with each group, parts of its columns, its weights and the filters.
@@ -52,7 +120,7 @@ impl Turn<'_> {
         w: &[T],
         to: &mut [T],
         pool: &Pool,
-        copy: impl Fn(usize, std::ops::Range<usize>, &[T], &Disjoint<'_, T>) + Sync,
+        copy: impl Fn(usize, Range<usize>, &[T], &Disjoint<'_, T>) + Sync,
     ) {
         let columns = self.p.depth();
         let parts = columns.div_ceil(COLUMNS);
@@ -95,7 +163,7 @@ impl Turn<'_> {
 struct Squares<'a, 'o> {
     turn: &'a Turn<'a>,
     group: usize,
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     w: &'a [f32],
     to: &'a Disjoint<'o, f32>,
 }
@@ -112,9 +180,6 @@ impl Work for Squares<'_, '_> {
             let mut places = [None; LANES];
             for (i, place) in places.iter_mut().enumerate().take(count) {
                 *place = turn.place(group, first + i);
-            }
-            if places.iter().all(Option::is_none) {
-                continue;
             }
             for k in (0..outputs).step_by(LANES) {
                 let rows = LANES.min(outputs - k);

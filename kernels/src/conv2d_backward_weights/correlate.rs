@@ -117,15 +117,15 @@ fn products<X: Stream<T = f32>, L: Wide>(
                 }
             };
             let matrix = |(row, col)| Matrix { row, col, batch: 0 };
-            let (m, n) = if turns { (depth, k) } else { (k, depth) };
+            let (rows, cols) = if turns { (depth, k) } else { (k, depth) };
             let gemm = Gemm {
-                m,
-                n,
+                m: rows,
+                n: cols,
                 k: pixels,
                 batch: 1,
                 a: matrix(a_at),
                 b: matrix(b_at),
-                c: matrix((n, 1)),
+                c: matrix((cols, 1)),
                 alpha: 1.0,
                 beta: if n == 0 { 0.0 } else { 1.0 },
                 bias: false,
