@@ -80,7 +80,7 @@ pub fn spread<T: Float>(
     }
     let turn = Turn::new(p);
     let exchanged = reads_exchanged(p, by, !o.bias.is_empty());
-    let (filters, workspace) = workspace.slice_and_inner::<T>(if exchanged { 0 } else { turn.len() });
+    let (filters, workspace) = workspace.slice_and_inner::<T>(if exchanged { 0 } else { turn.total() });
     if !exchanged {
         by.turn(&turn, o.w, filters, pool);
     }
@@ -88,7 +88,7 @@ pub fn spread<T: Float>(
     if (p.rows.stride, p.cols.stride) == (1, 1) {
         let (row, col) = (residues(&p.rows).next(), residues(&p.cols).next());
         let (row, col) = row.zip(col).expect("the input is not empty");
-        let (w, order) = weights(0..turn.len());
+        let (w, order) = weights(0..turn.total());
         return part(p, p.y.n, by, (&row, &col), order, Adjoint { w, ..o }, pool, workspace);
     }
     let (image_in, image_out) = (p.y.len() / p.y.n, p.x.len() / p.x.n);

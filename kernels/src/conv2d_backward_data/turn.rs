@@ -90,7 +90,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Elements of the filters.
-    pub fn len(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.elements(self.rows.total * self.cols.total)
     }
 
