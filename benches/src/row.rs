@@ -9,7 +9,7 @@ use etalon_kernels::kernel::Kernel;
 use etalon_kernels::pool::Pool;
 use etalon_reference::axis::Kind;
 use etalon_reference::compare::Comparison;
-use etalon_reference::record::{Accuracy, InNetwork, Peak, PeerTime, Record, SCHEMA_VERSION, Status, WorkDone};
+use etalon_reference::record::{Accuracy, Peak, PeerTime, Record, SCHEMA_VERSION, Status, WorkDone};
 use etalon_reference::{Fill, Problem};
 use serde_json::{Value, json};
 
@@ -76,7 +76,6 @@ impl Run {
             point: point_values(subject),
             workload: (subject.workload != "point").then(|| subject.workload.clone()),
             source: Some(subject.source.into()),
-            networks: networks(subject),
             layout: layout(subject),
             threads,
             cache: "warm".into(),
@@ -215,14 +214,6 @@ fn point_values(subject: &Subject) -> BTreeMap<String, Value> {
             (axis.name.to_string(), shown)
         })
         .collect()
-}
-
-/// The networks that have the shape.
-fn networks(subject: &Subject) -> Vec<InNetwork> {
-    let all = subject.entry.operator.workloads().iter().flat_map(|workload| workload.networks);
-    let layers = |network: &str| all.clone().filter(|(name, _)| *name == network).map(|(_, count)| count).sum();
-    let of = |&(name, count)| InNetwork { name: String::from(name), count, of: layers(name) };
-    subject.networks.iter().map(of).collect()
 }
 
 /// The choices that say how operands lie, in words.

@@ -145,32 +145,6 @@ pub struct Workload {
     pub source: &'static str,
     /// Part of the profile `smoke`.
     pub smoke: bool,
-    /// Networks that have the shape, and how often: reports sum their times.
-    pub networks: &'static [(&'static str, u32)],
-    /// The shape is there for such sums: only the default kernel is timed.
-    pub brief: bool,
-}
-
-impl Workload {
-    /// A workload of the profiles that take their time.
-    pub const fn new(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-        Workload { name, point, source, smoke: false, networks: &[], brief: false }
-    }
-
-    /// Of the profile `smoke`, too.
-    pub const fn smoke(self) -> Workload {
-        Workload { smoke: true, ..self }
-    }
-
-    /// A shape of networks.
-    pub const fn of(self, networks: &'static [(&'static str, u32)]) -> Workload {
-        Workload { networks, ..self }
-    }
-
-    /// For the sums of its networks alone.
-    pub const fn brief(self) -> Workload {
-        Workload { brief: true, ..self }
-    }
 }
 
 /// Why a point makes no problem.

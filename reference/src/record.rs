@@ -47,9 +47,6 @@ pub struct Record {
     pub workload: Option<String>,
     /// Where the workload's shape comes from.
     pub source: Option<String>,
-    /// Networks that have the shape.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub networks: Vec<InNetwork>,
     /// How operands lie, in words.
     pub layout: String,
     /// Threads.
@@ -80,17 +77,6 @@ pub struct Record {
     pub environment: String,
     /// Hash of the benchmark's definition (operator, axes, workload, profile).
     pub definition: String,
-}
-
-/// How often a network has a shape.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InNetwork {
-    /// The network.
-    pub name: String,
-    /// Its layers of this shape.
-    pub count: u32,
-    /// Its layers of the operator, of all shapes.
-    pub of: u32,
 }
 
 /// Times of one call, in nanoseconds.

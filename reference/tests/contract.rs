@@ -84,41 +84,6 @@ fn workloads_are_problems() {
     }
 }
 
-/// Layers and multiply-adds of each network's convolutions. They agree with the published totals: ResNet-50's and
-/// ResNet-18's are torchvision's 4 089 184 256 and 1 814 073 344 without the 2 048 000 and 512 000 of the last layer, VGG's
-/// those of its paper's 19.6 and 15.5 G without theirs, MobileNet's 569 M with 1.024 M of the last layer.
-const NETWORKS: [(&str, u32, u64); 9] = [
-    ("LeNet-5", 3, 405_600),
-    ("AlexNet", 5, 655_566_528),
-    ("VGG-16", 13, 15_346_630_656),
-    ("VGG-19", 16, 19_508_428_800),
-    ("GoogLeNet", 57, 1_581_647_872),
-    ("ResNet-18", 20, 1_813_561_344),
-    ("ResNet-50", 53, 4_087_136_256),
-    ("SqueezeNet 1.1", 26, 349_151_936),
-    ("MobileNet v1", 27, 567_716_352),
-];
-
-#[test]
-fn networks_have_all_their_layers() {
-    let conv2d = ops::ALL.iter().find(|o| o.name() == "conv2d").expect("an operator");
-    let mut found = std::collections::BTreeMap::new();
-    let mut points = HashSet::new();
-    for workload in conv2d.workloads() {
-        let point = Point::parse(conv2d.axes(), workload.point).expect("tested above");
-        let once = workload.networks.is_empty() || points.insert(point.format());
-        assert!(once, "{}: networks count the shape by another name, too", workload.name);
-        let flops = conv2d.problem(&point).expect("tested above").work(DType::F32).flops;
-        for &(network, count) in workload.networks {
-            let (layers, products) = found.entry(network).or_insert((0, 0));
-            *layers += count;
-            *products += u64::from(count) * (flops / 2.0) as u64;
-        }
-    }
-    let expected = NETWORKS.map(|(name, layers, products)| (name, (layers, products)));
-    assert_eq!(found, std::collections::BTreeMap::from(expected));
-}
-
 #[test]
 fn points_are_read_back() {
     for_each(200, strategy::points, |operator, point| {

@@ -185,9 +185,5 @@ fn font(size: i32) -> TextStyle<'static> {
 }
 
 fn tick(v: f64) -> String {
-    match v {
-        v if v >= 1.0 => format!("{v:.0}"),
-        v if v == 0.0 || v >= 1e-3 => format!("{v}"),
-        v => format!("{v:.0e}"),
-    }
+    if v >= 1.0 { format!("{v:.0}") } else { format!("{v}") }
 }

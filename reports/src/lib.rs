@@ -1,7 +1,7 @@
 //! What is told: pages, pictures, exports and comparisons made from record files, and from nothing else.
 //!
 //! The way of the data: [`load`] reads records and environments, [`rows`] puts each record into its place, [`summary`]
-//! draws the conclusions ([`networks`] and [`study`] those that concern networks and Winograd's error), [`page`] writes the folder (with [`pictures`], which [`draw`] draws, and
+//! draws the conclusions, [`page`] writes the folder (with [`pictures`], which [`draw`] draws, and
 //! [`export`]), [`splice`] writes the table of a README, and [`compare`] holds two runs against each other.
 
 #![forbid(unsafe_code)]
@@ -10,11 +10,9 @@ pub mod compare;
 pub mod draw;
 pub mod export;
 pub mod load;
-pub mod networks;
 pub mod numbers;
 pub mod page;
 pub mod pictures;
 pub mod rows;
 pub mod splice;
-pub mod study;
 pub mod summary;

@@ -10,11 +10,9 @@ use minijinja::{AutoEscape, Environment as Templates, Value, context};
 use crate::draw;
 use crate::export;
 use crate::load::{Run, fact_text};
-use crate::networks::{self, Network};
 use crate::numbers::{self, Ratio};
 use crate::pictures::{self, Picture};
 use crate::rows::{Row, Table, is_peer};
-use crate::study::{self, Study};
 use crate::summary::{self, ParityVerdict};
 
 const TEMPLATE: &str = include_str!("../templates/page.html");
@@ -132,9 +130,6 @@ fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, Pa
             }
         })
         .collect();
-    let (whole, part): (Vec<_>, Vec<_>) = networks::networks(table).into_iter().partition(Network::is_complete);
-    let incomplete: Vec<_> = part.iter().map(Network::label).collect();
-    let networks: Vec<_> = whole.iter().map(network).collect();
     let checks: Vec<_> = parity
         .iter()
         .map(|p| {
@@ -168,46 +163,9 @@ fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, Pa
         command => run.fact(&["command"]), sha => run.fact(&["git.sha"]), cpu => run.fact(&["cpu.model"]),
         isa => run.fact(&["cpu.isa"]), libtorch => run.fact(&["libtorch.version"]),
         peer_names => table.peers.clone(), peers => peers, shares => shares, families => families, checks => checks,
-        networks => networks, incomplete => incomplete, study => study::study(table).map(|s| of_study(&s)),
         failures => failures, environments => environments, pictures => pictures, lines => lines, timed => timed,
         records => run.records.len(), sources => sources, year => year(run),
     })?)
-}
-
-fn network(n: &Network) -> Value {
-    let (ms, theirs) = (n.time_ns / 1e6, n.time_ns * n.ratio.value / 1e6);
-    context! {
-        name => n.name.clone(), op => n.op.clone(), dtype => n.dtype.clone(), threads => n.threads, layers => n.layers,
-        gflop => numbers::show(n.flops / 1e9, n.flops / 1e11), ours => numbers::show(ms, ms / 100.0),
-        theirs => numbers::show(theirs, theirs / 100.0), rate => numbers::show(n.flops / n.time_ns, n.flops / n.time_ns / 100.0),
-        ratio => n.ratio.text(), interval => n.ratio.interval(), word => n.ratio.word(),
-    }
-}
-
-fn of_study(s: &Study) -> Value {
-    let rows: Vec<_> = s
-        .channels
-        .iter()
-        .map(|c| {
-            let direct = s.algorithms[0].cells[c].time_ns;
-            let cells: Vec<_> = s
-                .algorithms
-                .iter()
-                .map(|a| {
-                    a.cells.get(c).map(|cell| {
-                        let speed = direct / cell.time_ns;
-                        context! {
-                            rms => numbers::error(cell.rms), max => numbers::error(cell.max_abs),
-                            speed => numbers::show(speed, speed / 100.0),
-                        }
-                    })
-                })
-                .collect();
-            context! { channels => c, cells => cells, libtorch => s.libtorch.get(c).map(|e| numbers::error(*e)) }
-        })
-        .collect();
-    let names: Vec<_> = s.algorithms.iter().map(|a| a.name).collect();
-    context! { dtype => s.dtype.clone(), isa => s.isa.clone(), names => names, rows => rows }
 }
 
 /// The year of the run, from its id's seconds, for the citation.

@@ -7,7 +7,6 @@ use etalon_reference::record::Peak;
 use crate::draw::{Axes, Error, Line, bars, chart};
 use crate::numbers::{Ratio, geometric_mean};
 use crate::rows::{Row, Table};
-use crate::study::{Algorithm, study};
 
 /// A picture with what it shows.
 pub struct Picture {
@@ -29,8 +28,7 @@ const MIN_SCALED_NS: f64 = 1e5;
 /// # Errors
 /// What plotters says.
 pub fn all(table: &Table<'_>, peaks: &[Peak]) -> Result<Vec<Picture>, Error> {
-    let made =
-        [roofline(table, peaks)?, sizes(table)?, precisions(table)?, winograd(table)?, threads(table)?, ratios(table)?];
+    let made = [roofline(table, peaks)?, sizes(table)?, precisions(table)?, threads(table)?, ratios(table)?];
     Ok(made.into_iter().flatten().collect())
 }
 
@@ -120,18 +118,6 @@ fn precisions(table: &Table<'_>) -> Result<Option<Picture>, Error> {
     }
     let axes = Axes { x: "m = n = k", base: 2.0, y: "GF/s", log_y: false, marks_only: false };
     picture("precision-sweep", "Precision sweep: square GEMM by dtype, one thread.", &axes, lines(groups), &[])
-}
-
-fn winograd(table: &Table<'_>) -> Result<Option<Picture>, Error> {
-    let Some(study) = study(table) else { return Ok(None) };
-    let line = |algorithm: &Algorithm| Line {
-        name: algorithm.name.into(),
-        points: algorithm.cells.iter().map(|(&c, cell)| (c as f64, cell.rms)).collect(),
-    };
-    let axes = Axes { x: "input channels", base: 2.0, y: "rms error", log_y: true, marks_only: false };
-    let caption = "Winograd's error: root of the mean square error over that of the f64 reference, by input channels; \
-                   implicit is the direct convolution.";
-    picture("winograd-error", caption, &axes, study.algorithms.iter().map(line).collect(), &[])
 }
 
 fn threads(table: &Table<'_>) -> Result<Option<Picture>, Error> {

@@ -1,7 +1,6 @@
 //! The table of results in a README, between two markers.
 
 use crate::load::Run;
-use crate::networks::{Network, networks};
 use crate::numbers;
 use crate::rows::Table;
 use crate::summary;
@@ -44,8 +43,6 @@ pub fn markdown(run: &Run) -> String {
         }
         out += "\n";
     }
-    out += &of_networks(&networks(&table));
-    out += "\n<details><summary>Cases, f32, one thread</summary>\n";
     out += "\n| case, f32, one thread | time | share |";
     table.peers.iter().for_each(|p| out += &format!(" × {p} |"));
     out += "\n|---|--:|--:|";
@@ -63,27 +60,6 @@ pub fn markdown(run: &Run) -> String {
             out += &row.ratio(peer).map_or(" – |".into(), |r| format!(" {} |", r.text()));
         }
         out += "\n";
-    }
-    out += "\n</details>\n";
-    out
-}
-
-/// Sums of networks that are complete; nothing, if there are none.
-fn of_networks(networks: &[Network]) -> String {
-    let mut rows = networks.iter().filter(|n| n.is_complete() && n.dtype == "f32").peekable();
-    if rows.peek().is_none() {
-        return String::new();
-    }
-    let mut out = String::from(
-        "\n| network: sum of its layers, f32 | operator | layers | threads | ours | libtorch | × libtorch |\n",
-    );
-    out += "|---|---|--:|--:|--:|--:|--:|\n";
-    for n in rows {
-        let (ms, theirs) = (n.time_ns / 1e6, n.time_ns * n.ratio.value / 1e6);
-        let [ms, theirs] = [ms, theirs].map(|ms| numbers::show(ms, ms / 100.0));
-        let ratio = n.ratio.text();
-        out +=
-            &format!("| {} | `{}` | {} | {} | {ms} ms | {theirs} ms | {ratio} |\n", n.name, n.op, n.layers, n.threads);
     }
     out
 }

@@ -3,11 +3,11 @@
 use crate::Workload;
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload::new(name, point, source)
+    Workload { name, point, source, smoke: false }
 }
 
 const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload::new(name, point, source).smoke()
+    Workload { name, point, source, smoke: true }
 }
 
 const RESNET: &str = "oneDNN benchdnn inputs, TorchBench operator logs";
