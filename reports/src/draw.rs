@@ -185,5 +185,10 @@ fn font(size: i32) -> TextStyle<'static> {
 }
 
 fn tick(v: f64) -> String {
-    if v >= 1.0 { format!("{v:.0}") } else { format!("{v}") }
+    match v {
+        v if v >= 1.0 => format!("{v:.0}"),
+        // Many zeros would not fit beside the axis.
+        v if v > 0.0 && v < 1e-3 => format!("{v:.0e}"),
+        v => format!("{v}"),
+    }
 }
