@@ -9,7 +9,7 @@ use etalon_kernels::kernel::Kernel;
 use etalon_kernels::pool::Pool;
 use etalon_reference::axis::Kind;
 use etalon_reference::compare::Comparison;
-use etalon_reference::record::{Accuracy, Peak, PeerTime, Record, SCHEMA_VERSION, Status, WorkDone};
+use etalon_reference::record::{Accuracy, InNetwork, Peak, PeerTime, Record, SCHEMA_VERSION, Status, WorkDone};
 use etalon_reference::{Fill, Problem};
 use serde_json::{Value, json};
 
@@ -76,6 +76,7 @@ impl Run {
             point: point_values(subject),
             workload: (subject.workload != "point").then(|| subject.workload.clone()),
             source: Some(subject.source.into()),
+            networks: in_networks(subject),
             layout: layout(subject),
             threads,
             cache: "warm".into(),
@@ -214,6 +215,14 @@ fn point_values(subject: &Subject) -> BTreeMap<String, Value> {
             (axis.name.to_string(), shown)
         })
         .collect()
+}
+
+/// The networks that have the subject's workload as a layer, each with the number of layers that its workloads add up to.
+fn in_networks(subject: &Subject) -> Vec<InNetwork> {
+    let every = || subject.entry.operator.workloads().iter().flat_map(|w| w.networks);
+    let layers = |network: &str| every().filter(|n| n.0 == network).map(|n| n.1).sum();
+    let one = |&(network, count): &(&str, u32)| InNetwork { network: network.into(), count, of: layers(network) };
+    subject.networks.iter().map(one).collect()
 }
 
 /// The choices that say how operands lie, in words.

@@ -19,6 +19,8 @@ pub struct Subject {
     pub workload: String,
     /// Where its shape comes from.
     pub source: &'static str,
+    /// Networks that have this layer, with how often they have it.
+    pub networks: &'static [(&'static str, u32)],
     /// Coordinates.
     pub point: Point,
     /// The problem.
@@ -82,7 +84,8 @@ fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Resu
     let point =
         Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
     let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
-    Ok(Subject { entry, workload: workload.name.into(), source: workload.source, point, problem, dtype })
+    let (source, networks) = (workload.source, workload.networks);
+    Ok(Subject { entry, workload: workload.name.into(), source, networks, point, problem, dtype })
 }
 
 /// A problem given as `operator:point`.
@@ -101,6 +104,7 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
             entry,
             workload: "point".into(),
             source: "command line",
+            networks: &[],
             point: point.clone(),
             problem: problem.clone(),
             dtype,

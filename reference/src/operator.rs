@@ -143,6 +143,9 @@ pub struct Workload {
     pub point: &'static str,
     /// Where the shape comes from.
     pub source: &'static str,
+    /// Networks that have this layer, by name, and how often each has it. Over all workloads of an operator the counts of a
+    /// network add up to its layers of that kind, so that times can be summed.
+    pub networks: &'static [(&'static str, u32)],
     /// Part of the profile `smoke`.
     pub smoke: bool,
 }

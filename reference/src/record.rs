@@ -47,6 +47,9 @@ pub struct Record {
     pub workload: Option<String>,
     /// Where the workload's shape comes from.
     pub source: Option<String>,
+    /// Networks that have the workload as a layer; absent in a file where there is none, as in all older ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<InNetwork>,
     /// How operands lie, in words.
     pub layout: String,
     /// Threads.
@@ -77,6 +80,17 @@ pub struct Record {
     pub environment: String,
     /// Hash of the benchmark's definition (operator, axes, workload, profile).
     pub definition: String,
+}
+
+/// A workload as a layer of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InNetwork {
+    /// The network.
+    pub network: String,
+    /// How many of its layers have this shape.
+    pub count: u32,
+    /// How many layers of this operator the network has in all: what the counts of all its shapes add up to.
+    pub of: u32,
 }
 
 /// Times of one call, in nanoseconds.

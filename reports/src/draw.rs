@@ -1,6 +1,8 @@
 //! Charts as SVG that takes its colours from the page: plotters draws in stand-in colours, which are then replaced by the
 //! page's variables, so that a picture is right in both themes.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -68,10 +70,10 @@ pub fn chart(axes: &Axes<'_>, lines: &[Line], limits: &[Line]) -> Result<Option<
         return Ok(None);
     }
     let fold = |f: fn(f64, f64) -> f64, by: fn(&(f64, f64)) -> f64| every().map(by).reduce(f).unwrap_or(1.0);
-    let x = fold(f64::min, |p| p.0) / 1.3..fold(f64::max, |p| p.0) * 1.3;
+    let x = logarithmic(fold(f64::min, |p| p.0), fold(f64::max, |p| p.0), axes.base, 1.3);
     let x = x.log_scale().base(axes.base);
     let (low, high) = (fold(f64::min, |p| p.1), fold(f64::max, |p| p.1));
-    let y = if axes.log_y { low / 1.7..high * 1.7 } else { 0.0..high * 1.08 };
+    let y = if axes.log_y { logarithmic(low, high, 10.0, 1.7) } else { 0.0..high * 1.08 };
     draw(HEIGHT, |area| {
         let mut builder = ChartBuilder::on(area);
         builder.margin(8).margin_right(20).x_label_area_size(42).y_label_area_size(56);
@@ -82,6 +84,8 @@ pub fn chart(axes: &Axes<'_>, lines: &[Line], limits: &[Line]) -> Result<Option<
                 chart
                     .configure_mesh()
                     .x_labels(8)
+                    // More would also mark what lies between powers of ten, one mark upon the other.
+                    .y_labels(9)
                     .x_desc(axes.x)
                     .y_desc(axes.y)
                     .label_style(font(13))
@@ -117,6 +121,16 @@ pub fn chart(axes: &Axes<'_>, lines: &[Line], limits: &[Line]) -> Result<Option<
         Ok(())
     })
     .map(Some)
+}
+
+/// The range of a logarithmic axis. Marks stand at powers of the base: a short decimal axis runs from one to another, as it
+/// could miss them otherwise.
+fn logarithmic(low: f64, high: f64, base: f64, margin: f64) -> Range<f64> {
+    if base == 10.0 && high / low < 100.0 {
+        10f64.powf(low.log10().floor())..10f64.powf(high.log10().ceil()).max(low * 1.001)
+    } else {
+        low / margin..high * margin
+    }
 }
 
 /// Horizontal bars, the longest on top, with a line at 1; `None` without a bar. All of them: the short ones are the news.
@@ -185,5 +199,11 @@ fn font(size: i32) -> TextStyle<'static> {
 }
 
 fn tick(v: f64) -> String {
-    if v >= 1.0 { format!("{v:.0}") } else { format!("{v}") }
+    match v {
+        v if v >= 1.0 && (v - v.round()).abs() < 1e-6 => format!("{v:.0}"),
+        v if v >= 1.0 => format!("{v:.1}"),
+        // Many zeros would not fit beside the axis.
+        v if v > 0.0 && v < 2e-3 => format!("{v:.0e}"),
+        v => format!("{v}"),
+    }
 }

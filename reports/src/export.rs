@@ -1,6 +1,6 @@
 //! The same rows for other programs.
 
-use etalon_reference::record::{Record, Status};
+use etalon_reference::record::{InNetwork, Record, Status};
 use serde_json::{Map, Value, json};
 
 use crate::rows::{Table, point};
@@ -65,6 +65,7 @@ pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
         "bound_abs",
         "headroom",
         "libtorch_max_abs",
+        "networks",
     ]
     .map(String::from)
     .into();
@@ -105,6 +106,7 @@ pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
             number(accuracy.map(|a| a.bound)),
             number(accuracy.and_then(|a| a.headroom)),
             number(accuracy.and_then(|a| a.libtorch_max_abs)),
+            networks(r),
         ];
         for peer in &table.peers {
             let p = row.peer(peer);
@@ -116,6 +118,12 @@ pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
         out.write_record(&line)?;
     }
     out.into_inner().map_err(|e| e.into_error().into())
+}
+
+/// `VGG-16 2/13; VGG-19 3/16`: two of the 13 convolutions of the one, three of the 16 of the other.
+fn networks(record: &Record) -> String {
+    let one = |n: &InNetwork| format!("{} {}/{}", n.network, n.count, n.of);
+    record.networks.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// The word of a status.

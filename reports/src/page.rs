@@ -7,13 +7,15 @@ use std::{fs, io};
 use etalon_reference::record::{Environment, Record, Status};
 use minijinja::{AutoEscape, Environment as Templates, Value, context};
 
-use crate::draw;
 use crate::export;
 use crate::load::{Run, fact_text};
+use crate::networks;
 use crate::numbers::{self, Ratio};
 use crate::pictures::{self, Picture};
 use crate::rows::{Row, Table, is_peer};
+use crate::sections;
 use crate::summary::{self, ParityVerdict};
+use crate::winograd::{self, Study};
 
 const TEMPLATE: &str = include_str!("../templates/page.html");
 const STYLE: &str = include_str!("../templates/page.css");
@@ -56,7 +58,9 @@ pub fn write(run: &Run, out: &Path) -> Result<(), PageError> {
     let table = Table::new(run);
     let peaks: Vec<_> = run.environments.iter().flat_map(|(_, e)| e.peaks.clone()).collect();
     let pictures = pictures::all(&table, &peaks).map_err(|e| PageError::Picture(e.to_string()))?;
-    let html = html(run, &table, &pictures)?;
+    let study = winograd::study(&table).unwrap_or_default();
+    let drawn = winograd::pictures(&study).map_err(|e| PageError::Picture(e.to_string()))?;
+    let html = html(run, &table, &pictures, (&study, &drawn))?;
     let save = |name: &str, bytes: &[u8]| {
         let path = out.join(name);
         let folder = path.parent().unwrap_or(out);
@@ -76,7 +80,12 @@ pub fn write(run: &Run, out: &Path) -> Result<(), PageError> {
     Ok(())
 }
 
-fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, PageError> {
+fn html(
+    run: &Run,
+    table: &Table<'_>,
+    pictures: &[Picture],
+    (study, drawn): (&Study, &[Picture]),
+) -> Result<String, PageError> {
     let mut templates = Templates::new();
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     templates.add_template("page", TEMPLATE)?;
@@ -147,10 +156,6 @@ fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, Pa
         .map(|r| context! { id => r.id.clone(), reason => r.reason.clone() })
         .collect();
     let environments: Vec<_> = run.environments.iter().map(|(name, e)| environment(name, e)).collect();
-    let pictures: Vec<_> = pictures
-        .iter()
-        .map(|p| context! { name => p.name, caption => p.caption, svg => p.svg.clone(), legend => legend(p) })
-        .collect();
     let lines: Vec<_> = table.rows.iter().map(|row| line(row, table)).collect();
     let timed = table.rows.iter().filter(|r| r.record.time.is_some()).count();
     let sources: Vec<_> = run
@@ -162,8 +167,10 @@ fn html(run: &Run, table: &Table<'_>, pictures: &[Picture]) -> Result<String, Pa
         style => STYLE, script => SCRIPT, id => run.id.clone(), fixture => run.is_fixture(), verdict => verdict,
         command => run.fact(&["command"]), sha => run.fact(&["git.sha"]), cpu => run.fact(&["cpu.model"]),
         isa => run.fact(&["cpu.isa"]), libtorch => run.fact(&["libtorch.version"]),
-        peer_names => table.peers.clone(), peers => peers, shares => shares, families => families, checks => checks,
-        failures => failures, environments => environments, pictures => pictures, lines => lines, timed => timed,
+        peer_names => table.peers.clone(), peers => peers, shares => shares, networks => sections::networks(&networks::sums(table)),
+        study => sections::winograd(study), study_threads => study.threads.clone(), study_pictures => sections::pictures(drawn),
+        families => families, checks => checks,
+        failures => failures, environments => environments, pictures => sections::pictures(pictures), lines => lines, timed => timed,
         records => run.records.len(), sources => sources, year => year(run),
     })?)
 }
@@ -186,12 +193,6 @@ fn environment(name: &str, e: &Environment) -> Value {
         })
         .collect();
     context! { name => name, complete => e.complete, missing => e.missing.clone(), facts => facts, peaks => peaks }
-}
-
-/// Each series with its colour.
-fn legend(picture: &Picture) -> Vec<Value> {
-    let names = picture.legend.iter().enumerate();
-    names.map(|(i, name)| context! { name => name.clone(), color => draw::color(i) }).collect()
 }
 
 fn line(row: &Row<'_>, table: &Table<'_>) -> Value {

@@ -33,7 +33,7 @@ pub fn all(table: &Table<'_>, peaks: &[Peak]) -> Result<Vec<Picture>, Error> {
 }
 
 /// A chart as a picture, its legend from its lines.
-fn picture(
+pub(crate) fn picture(
     name: &'static str,
     caption: &'static str,
     axes: &Axes<'_>,

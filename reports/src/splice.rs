@@ -1,6 +1,7 @@
 //! The table of results in a README, between two markers.
 
 use crate::load::Run;
+use crate::networks::{NetworkSum, sums};
 use crate::numbers;
 use crate::rows::Table;
 use crate::summary;
@@ -15,7 +16,27 @@ pub fn splice(text: &str, run: &Run) -> Option<String> {
     Some(format!("{head}{BEGIN}\n{}{END}{tail}", markdown(run)))
 }
 
-/// Families against each peer, then the cases of one thread in f32.
+/// The networks' sums; nothing without one.
+fn networks(table: &Table<'_>) -> String {
+    let line = |n: NetworkSum| {
+        let [ours, libtorch, ratio] = [n.ours_text(), n.libtorch_text(), n.libtorch.map(|v| v.ratio.text())]
+            .map(|cell| cell.unwrap_or_else(|| "–".into()));
+        let mark = if n.is_complete() { "" } else { " (incomplete)" };
+        let (layers, gflop) = (n.convolutions(), n.gflop());
+        format!("| {} | {} | {layers}{mark} | {gflop} | {ours} | {libtorch} | {ratio} |\n", n.network, n.threads)
+    };
+    let lines: String = sums(table).into_iter().map(line).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!(
+        "\nConvolutions of whole networks, f32, one image: sums of the layers' medians. One that is incomplete is summed over \
+         the layers that were timed.\n\n\
+         | network | threads | convolutions | GFLOP | ours | libtorch | × libtorch |\n|---|--:|--:|--:|--:|--:|--:|\n{lines}"
+    )
+}
+
+/// Families against each peer, networks, then the cases of one thread in f32.
 pub fn markdown(run: &Run) -> String {
     let table = Table::new(run);
     let mut out = String::new();
@@ -43,6 +64,7 @@ pub fn markdown(run: &Run) -> String {
         }
         out += "\n";
     }
+    out += &networks(&table);
     out += "\n| case, f32, one thread | time | share |";
     table.peers.iter().for_each(|p| out += &format!(" × {p} |"));
     out += "\n|---|--:|--:|";

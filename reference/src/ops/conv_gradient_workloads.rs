@@ -6,11 +6,11 @@ const TORCHBENCH: &str = "TorchBench operator logs";
 const OWN: &str = "shapes of image generators and of segmentation networks";
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, smoke: false }
+    Workload { name, point, source, networks: &[], smoke: false }
 }
 
 const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, smoke: true }
+    Workload { name, point, source, networks: &[], smoke: true }
 }
 
 /// The layers of ResNet-50, and one of each other kind.

@@ -1,86 +1,38 @@
-//! Workloads of `conv2d`: the layers of well-known networks, at one image and at more.
+//! Workloads of `conv2d`: the [layers of networks](super::conv_networks) at one image, some of them at more and by pixels,
+//! single layers of other networks, and a study.
 
+use super::conv_networks::LAYERS;
 use crate::Workload;
 
 const BENCHDNN: &str = "oneDNN benchdnn, conv shapes";
 const TORCHBENCH: &str = "TorchBench operator logs";
+const STUDY: &str = "own: error of Winograd over channels";
 const DEEPBENCH: &str = "DeepBench, convolution";
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, smoke: false }
+    Workload { name, point, source, networks: &[], smoke: false }
 }
 
-const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, smoke: true }
+/// Every workload of the forward operator.
+pub(super) const FORWARD: &[Workload] = &joined::<{ LAYERS.len() + OTHERS.len() }>(LAYERS, OTHERS);
+
+/// The two lists in one; `N` is the sum of their lengths.
+const fn joined<const N: usize>(first: &[Workload], second: &[Workload]) -> [Workload; N] {
+    let mut all = [first[0]; N];
+    let mut i = 0;
+    while i < N {
+        all[i] = if i < first.len() { first[i] } else { second[i - first.len()] };
+        i += 1;
+    }
+    all
 }
 
-pub(super) const FORWARD: &[Workload] = &[
+const OTHERS: &[Workload] = &[
     w("alexnet_2012.conv1", "c=3,h=227,w=227,k=96,r=11,s=11,sh=4,sw=4", BENCHDNN),
     w("alexnet_2012.conv2", "c=48,h=27,w=27,k=128,r=5,s=5,g=2,pt=2,pl=2,pb=2,pr=2", BENCHDNN),
     w("alexnet_2012.conv3", "c=256,h=13,w=13,k=384,r=3,s=3,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
     w("alexnet_2012.conv4", "c=192,h=13,w=13,k=192,r=3,s=3,g=2,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
     w("alexnet_2012.conv5", "c=192,h=13,w=13,k=128,r=3,s=3,g=2,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("alexnet.conv1", "c=3,h=224,w=224,k=64,r=11,s=11,sh=4,sw=4,pt=2,pl=2,pb=2,pr=2", TORCHBENCH),
-    w("alexnet.conv2", "c=64,h=27,w=27,k=192,r=5,s=5,pt=2,pl=2,pb=2,pr=2", TORCHBENCH),
-    w("alexnet.conv3", "c=192,h=13,w=13,k=384,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("alexnet.conv4", "c=384,h=13,w=13,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("alexnet.conv5", "c=256,h=13,w=13,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv1_1", "c=3,h=224,w=224,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv1_2", "c=64,h=224,w=224,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv2_1", "c=64,h=112,w=112,k=128,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv2_2", "c=128,h=112,w=112,k=128,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv3_1", "c=128,h=56,w=56,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv3_2", "c=256,h=56,w=56,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv4_1", "c=256,h=28,w=28,k=512,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv4_2", "c=512,h=28,w=28,k=512,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("vgg16.conv5_1", "c=512,h=14,w=14,k=512,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("googlenet.conv1_7x7_s2", "c=3,h=224,w=224,k=64,r=7,s=7,sh=2,sw=2,pt=3,pl=3,pb=3,pr=3", BENCHDNN),
-    w("googlenet.conv2_3x3", "c=64,h=56,w=56,k=192,r=3,s=3,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("googlenet.3a_1x1", "c=192,h=28,w=28,k=64", BENCHDNN),
-    w("googlenet.3a_3x3", "c=96,h=28,w=28,k=128,r=3,s=3,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("googlenet.3a_5x5_reduce", "c=192,h=28,w=28,k=16", BENCHDNN),
-    smoke("googlenet.3a_5x5", "c=16,h=28,w=28,k=32,r=5,s=5,pt=2,pl=2,pb=2,pr=2", BENCHDNN),
-    w("googlenet.3b_5x5", "c=32,h=28,w=28,k=96,r=5,s=5,pt=2,pl=2,pb=2,pr=2", BENCHDNN),
-    w("googlenet.4a_3x3", "c=96,h=14,w=14,k=208,r=3,s=3,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("googlenet.4e_3x3", "c=160,h=14,w=14,k=320,r=3,s=3,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("googlenet.5a_1x1", "c=832,h=7,w=7,k=256", BENCHDNN),
-    w("googlenet.5b_3x3", "c=192,h=7,w=7,k=384,r=3,s=3,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("googlenet.5b_5x5", "c=48,h=7,w=7,k=128,r=5,s=5,pt=2,pl=2,pb=2,pr=2", BENCHDNN),
-    w("resnet50v1.5.conv1", "c=3,h=224,w=224,k=64,r=7,s=7,sh=2,sw=2,pt=3,pl=3,pb=3,pr=3", TORCHBENCH),
-    w("resnet50.res2a_2a", "c=64,h=56,w=56,k=64", TORCHBENCH),
-    w("resnet50.res2x_2b", "c=64,h=56,w=56,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("resnet50.res2x_2c", "c=64,h=56,w=56,k=256", TORCHBENCH),
-    w("resnet50.res2b_2a", "c=256,h=56,w=56,k=64", TORCHBENCH),
-    w("resnet50.res3a_2a", "c=256,h=56,w=56,k=128", TORCHBENCH),
-    w("resnet50.res3a_2b_s2", "c=128,h=56,w=56,k=128,r=3,s=3,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("resnet50.res3a_branch1_s2", "c=256,h=56,w=56,k=512,sh=2,sw=2", TORCHBENCH),
-    w("resnet50.res3b_2b", "c=128,h=28,w=28,k=128,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("resnet50.res3x_2c", "c=128,h=28,w=28,k=512", TORCHBENCH),
-    smoke("resnet50.res4b_2b", "c=256,h=14,w=14,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    smoke("resnet50.res4x_2c", "c=256,h=14,w=14,k=1024", TORCHBENCH),
-    w("resnet50.res4b_2a", "c=1024,h=14,w=14,k=256", TORCHBENCH),
-    w("resnet50.res5b_2b", "c=512,h=7,w=7,k=512,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("resnet50.res5x_2c", "c=512,h=7,w=7,k=2048", TORCHBENCH),
-    w("resnet50.res5b_2a", "c=2048,h=7,w=7,k=512", TORCHBENCH),
-    w("squeezenet1_1.conv1", "c=3,h=224,w=224,k=64,r=3,s=3,sh=2,sw=2", TORCHBENCH),
-    w("squeezenet1_1.fire2.squeeze", "c=64,h=55,w=55,k=16", TORCHBENCH),
-    w("squeezenet1_1.fire2.e1x1", "c=16,h=55,w=55,k=64", TORCHBENCH),
-    w("squeezenet1_1.fire2.e3x3", "c=16,h=55,w=55,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("squeezenet1_1.fire4.squeeze", "c=128,h=27,w=27,k=32", TORCHBENCH),
-    w("squeezenet1_1.fire4.e3x3", "c=32,h=27,w=27,k=128,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("squeezenet1_1.fire6.e3x3", "c=48,h=13,w=13,k=192,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("squeezenet1_1.fire8.e3x3", "c=64,h=13,w=13,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
-    w("squeezenet1_1.classifier", "c=512,h=13,w=13,k=1000", TORCHBENCH),
-    w("mobilenet_v1.conv1", "c=3,h=224,w=224,k=32,r=3,s=3,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("mobilenet_v1.dw2_1", "c=1,h=112,w=112,k=1,r=3,s=3,g=32,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("mobilenet_v1.pw2", "c=32,h=112,w=112,k=64", BENCHDNN),
-    w("mobilenet_v1.dw2_2_s2", "c=1,h=112,w=112,k=1,r=3,s=3,g=64,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("mobilenet_v1.dw3_1", "c=1,h=56,w=56,k=1,r=3,s=3,g=128,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("mobilenet_v1.pw4", "c=128,h=56,w=56,k=128", BENCHDNN),
-    smoke("mobilenet_v1.dw5_1", "c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("mobilenet_v1.pw8", "c=512,h=14,w=14,k=512", BENCHDNN),
-    w("mobilenet_v1.dw6", "c=1,h=7,w=7,k=1,r=3,s=3,g=1024,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
-    w("mobilenet_v1.pw10", "c=1024,h=7,w=7,k=1024", BENCHDNN),
     w("mobilenet_v2.dw_s2", "c=1,h=112,w=112,k=1,r=3,s=3,g=96,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
     w("mobilenet_v2.expand_24_144", "c=24,h=56,w=56,k=144", TORCHBENCH),
     w("mobilenet_v2.project_144_24", "c=144,h=56,w=56,k=24", TORCHBENCH),
@@ -105,4 +57,10 @@ pub(super) const FORWARD: &[Workload] = &[
     w("mobilenet_v1.dw5_1_n4", "n=4,c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
     w("mobilenet_v1.dw5_1_n16", "n=16,c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
     w("mobilenet_v1.dw5_1_nhwc", "c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1,layout=nhwc", BENCHDNN),
+    w("study.winograd_c16", "c=16,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
+    w("study.winograd_c32", "c=32,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
+    w("study.winograd_c64", "c=64,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
+    w("study.winograd_c128", "c=128,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
+    w("study.winograd_c256", "c=256,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
+    w("study.winograd_c512", "c=512,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
 ];

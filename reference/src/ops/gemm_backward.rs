@@ -205,7 +205,7 @@ impl Operator for GemmBackwardOperator {
 
     fn workloads(&self) -> &'static [Workload] {
         const fn w(name: &'static str, point: &'static str, smoke: bool) -> Workload {
-            Workload { name, point, source: "TorchBench operator logs", smoke }
+            Workload { name, point, source: "TorchBench operator logs", networks: &[], smoke }
         }
         static WORKLOADS: &[Workload] = &[
             w("square.64", "m=64,n=64,k=64", true),

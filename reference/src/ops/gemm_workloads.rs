@@ -3,11 +3,11 @@
 use crate::Workload;
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, smoke: false }
+    Workload { name, point, source, networks: &[], smoke: false }
 }
 
 const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, smoke: true }
+    Workload { name, point, source, networks: &[], smoke: true }
 }
 
 const SWEEP: &str = "size sweep";

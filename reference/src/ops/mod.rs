@@ -7,6 +7,7 @@ pub mod conv2d;
 pub mod conv2d_backward_data;
 pub mod conv2d_backward_weights;
 mod conv_gradient_workloads;
+mod conv_networks;
 pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
 mod conv_workloads;

@@ -3,10 +3,12 @@
 mod compare;
 mod exports;
 mod load;
+mod networks;
 mod page;
 mod pictures;
 mod schema;
 mod splice;
+mod winograd;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -71,6 +71,19 @@ fn environments_are_valid_and_stay_so_through_the_structs() {
 }
 
 #[test]
+fn optional_fields_are_valid_with_and_without() {
+    let validator = validator("record");
+    for value in [paired(), full()] {
+        assert_valid(&validator, &value);
+        let through: Record = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(through.networks.is_empty(), value.get("networks").is_none());
+        let back = serde_json::to_value(through).unwrap();
+        assert_eq!(back.get("networks"), value.get("networks"), "none is absent, not an empty list");
+        assert_valid(&validator, &back);
+    }
+}
+
+#[test]
 fn infinite_errors_are_valid() {
     let mut record: Record = serde_json::from_value(paired()).unwrap();
     let accuracy = record.accuracy.as_mut().unwrap();
@@ -78,24 +91,37 @@ fn infinite_errors_are_valid() {
     assert_valid(&validator("record"), &serde_json::to_value(record).unwrap());
 }
 
-/// Fields that an object of the schema lists, after a check that it requires them all.
+/// Fields that may be absent.
+const OPTIONAL: [&str; 1] = ["networks"];
+
+/// Fields that an object of the schema lists, after a check that it requires them all, but for the optional ones.
 fn fields(object: &Value) -> BTreeSet<String> {
     let listed: BTreeSet<_> = object["properties"].as_object().unwrap().keys().cloned().collect();
-    let required = object["required"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_string()).collect();
-    assert_eq!(listed, required);
+    let required: BTreeSet<_> =
+        object["required"].as_array().unwrap().iter().map(|f| f.as_str().unwrap().to_string()).collect();
+    let wanted: BTreeSet<_> = listed.iter().filter(|f| !OPTIONAL.contains(&f.as_str())).cloned().collect();
+    assert_eq!(wanted, required);
     listed
+}
+
+/// A record with every optional field.
+fn full() -> Value {
+    let mut record = paired();
+    record["networks"] = json!([{"network": "VGG-16", "count": 2, "of": 13}]);
+    record
 }
 
 #[test]
 fn fields_are_those_of_the_structs() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let record: Record = serde_json::from_value(paired()).unwrap();
+    let record: Record = serde_json::from_value(full()).unwrap();
     let (record, of) = (serde_json::to_value(record).unwrap(), schema("record"));
     assert_eq!(keys(&record), fields(&of));
     for (value, name) in [
         (&record["time"], "time"),
         (&record["work"], "work"),
         (&record["peers"][0], "peer"),
+        (&record["networks"][0], "in_network"),
         (&record["accuracy"], "accuracy"),
     ] {
         assert_eq!(keys(value), fields(&of["$defs"][name]), "{name}");
@@ -124,8 +150,8 @@ fn without(mut value: Value, field: &str) -> Value {
 #[test]
 fn wrong_records_are_refused() {
     let validator = validator("record");
-    for field in fields(&schema("record")) {
-        assert!(!validator.is_valid(&without(paired(), &field)), "without {field}");
+    for field in fields(&schema("record")).iter().filter(|f| !OPTIONAL.contains(&f.as_str())) {
+        assert!(!validator.is_valid(&without(paired(), field)), "without {field}");
     }
     for (pointer, to) in [
         ("/schema_version", json!(2)),
@@ -154,6 +180,11 @@ fn wrong_records_are_refused() {
         ("/accuracy/class_mismatches", json!(-1)),
         ("/accuracy/max_abs", json!(-1e-9)),
         ("/environment", json!("not a hash")),
+        ("/networks", json!(null)),
+        ("/networks", json!([])),
+        ("/networks", json!([{"network": "VGG-16", "count": 0, "of": 13}])),
+        ("/networks", json!([{"network": "", "count": 2, "of": 13}])),
+        ("/networks", json!([{"network": "VGG-16", "count": 2}])),
     ] {
         assert!(!validator.is_valid(&with(paired(), pointer, to.clone())), "{pointer} = {to}");
     }
