@@ -1,6 +1,7 @@
 //! Patches copied to a matrix, block by block, and a GEMM on each block: the textbook's way.
 //!
-//! Workspace: a block of at most [`BLOCK_BYTES`] (32 columns of patches if those are more), and the GEMM's own.
+//! Workspace: a block of at most [`BLOCK_BYTES`] (32 columns of patches if those are more), one image among its zeros where
+//! there is padding, and the GEMM's own.
 
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::{Gemm, Matrix};
