@@ -12,7 +12,7 @@
 //! | `implicit-avx2`, `implicit-avx512` | GEMM that packs its panels from the images: no matrix of patches; 1×1 kernels read the images |
 //! | `depthwise-avx2`, `depthwise-avx512` | one input channel a group: taps times shifted rows, in registers |
 //! | `avx2`, `avx512` | chooses among them: [`exact_way`] |
-//! | `winograd2-…`, `winograd4-…`, `winograd6-…` | F(2×2), F(4×4), F(6×6) for 3×3 kernels of stride 1 (NCHW) |
+//! | `winograd2-…`, `winograd4-…`, `winograd6-…` | F(2×2), F(4×4), F(6×6) for 3×3 kernels of stride 1 |
 //! | `fast-avx2`, `fast-avx512` | chooses among all of them: [`fast_way`] |
 //!
 //! Error: see the operator's tolerance; Winograd's is derived in [`winograd`](etalon_reference::ops::winograd). NaN and ∞
