@@ -40,7 +40,7 @@ pub struct StudyRow {
 pub struct Study {
     /// By channels; direct first, libtorch last.
     pub rows: Vec<StudyRow>,
-    /// Numbers of threads, ascending.
+    /// Numbers of threads on which the algorithms were timed, ascending.
     pub threads: Vec<usize>,
 }
 
@@ -51,8 +51,8 @@ pub fn study(table: &Table<'_>) -> Option<Study> {
     };
     let records: Vec<&Record> = table.rows.iter().map(|row| row.record).filter(ours).collect();
     let every: BTreeSet<u64> = records.iter().filter_map(|r| channels(r)).collect();
-    let mut study = Study::default();
-    study.threads = records.iter().map(|r| r.threads).collect::<BTreeSet<_>>().into_iter().collect();
+    let threads: BTreeSet<_> = records.iter().map(|r| r.threads).collect();
+    let mut study = Study { threads: threads.into_iter().collect(), ..Study::default() };
     for channels_here in every {
         let here: Vec<&Record> = records.iter().copied().filter(|r| channels(r) == Some(channels_here)).collect();
         let mut rows: Vec<StudyRow> =
@@ -64,6 +64,8 @@ pub fn study(table: &Table<'_>) -> Option<Study> {
         }
         study.rows.extend(rows);
     }
+    // Where only the default kernel was timed, there is nothing to compare.
+    study.threads.retain(|t| study.rows.iter().any(|r| r.kernel.is_some() && r.ns.contains_key(t)));
     study.rows.iter().any(|r| r.name.starts_with('F')).then_some(study)
 }
 
