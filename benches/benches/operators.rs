@@ -33,8 +33,8 @@ fn main() {
         let prepared = prepare(subject);
         let mut group = criterion.benchmark_group(subject.entry.operator.name());
         group.throughput(Throughput::Elements(subject.problem.work(subject.dtype).flops as u64));
-        for kernel in subject.kernels() {
-            for pool in &pools {
+        for pool in &pools {
+            for kernel in subject.kernels(profile, pool.threads()) {
                 let Ok(mut ours) = Ours::new(kernel, &prepared, pool.clone()) else { continue };
                 if let Err(complaint) = agree(&mut ours, &prepared) {
                     panic!("{complaint}\nREPRO: cargo xtask parity '{}'", prepared.case(kernel, pool.threads()));

@@ -21,6 +21,8 @@ pub struct Subject {
     pub source: &'static str,
     /// Networks that have this layer, with how often they have it.
     pub networks: &'static [(&'static str, u32)],
+    /// Whether only the default kernel is worth timing.
+    pub brief: bool,
     /// Coordinates.
     pub point: Point,
     /// The problem.
@@ -42,10 +44,13 @@ impl Subject {
         self.entry.kernels.iter().rfind(fits)
     }
 
-    /// The kernels that are worth timing: all that apply but scalar ones on problems that take them long, and of levels below
-    /// the best one only what would be the default there.
-    pub fn kernels(&self) -> Vec<&'static Kernel> {
-        let heavy = self.problem.work(self.dtype).flops > 1e8;
+    /// The kernels that are worth timing: all that apply, but
+    /// - scalar ones on problems that take them long;
+    /// - of levels below the best one, all but what would be the default there;
+    /// - on several threads, unless there are hours: all but the default and the one that calls OpenBLAS;
+    /// - of shapes that are there for their networks' sums: all but the default.
+    pub fn kernels(&self, profile: Profile, threads: usize) -> Vec<&'static Kernel> {
+        let heavy = self.problem.work(self.dtype).flops > SCALAR_FLOPS;
         let applies = |k: &&Kernel| k.applies(&*self.problem, self.dtype).is_ok();
         let worth = |k: &&Kernel| match k.isa {
             Isa::Scalar => k.name != "scalar" || !heavy,
@@ -55,9 +60,18 @@ impl Subject {
                 below.is_some_and(|last| last.name == k.name)
             }
         };
-        self.entry.kernels.iter().filter(applies).filter(worth).collect()
+        let default = self.default_kernel().map(|k| k.name);
+        let hours = profile == Profile::Paper;
+        let asked = |k: &&Kernel| {
+            let default = default == Some(k.name);
+            default || !self.brief && (threads == 1 || hours || k.name == "openblas")
+        };
+        self.entry.kernels.iter().filter(applies).filter(worth).filter(asked).collect()
     }
 }
+
+/// Operations from which scalar kernels take long.
+const SCALAR_FLOPS: f64 = 3e7;
 
 /// All problems whose path contains `filter` (all, if it is empty), of a profile.
 pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<Vec<Subject>> {
@@ -84,8 +98,8 @@ fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Resu
     let point =
         Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
     let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
-    let (source, networks) = (workload.source, workload.networks);
-    Ok(Subject { entry, workload: workload.name.into(), source, networks, point, problem, dtype })
+    let Workload { source, networks, brief, .. } = *workload;
+    Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, point, problem, dtype })
 }
 
 /// A problem given as `operator:point`.
@@ -105,6 +119,7 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
             workload: "point".into(),
             source: "command line",
             networks: &[],
+            brief: false,
             point: point.clone(),
             problem: problem.clone(),
             dtype,

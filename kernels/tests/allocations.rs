@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use etalon_kernels::check::initial_outputs;
+use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::Call;
 use etalon_kernels::pool::Pool;
 use etalon_kernels::registry;
@@ -45,13 +46,15 @@ fn a_warm_call_allocates_nothing() {
             let problem = entry.operator.problem(&point).expect("a workload is valid");
             for &dtype in entry.operator.dtypes() {
                 // Small ones: every code path that a size chooses is a small path plus loops.
-                if problem.work(dtype).flops > 4e7 || problem.work(dtype).bytes > 4e6 {
+                let work = problem.work(dtype);
+                if work.flops > 4e7 || work.bytes > 4e6 {
                     continue;
                 }
                 let inputs = Fill::Real.make(&problem.inputs(dtype), 1);
                 let mut outputs = initial_outputs(&*problem, dtype, &inputs);
                 for kernel in entry.kernels {
-                    if kernel.applies(&*problem, dtype).is_err() || kernel.name == "openblas" {
+                    let long = kernel.isa == Isa::Scalar && work.flops > 2e6;
+                    if kernel.applies(&*problem, dtype).is_err() || kernel.name == "openblas" || long {
                         continue;
                     }
                     for threads in [1, 2] {

@@ -148,6 +148,30 @@ pub struct Workload {
     pub networks: &'static [(&'static str, u32)],
     /// Part of the profile `smoke`.
     pub smoke: bool,
+    /// Timed for the sums of its networks alone: only the default kernel is.
+    pub brief: bool,
+}
+
+impl Workload {
+    /// A workload of the profiles that take their time.
+    pub const fn new(name: &'static str, point: &'static str, source: &'static str) -> Workload {
+        Workload { name, point, source, networks: &[], smoke: false, brief: false }
+    }
+
+    /// As a layer of networks.
+    pub const fn of(self, networks: &'static [(&'static str, u32)]) -> Workload {
+        Workload { networks, ..self }
+    }
+
+    /// In the profile `smoke`, too.
+    pub const fn smoke(self) -> Workload {
+        Workload { smoke: true, ..self }
+    }
+
+    /// For the sums of its networks alone.
+    pub const fn brief(self) -> Workload {
+        Workload { brief: true, ..self }
+    }
 }
 
 /// Why a point makes no problem.

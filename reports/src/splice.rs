@@ -65,6 +65,7 @@ pub fn markdown(run: &Run) -> String {
         out += "\n";
     }
     out += &networks(&table);
+    out += "\n<details><summary>Every case, f32, one thread</summary>\n";
     out += "\n| case, f32, one thread | time | share |";
     table.peers.iter().for_each(|p| out += &format!(" × {p} |"));
     out += "\n|---|--:|--:|";
@@ -83,5 +84,6 @@ pub fn markdown(run: &Run) -> String {
         }
         out += "\n";
     }
+    out += "\n</details>\n";
     out
 }

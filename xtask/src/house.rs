@@ -35,7 +35,9 @@ const RULES: [Rule; 4] = [
             "kernels/src/*/planes.rs",
             "kernels/src/*/rows.rs",
             "kernels/src/*/depthwise.rs",
-            "kernels/src/*/winograd.rs",
+            "kernels/src/*/depthwise/",
+            "kernels/src/*/turn.rs",
+            "kernels/src/*/winograd/",
             // Aligned and guarded buffers.
             "kernels/src/aligned.rs",
             "kernels/src/workspace.rs",

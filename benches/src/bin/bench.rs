@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use etalon_benches::profile::Profile;
 use etalon_benches::row::{Run, prepare};
+use etalon_benches::suite::Subject;
 use etalon_benches::{environment, exit, peaks, peers, progress, suite, told, verify_symbols};
 use etalon_kernels::pool::Pool;
 use etalon_reference::DType;
@@ -72,16 +73,17 @@ fn run(arguments: &Arguments) -> Result<u8> {
     };
 
     let mut file = BufWriter::new(File::create(folder.join("records.jsonl")).context("the records")?);
-    let cases: usize = subjects.iter().map(|s| s.kernels().len() * threads.len()).sum();
+    let kernels = |subject: &Subject, threads| subject.kernels(arguments.profile, threads);
+    let cases: usize = subjects.iter().flat_map(|s| threads.iter().map(|&t| kernels(s, t).len())).sum();
     let bar = progress(cases as u64, "bench");
     let pools: Vec<Arc<Pool>> = threads.iter().map(|&t| Arc::new(Pool::new(t))).collect();
     let (mut timed, mut failed, mut skipped, mut minutes) = (0, 0, 0, 0);
-    for subject in subjects.iter().filter(|subject| !subject.kernels().is_empty()) {
+    for subject in subjects.iter().filter(|subject| threads.iter().any(|&t| !kernels(subject, t).is_empty())) {
         bar.set_message(subject.path());
         let prepared = prepare(subject);
         let default = subject.default_kernel().map(|k| k.name);
-        for kernel in subject.kernels() {
-            for pool in &pools {
+        for pool in &pools {
+            for kernel in kernels(subject, pool.threads()) {
                 let record = run.time(subject, &prepared, kernel, pool, default == Some(kernel.name));
                 match record.status {
                     Status::Ok => timed += 1,

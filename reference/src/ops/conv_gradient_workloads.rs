@@ -6,11 +6,11 @@ const TORCHBENCH: &str = "TorchBench operator logs";
 const OWN: &str = "shapes of image generators and of segmentation networks";
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, networks: &[], smoke: false }
+    Workload::new(name, point, source)
 }
 
 const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, networks: &[], smoke: true }
+    Workload::new(name, point, source).smoke()
 }
 
 /// The layers of ResNet-50, and one of each other kind.

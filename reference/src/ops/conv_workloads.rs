@@ -10,7 +10,7 @@ const STUDY: &str = "own: error of Winograd over channels";
 const DEEPBENCH: &str = "DeepBench, convolution";
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, networks: &[], smoke: false }
+    Workload::new(name, point, source)
 }
 
 /// Every workload of the forward operator.

@@ -204,13 +204,13 @@ impl Operator for GemmBackwardOperator {
     }
 
     fn workloads(&self) -> &'static [Workload] {
-        const fn w(name: &'static str, point: &'static str, smoke: bool) -> Workload {
-            Workload { name, point, source: "TorchBench operator logs", networks: &[], smoke }
+        const fn w(name: &'static str, point: &'static str) -> Workload {
+            Workload::new(name, point, "TorchBench operator logs")
         }
         static WORKLOADS: &[Workload] = &[
-            w("square.64", "m=64,n=64,k=64", true),
-            w("square.512", "m=512,n=512,k=512", false),
-            w("bert.512x3072x768-gelu", "m=512,n=3072,k=768,bias=row,act=gelu", false),
+            w("square.64", "m=64,n=64,k=64").smoke(),
+            w("square.512", "m=512,n=512,k=512"),
+            w("bert.512x3072x768-gelu", "m=512,n=3072,k=768,bias=row,act=gelu"),
         ];
         WORKLOADS
     }

@@ -3,11 +3,11 @@
 use crate::Workload;
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, networks: &[], smoke: false }
+    Workload::new(name, point, source)
 }
 
 const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-    Workload { name, point, source, networks: &[], smoke: true }
+    Workload::new(name, point, source).smoke()
 }
 
 const SWEEP: &str = "size sweep";
