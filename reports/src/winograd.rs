@@ -40,7 +40,7 @@ pub struct StudyRow {
 pub struct Study {
     /// By channels; direct first, libtorch last.
     pub rows: Vec<StudyRow>,
-    /// Numbers of threads, ascending.
+    /// Numbers of threads on which the algorithms were timed, ascending.
     pub threads: Vec<usize>,
 }
 
@@ -64,6 +64,8 @@ pub fn study(table: &Table<'_>) -> Option<Study> {
         }
         study.rows.extend(rows);
     }
+    // Where only the default kernel was timed, there is nothing to compare.
+    study.threads.retain(|t| study.rows.iter().any(|r| r.kernel.is_some() && r.ns.contains_key(t)));
     study.rows.iter().any(|r| r.name.starts_with('F')).then_some(study)
 }
 

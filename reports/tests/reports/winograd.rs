@@ -67,6 +67,15 @@ fn a_narrower_set_stands_in_where_the_widest_is_absent() {
 }
 
 #[test]
+fn threads_of_the_default_kernel_alone_have_no_column() {
+    let mut records: Vec<_> = records().into_iter().filter(|r| r["threads"] == 1).collect();
+    let mut default = row("fast-avx512", 16, 2, 1e6, 9e-14);
+    default["peers"] = crate::paired()["peers"].clone();
+    records.push(default);
+    assert_eq!(study(&Table::new(&run_of(&records))).unwrap().threads, [1]);
+}
+
+#[test]
 fn its_pictures_have_a_line_for_each_algorithm() {
     let run = run_of(&records());
     let study = study(&Table::new(&run)).unwrap();
