@@ -81,7 +81,9 @@ pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<
             if profile == Profile::Smoke && !workload.smoke {
                 continue;
             }
-            for &dtype in entry.operator.dtypes().iter().filter(|d| dtype.is_none_or(|only| only == **d)) {
+            // Networks are summed in f32.
+            let wanted = |d: &&DType| dtype.is_none_or(|only| only == **d) && (!workload.brief || **d == DType::F32);
+            for &dtype in entry.operator.dtypes().iter().filter(wanted) {
                 let subject = of_workload(entry, workload, dtype)?;
                 let small_enough = subject.problem.work(dtype).flops <= profile.flops();
                 if small_enough && subject.path().contains(filter) {
