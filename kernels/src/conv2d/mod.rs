@@ -138,18 +138,9 @@ pub enum Way {
 ///
 /// - One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], if there are as many outputs as groups;
 ///   with several outputs a group, patches that were packed once serve them all.
-/// - A 1×1 kernel with a stride by planes: [`Way::Im2col`]. Its patches are a part of the image; copied once, they are a
-///   GEMM's B as it lies, while packing would gather them piece by piece.
 /// - Otherwise [`Way::Implicit`], which does im2col's work without its traffic.
 pub fn exact_way(p: &Conv2d) -> Way {
-    let strided_pointwise = p.rows.taps * p.cols.taps == 1 && !implicit::is_pointwise(p);
-    if depthwise::fits(p).is_ok() && p.group_out() == 1 {
-        Way::Depthwise
-    } else if strided_pointwise && by_planes(p) {
-        Way::Im2col
-    } else {
-        Way::Implicit
-    }
+    if depthwise::fits(p).is_ok() && p.group_out() == 1 { Way::Depthwise } else { Way::Implicit }
 }
 
 /// The algorithm that is usually fastest with an error of at most F(4)'s.
