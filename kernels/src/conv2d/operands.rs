@@ -18,7 +18,7 @@ pub enum Order {
     /// k×r×s×(c/groups). The products of an output are then numbered by (r, s, c) whatever the images' layout.
     TapsFirst,
     /// c×(k/groups)×r×s with the taps in reverse, as the convolution has them to which this one is the adjoint. The products
-    /// are numbered by (r, s, c). For algorithms that [read them](super::reads_exchanged).
+    /// are numbered by (r, s, c). Only some algorithms read them.
     Exchanged,
 }
 

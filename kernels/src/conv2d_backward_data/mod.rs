@@ -7,8 +7,8 @@
 //! | kernel | what it does |
 //! |---|---|
 //! | `scalar` | the convolutions of the residues, in the canonical order |
-//! | `avx2`, `avx512` | the same by [`conv2d`](crate::conv2d)'s kernels: [`exact_way`](crate::conv2d::exact_way) |
-//! | `fast-avx2`, `fast-avx512` | the same, Winograd's algorithm among them: [`fast_way`](crate::conv2d::fast_way) |
+//! | `avx2`, `avx512` | the same by [`conv2d`]'s kernels: [`exact_way`] |
+//! | `fast-avx2`, `fast-avx512` | the same, Winograd's algorithm among them: [`fast_way`] |
 //!
 //! A stride of s cuts dx into s×s residues; each is met by its own taps, and is a dense convolution of dy of stride 1 with
 //! the weights turned around. Error: see the operator's tolerance, or Winograd's of that convolution. NaN and ∞ of dy follow

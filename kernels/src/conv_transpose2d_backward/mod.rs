@@ -2,7 +2,7 @@
 //!
 //! Shapes: dy as y of [`conv_transpose2d`](crate::conv_transpose2d), x and dx as its x, w and dw as its w. f32; the scalar
 //! kernel also computes f64. The problem is [`ConvTranspose2dBackward`]; its documentation fixes the order of summation. The
-//! kernels are those of [`conv2d`](crate::conv2d) by its [`exact_way`] and of
+//! kernels are those of [`conv2d`] by its [`exact_way`] and of
 //! [`conv2d_backward_weights`](crate::conv2d_backward_weights), and keep their promises.
 
 use etalon_reference::operator::downcast;

@@ -4,7 +4,7 @@
 //! the images included; `dbias[k] = Σ dy[n, k, i, j]`.
 //!
 //! **Order of summation** of dw (of the kernels that say so): the products are numbered by (i, j) within an image, and added
-//! in chunks of [`CHUNK`](super::gemm::CHUNK), each by one chain of fused multiply-adds from +0; the chunks of an image in
+//! in chunks of [`CHUNK`], each by one chain of fused multiply-adds from +0; the chunks of an image in
 //! order, then the images in order. Whatever the number of threads, a sum is one thread's.
 
 use std::any::Any;
