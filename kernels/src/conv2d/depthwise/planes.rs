@@ -3,6 +3,7 @@
 use etalon_reference::ops::conv2d::Conv2d;
 
 use super::Finish;
+use crate::conv2d::lower::copy;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::Disjoint;
 use crate::isa::wide::{LANES, Wide, Work};
@@ -68,7 +69,7 @@ impl Work for Plane<'_> {
     fn run<L: Wide>(self, l: L) {
         let p = self.p;
         for (row, to) in self.x.chunks_exact(p.x.w).zip(self.scratch.chunks_exact_mut(self.line).skip(p.rows.before)) {
-            to[p.cols.before..][..p.x.w].copy_from_slice(row);
+            copy(l, row, &mut to[p.cols.before..][..p.x.w]);
         }
         let dilation = (p.rows.dilation, p.cols.dilation);
         match (p.rows.taps, p.cols.taps, p.cols.stride, dilation) {
