@@ -34,6 +34,7 @@ const RULES: [Rule; 4] = [
             "kernels/src/*/channel.rs",
             "kernels/src/*/planes.rs",
             "kernels/src/*/rows.rs",
+            "kernels/src/*/direct.rs",
             "kernels/src/*/depthwise.rs",
             "kernels/src/*/depthwise/",
             "kernels/src/*/turn.rs",

@@ -163,7 +163,7 @@ fn piece<L: Wide, const STRIDE: usize>(l: L, places: &[usize], from: &[f32], to:
 
 /// At most sixteen elements that lie `STRIDE` of 1, 2 or 4 apart.
 #[inline(always)]
-fn spaced<L: Wide, const STRIDE: usize>(l: L, from: &[f32]) -> L::F {
+pub fn spaced<L: Wide, const STRIDE: usize>(l: L, from: &[f32]) -> L::F {
     let part = |i: usize| l.load_first(&from[(i * LANES).min(from.len())..((i + 1) * LANES).min(from.len())]);
     match STRIDE {
         1 => l.load_first(from),
@@ -174,7 +174,7 @@ fn spaced<L: Wide, const STRIDE: usize>(l: L, from: &[f32]) -> L::F {
 
 /// Zeros.
 #[inline(always)]
-fn zero<L: Wide>(l: L, to: &mut [f32]) {
+pub fn zero<L: Wide>(l: L, to: &mut [f32]) {
     for part in to.chunks_mut(LANES) {
         l.store_first(l.splat(0.0), part);
     }

@@ -10,6 +10,7 @@
 //! | `scalar` | the formula, in the canonical order |
 //! | `im2col-avx2`, `im2col-avx512`, `openblas` | copies patches to blocks of a matrix, at most 4 MiB each, then a GEMM: ours, OpenBLAS's (NCHW) |
 //! | `implicit-avx2`, `implicit-avx512` | GEMM that packs its panels from the images: no matrix of patches; 1×1 kernels read the images |
+//! | `direct-avx2`, `direct-avx512` | few input channels (NCHW): taps times shifted rows, several output channels in registers |
 //! | `depthwise-avx2`, `depthwise-avx512` | one input channel a group: taps times shifted rows, in registers |
 //! | `avx2`, `avx512` | chooses among them: [`exact_way`] |
 //! | `winograd2-…`, `winograd4-…`, `winograd6-…` | F(2×2), F(4×4), F(6×6) for 3×3 kernels of stride 1 |
@@ -19,6 +20,8 @@
 //! follow the formula as long as weights are finite; Winograd's algorithm spreads them over a tile.
 
 mod depthwise;
+mod direct;
+mod finish;
 mod im2col;
 pub(crate) mod implicit;
 pub(crate) mod lower;
@@ -56,6 +59,9 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel::new("implicit-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Implicit)),
     #[cfg(target_arch = "x86_64")]
+    Kernel::new("direct-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Direct))
+        .with_supports(direct::supports),
+    #[cfg(target_arch = "x86_64")]
     Kernel::new("depthwise-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Depthwise))
         .with_supports(depthwise::supports),
     #[cfg(target_arch = "x86_64")]
@@ -73,6 +79,9 @@ pub static KERNELS: &[Kernel] = &[
         .with_supports(im2col::supports),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("implicit-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Implicit)),
+    #[cfg(target_arch = "x86_64")]
+    Kernel::new("direct-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Direct))
+        .with_supports(direct::supports),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("depthwise-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Depthwise))
         .with_supports(depthwise::supports),
@@ -128,6 +137,8 @@ pub enum Way {
     Im2col,
     /// A GEMM that packs its panels from the images.
     Implicit,
+    /// Taps times shifted rows, for several output channels at once.
+    Direct,
     /// Taps times shifted rows.
     Depthwise,
     /// F(m×m, 3×3), m of 2, 4 or 6.
@@ -136,11 +147,20 @@ pub enum Way {
 
 /// The algorithm that is usually fastest among those that keep the canonical order.
 ///
-/// - One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], if there are as many outputs as groups;
-///   with several outputs a group, patches that were packed once serve them all.
+/// - One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], if there are as many outputs as groups.
+/// - Few products of an output, and patches that serve few output channels: [`Way::Direct`], where not packing saves more than
+///   its tiles, of eight channels by pieces of sixteen in a row, lose at the borders. Packing an element of a patch costs
+///   about as much as eight multiply-adds.
 /// - Otherwise [`Way::Implicit`], which does im2col's work without its traffic.
 pub fn exact_way(p: &Conv2d) -> Way {
-    if depthwise::fits(p).is_ok() && p.group_out() == 1 { Way::Depthwise } else { Way::Implicit }
+    if depthwise::fits(p).is_ok() && p.group_out() == 1 {
+        return Way::Depthwise;
+    }
+    let (k, w) = (p.group_out(), p.y.w);
+    let packed = k.saturating_add(8).saturating_mul(w);
+    let padded = k.next_multiple_of(8).saturating_mul(w.next_multiple_of(16));
+    let large = p.y.h * w >= 512 && !implicit::is_pointwise(p);
+    if by_planes(p) && direct::fits(p).is_ok() && large && padded <= packed { Way::Direct } else { Way::Implicit }
 }
 
 /// The algorithm that is usually fastest with an error of at most F(4)'s.
@@ -163,7 +183,7 @@ pub(crate) fn reads_exchanged(p: &Conv2d, way: Way) -> bool {
         Way::Winograd(_) => true,
         Way::Implicit => implicit::is_pointwise(p),
         Way::Depthwise => p.group_out() == 1,
-        Way::Im2col => false,
+        Way::Im2col | Way::Direct => false,
     }
 }
 
@@ -203,6 +223,7 @@ pub(crate) fn compute(
     let lacks = || KernelError::Isa(format!("the CPU lacks {isa}"));
     match (isa, way) {
         (Isa::Scalar, _) => scalar::convolve(p, operands),
+        (_, Way::Direct) => direct::convolve(p, isa, operands, pool, workspace)?,
         (_, Way::Depthwise) => depthwise::convolve(p, isa, operands, pool, workspace)?,
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx2, _) => {

@@ -70,21 +70,3 @@ impl Work for Step<'_> {
         }
     }
 }
-
-/// What becomes of the sums of one channel or of sixteen.
-struct Finish<F> {
-    scale: Option<F>,
-    bias: Option<F>,
-    relu: bool,
-}
-
-impl<F: Copy> Finish<F> {
-    #[inline(always)]
-    fn of<L: Wide<F = F>>(&self, l: L, sum: F) -> F {
-        // The chunk's sum is added to +0, as everywhere: what underflowed to −0 becomes +0.
-        let sum = l.add(l.splat(0.0), sum);
-        let y = self.scale.map_or(sum, |scale| l.mul(sum, scale));
-        let y = self.bias.map_or(y, |bias| l.add(y, bias));
-        if self.relu { l.relu(y) } else { y }
-    }
-}

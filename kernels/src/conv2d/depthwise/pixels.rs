@@ -2,7 +2,7 @@
 
 use etalon_reference::ops::conv2d::Conv2d;
 
-use super::Finish;
+use crate::conv2d::finish::Finish;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::chunks;
 use crate::isa::wide::{LANES, Wide, Work};
@@ -119,7 +119,7 @@ impl Row<'_> {
                         sum = l.fma(w, x, sum);
                     }
                 }
-                store(l, finish.of(l, sum), &mut y[j * c + first..], count);
+                store(l, finish.of_chunk(l, sum), &mut y[j * c + first..], count);
             };
             let mut j = 0;
             while j < p.y.w {
@@ -142,7 +142,7 @@ impl Row<'_> {
                     }
                 }
                 for (output, sum) in sums.into_iter().enumerate() {
-                    store(l, finish.of(l, sum), &mut y[(j + output) * c + first..], count);
+                    store(l, finish.of_chunk(l, sum), &mut y[(j + output) * c + first..], count);
                 }
                 j += OUTPUTS;
             }
@@ -163,7 +163,7 @@ impl Row<'_> {
                     let x = p.cols.index(j, s).map_or(l.splat(0.0), |v| load(l, &row[v * c + first..], count));
                     sum = l.fma(load(l, &w[first..], count), x, sum);
                 }
-                store(l, finish.of(l, sum), &mut y[first..], count);
+                store(l, finish.of_chunk(l, sum), &mut y[first..], count);
             }
         }
     }

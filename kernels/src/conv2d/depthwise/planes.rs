@@ -2,7 +2,7 @@
 
 use etalon_reference::ops::conv2d::Conv2d;
 
-use super::Finish;
+use crate::conv2d::finish::Finish;
 use crate::conv2d::lower::copy;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::Disjoint;
@@ -109,7 +109,7 @@ impl Plane<'_> {
                         sum = l.fma(w, shifted::<L, STRIDE>(l, &row[start + s..]), sum);
                     }
                 }
-                let sum = finish.of(l, sum);
+                let sum = finish.of_chunk(l, sum);
                 match y.first_chunk_mut() {
                     Some(y) => l.store(sum, y),
                     None => l.store_first(sum, y),
@@ -143,7 +143,7 @@ impl Plane<'_> {
                         sum = l.fma(l.splat(w), x, sum);
                     }
                 }
-                l.store_first(finish.of(l, sum), y);
+                l.store_first(finish.of_chunk(l, sum), y);
             }
         }
     }

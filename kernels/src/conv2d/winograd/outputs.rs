@@ -7,6 +7,7 @@ use etalon_reference::ops::gemm::Activation;
 use super::transform::output;
 use super::{PAD, Piece};
 use crate::conv2d::by_planes;
+use crate::conv2d::finish::Finish;
 use crate::disjoint::Disjoint;
 use crate::isa::wide::{LANES, Wide, Work};
 
@@ -20,14 +21,6 @@ pub struct Outputs<'a, 'y, const M: usize, const N: usize, const PIXELS: usize> 
     pub m: &'a [f32],
     /// The outputs.
     pub y: &'a Disjoint<'y, f32>,
-}
-
-/// What becomes of the sums of sixteen output channels.
-#[derive(Clone, Copy)]
-struct Finish<F> {
-    scale: Option<F>,
-    bias: Option<F>,
-    relu: bool,
 }
 
 /// A tile of the output.
@@ -86,9 +79,7 @@ impl<const M: usize, const N: usize, const PIXELS: usize> Outputs<'_, '_, M, N, 
         let mut pixels = [l.splat(0.0); PIXELS];
         for (pixels, half) in pixels.chunks_exact_mut(M).zip(half) {
             for (pixel, sum) in pixels.iter_mut().zip(output::<L, M, N>(l, half)) {
-                let y = finish.scale.map_or(sum, |scale| l.mul(sum, scale));
-                let y = finish.bias.map_or(y, |bias| l.add(y, bias));
-                *pixel = if finish.relu { l.relu(y) } else { y };
+                *pixel = finish.of(l, sum);
             }
         }
         pixels

@@ -1,0 +1,342 @@
+//! Direct convolution of few input channels by planes: no patches are packed, as each would serve few products.
+//!
+//! ```text
+//! pack the weights: blocks of ROWS output channels, product by product
+//! for each band of rows of outputs:                            a thread each
+//!   copy the rows of x that it needs among their zeros,
+//!       columns of one residue of the stride side by side      stays in the first cache
+//!   for each block of channels:
+//!     for each VECTORS pieces of a row, sixteen outputs each:
+//!       sums += weight · piece, shifted by the tap             ROWS·VECTORS sums in registers
+//! ```
+//! Workspace: the weights in blocks; a thread, the rows of a band and a line, at most [`BAND_BYTES`] or what one row of outputs needs.
+
+use std::ops::Range;
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::gemm::CHUNK;
+use etalon_reference::{DType, Problem};
+
+use super::finish::Finish;
+use super::lower::{copy, spaced, zero};
+use super::operands::{Operands, Order, Products};
+use crate::disjoint::Disjoint;
+use crate::isa::Isa;
+use crate::isa::wide::{LANES, Wide, Work, with_lanes};
+use crate::kernel::KernelError;
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// Bytes of the rows of a band, if a row of outputs does not need more: they share the first cache with weights and outputs.
+const BAND_BYTES: usize = 32 * 1024;
+/// Products of an output at most: their places are kept.
+const PRODUCTS: usize = 512;
+/// Whether the kernel computes the problem.
+pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+    super::planes_only(problem)?;
+    fits(downcast(problem)).map_err(Into::into)
+}
+
+/// Whether the kernel computes a problem by planes.
+pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
+    if !matches!(p.cols.stride, 1 | 2 | 4) {
+        return Err("only strides of columns of 1, 2 and 4");
+    }
+    if p.depth() == 0 || p.depth() > PRODUCTS {
+        return Err("only 1 to 512 products of an output");
+    }
+    Ok(())
+}
+
+/// All outputs.
+pub fn convolve(
+    p: &Conv2d,
+    isa: Isa,
+    operands: Operands<'_, f32>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    let wide = isa == Isa::Avx512;
+    with_lanes(isa, Step { p, wide, operands, pool, workspace }).map_err(KernelError::Isa)
+}
+
+struct Step<'a> {
+    p: &'a Conv2d,
+    /// Whether there are 32 registers of sixteen lanes, instead of as many as eight.
+    wide: bool,
+    operands: Operands<'a, f32>,
+    pool: &'a Pool,
+    workspace: &'a mut Workspace,
+}
+
+impl Work for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Wide>(self, l: L) {
+        let Step { p, wide, operands, pool, workspace } = self;
+        if wide {
+            images::<L, 8, 3>(l, p, operands, pool, workspace);
+        } else {
+            images::<L, 6, 1>(l, p, operands, pool, workspace);
+        }
+    }
+}
+
+/// How a group of an image is cut.
+struct Cut {
+    /// Elements of a line: columns of one residue of the stride.
+    line: usize,
+    /// Elements of a row: the lines of all residues.
+    row: usize,
+    /// Rows of x that a band of `rows` rows of outputs needs.
+    reach: usize,
+    /// Rows of outputs of a band.
+    rows: usize,
+    /// Elements of a band: rows of all channels, then a row on its way.
+    band: usize,
+}
+
+impl Cut {
+    fn new(p: &Conv2d) -> Cut {
+        let last = (p.cols.taps - 1) * p.cols.dilation / p.cols.stride;
+        let line = (last + p.y.w.next_multiple_of(LANES)).next_multiple_of(LANES);
+        let row = line * p.cols.stride;
+        let reach = |rows: usize| (rows - 1) * p.rows.stride + (p.rows.taps - 1) * p.rows.dilation + 1;
+        let bytes = |rows: usize| p.group_in() * reach(rows) * row * size_of::<f32>();
+        let rows = (1..=p.y.h).take_while(|&rows| rows == 1 || bytes(rows) <= BAND_BYTES).last().unwrap_or(1);
+        Cut { line, row, reach: reach(rows), rows, band: (p.group_in() * reach(rows) + 1) * row }
+    }
+}
+
+#[inline(always)]
+fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
+    l: L,
+    p: &Conv2d,
+    o: Operands<'_, f32>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) {
+    let cut = Cut::new(p);
+    let (depth, outputs) = (p.depth(), p.group_out());
+    let blocks = outputs.div_ceil(ROWS);
+    let of_group = blocks * depth * ROWS;
+    let [weights, scratch] = workspace.slices([p.groups * of_group, cut.band * pool.threads()]);
+    for (weights, w) in weights.chunks_exact_mut(of_group).zip(o.w.chunks_exact(outputs * depth)) {
+        pack::<ROWS>(w, depth, weights);
+    }
+    let (weights, scratch, y) = (&*weights, Disjoint::new(scratch), Disjoint::new(o.y));
+    let places = places(p, &cut, o.order);
+    let bands = p.y.h.div_ceil(cut.rows);
+    let plane = p.x.h * p.x.w;
+    let body = |task: usize, worker: usize| {
+        let (image, rest) = (task / (p.groups * bands), task % (p.groups * bands));
+        let (group, first) = (rest / bands, rest % bands * cut.rows);
+        let channel = image * p.x.c + group * p.group_in();
+        l.enter(Band::<ROWS, VECTORS> {
+            p,
+            cut: &cut,
+            places: &places[..depth],
+            x: &o.x[channel * plane..][..p.group_in() * plane],
+            rows: first..p.y.h.min(first + cut.rows),
+            weights: &weights[group * of_group..][..of_group],
+            channels: group * outputs..(group + 1) * outputs,
+            scale: o.scale,
+            bias: o.bias,
+            // SAFETY: a worker runs one task at a time, and no other worker has its index.
+            scratch: unsafe { scratch.part(worker * cut.band..(worker + 1) * cut.band) },
+            image,
+            y: &y,
+        });
+    };
+    pool.run(p.x.n * p.groups * bands, body);
+}
+
+/// Weights k × products of a group to blocks of `ROWS` channels, product by product; 0 behind the last channel.
+fn pack<const ROWS: usize>(w: &[f32], depth: usize, to: &mut [f32]) {
+    for (block, w) in to.chunks_exact_mut(depth * ROWS).zip(w.chunks(depth * ROWS)) {
+        for (q, to) in block.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+            *to = std::array::from_fn(|k| w.get(k * depth + q).copied().unwrap_or(0.0));
+        }
+    }
+}
+
+/// Where the products of the first output find their elements in a band.
+fn places(p: &Conv2d, cut: &Cut, order: Order) -> [usize; PRODUCTS] {
+    let products = Products::new(p, order);
+    let (mut places, mut product) = ([0; PRODUCTS], products.at(0));
+    for place in &mut places[..p.depth()] {
+        let (c, r, s) = product;
+        let (row, col) = (c * cut.reach + r * p.rows.dilation, s * p.cols.dilation);
+        *place = row * cut.row + col % p.cols.stride * cut.line + col / p.cols.stride;
+        product = products.next(product);
+    }
+    places
+}
+
+/// Some rows of the outputs of a group of an image.
+struct Band<'a, 'y, const ROWS: usize, const VECTORS: usize> {
+    p: &'a Conv2d,
+    cut: &'a Cut,
+    places: &'a [usize],
+    /// The group's planes.
+    x: &'a [f32],
+    rows: Range<usize>,
+    /// In blocks.
+    weights: &'a [f32],
+    /// The group's output channels.
+    channels: Range<usize>,
+    scale: &'a [f32],
+    bias: &'a [f32],
+    scratch: &'a mut [f32],
+    image: usize,
+    y: &'a Disjoint<'y, f32>,
+}
+
+impl<const ROWS: usize, const VECTORS: usize> Work for Band<'_, '_, ROWS, VECTORS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Wide>(mut self, l: L) {
+        self.fill(l);
+        let p = self.p;
+        let (pieces, weights) = (p.y.w.div_ceil(LANES), self.places.len() * ROWS);
+        let all = pieces * self.rows.len();
+        for (block, w) in self.weights.chunks_exact(weights).enumerate() {
+            let mut block = self.block(l, block, w);
+            let mut piece = 0;
+            while piece < all {
+                let at = |i: usize| ((piece + i) / pieces, (piece + i) % pieces * LANES);
+                piece += match all - piece {
+                    left if left >= VECTORS => self.tile::<L, VECTORS>(l, &mut block, std::array::from_fn(at)),
+                    2 => self.tile::<L, 2>(l, &mut block, std::array::from_fn(at)),
+                    _ => self.tile::<L, 1>(l, &mut block, std::array::from_fn(at)),
+                };
+            }
+        }
+    }
+}
+
+/// A block of output channels in a band.
+struct Block<'a, F, const ROWS: usize> {
+    w: &'a [f32],
+    finish: [Finish<F>; ROWS],
+    /// The band's rows of the channels' planes; nothing behind the last channel.
+    y: [&'a mut [f32]; ROWS],
+}
+
+impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
+    /// Copies the rows of x.
+    #[inline(always)]
+    fn fill<L: Wide>(&mut self, l: L) {
+        let (p, cut) = (self.p, self.cut);
+        let (rows, line) = self.scratch.split_at_mut(p.group_in() * cut.reach * cut.row);
+        let line = &mut line[..cut.row];
+        let top = self.rows.start * p.rows.stride;
+        for (i, to) in rows.chunks_exact_mut(cut.row).enumerate() {
+            let (c, row) = (i / cut.reach, top + i % cut.reach);
+            let Some(h) = row.checked_sub(p.rows.before).filter(|&h| h < p.x.h) else {
+                zero(l, to);
+                continue;
+            };
+            let from = &self.x[(c * p.x.h + h) * p.x.w..][..p.x.w];
+            match p.cols.stride {
+                1 => between(l, p, from, to),
+                stride => {
+                    between(l, p, from, line);
+                    for (residue, to) in to.chunks_exact_mut(cut.line).enumerate() {
+                        for (i, to) in to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+                            let from = &line[i * LANES * stride + residue..];
+                            let reach = (LANES - 1) * stride + 1;
+                            let x = if stride == 2 {
+                                spaced::<L, 2>(l, &from[..reach])
+                            } else {
+                                spaced::<L, 4>(l, &from[..reach])
+                            };
+                            l.store(x, to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn block<'b, L: Wide>(&self, l: L, block: usize, w: &'b [f32]) -> Block<'b, L::F, ROWS>
+    where
+        Self: 'b,
+    {
+        let p = self.p;
+        let channel = |k: usize| self.channels.start + block * ROWS + k;
+        let y = std::array::from_fn(|k| {
+            let plane = (self.image * p.y.c + channel(k)) * p.y.h;
+            let rows = plane + self.rows.start..plane + self.rows.end;
+            let there = channel(k) < self.channels.end;
+            // SAFETY: each task has rows of its own, which one block of channels at a time writes.
+            unsafe { self.y.part(if there { rows.start * p.y.w..rows.end * p.y.w } else { 0..0 }) }
+        });
+        let finish = std::array::from_fn(|k| Finish::of_channel(l, self.scale, self.bias, p.relu, channel(k)));
+        Block { w, finish, y }
+    }
+
+    /// `N` pieces of a block, each of which begins in a row of the band, at a column. Returns `N`.
+    #[inline(always)]
+    fn tile<L: Wide, const N: usize>(&self, l: L, block: &mut Block<'_, L::F, ROWS>, at: [(usize, usize); N]) -> usize {
+        let p = self.p;
+        let from = at.map(|(row, col)| &self.scratch[row * p.rows.stride * self.cut.row + col..]);
+        let to = at.map(|(row, col)| row * p.y.w + col..row * p.y.w + p.y.w.min(col + LANES));
+        let sums: [[L::F; N]; ROWS] = sums(l, from, self.places, block.w);
+        for ((y, finish), sums) in block.y.iter_mut().zip(&block.finish).zip(sums) {
+            if y.is_empty() {
+                break;
+            }
+            for (to, sum) in to.iter().zip(sums) {
+                let (y, sum) = (&mut y[to.clone()], finish.of(l, sum));
+                match y.first_chunk_mut() {
+                    Some(y) => l.store(sum, y),
+                    None => l.store_first(sum, y),
+                }
+            }
+        }
+        N
+    }
+}
+
+/// A row of x among its zeros, as long as `to`.
+#[inline(always)]
+fn between<L: Wide>(l: L, p: &Conv2d, from: &[f32], to: &mut [f32]) {
+    let before = p.cols.before.min(to.len());
+    let len = from.len().min(to.len() - before);
+    zero(l, &mut to[..before]);
+    copy(l, &from[..len], &mut to[before..before + len]);
+    zero(l, &mut to[before + len..]);
+}
+
+/// The sums of a tile, in the canonical order.
+#[inline(always)]
+fn sums<L: Wide, const ROWS: usize, const N: usize>(
+    l: L,
+    from: [&[f32]; N],
+    places: &[usize],
+    w: &[f32],
+) -> [[L::F; N]; ROWS] {
+    let mut total = [[l.splat(0.0); N]; ROWS];
+    let (w, _) = w.as_chunks::<ROWS>();
+    for (places, w) in places.chunks(CHUNK).zip(w.chunks(CHUNK)) {
+        let mut sums = [[l.splat(0.0); N]; ROWS];
+        for (&place, w) in places.iter().zip(w) {
+            let x = from.map(|from| l.load(from[place..].first_chunk().expect("a band has all products")));
+            for (sums, &w) in sums.iter_mut().zip(w) {
+                let w = l.splat(w);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = l.fma(w, x, *sum);
+                }
+            }
+        }
+        for (total, sum) in total.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            *total = l.add(*total, *sum);
+        }
+    }
+    total
+}
