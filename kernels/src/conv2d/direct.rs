@@ -1,4 +1,4 @@
-//! Direct convolution of few input channels by planes: no patches are packed, as each would serve few products.
+//! Direct convolution of few products or few output channels by planes: no patches are packed, as each would serve few products.
 //!
 //! ```text
 //! pack the weights: blocks of ROWS output channels, product by product
@@ -9,7 +9,8 @@
 //!     for each VECTORS pieces of a row, sixteen outputs each:
 //!       sums += weight · piece, shifted by the tap             ROWS·VECTORS sums in registers
 //! ```
-//! Workspace: the weights in blocks; a thread, the rows of a band and a line, at most [`BAND_BYTES`] or what one row of outputs needs.
+//! Workspace: the weights in blocks; a thread, the rows of a band and one more: at most
+//! [`BAND_BYTES`], otherwise [`DEEP_BAND_BYTES`], otherwise what one row of outputs needs.
 
 use std::ops::Range;
 
@@ -30,8 +31,15 @@ use crate::workspace::Workspace;
 
 /// Bytes of the rows of a band, if a row of outputs does not need more: they share the first cache with weights and outputs.
 const BAND_BYTES: usize = 32 * 1024;
+/// The same of many input channels, of which a row alone is more: it stays in the second cache.
+const DEEP_BAND_BYTES: usize = 256 * 1024;
 /// Products of an output at most: their places are kept.
-const PRODUCTS: usize = 512;
+const PRODUCTS: usize = 1024;
+/// Multiply-adds of a thread in a nanosecond, about.
+const PRODUCTS_A_NS: u64 = 50;
+/// Output channels of a group that have a tile of their own.
+pub const FEW: usize = 4;
+
 /// Whether the kernel computes the problem.
 pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
     super::planes_only(problem)?;
@@ -44,9 +52,27 @@ pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
         return Err("only strides of columns of 1, 2 and 4");
     }
     if p.depth() == 0 || p.depth() > PRODUCTS {
-        return Err("only 1 to 512 products of an output");
+        return Err("only 1 to 1024 products of an output");
+    }
+    if u32::try_from(Cut::new(p).band).is_err() {
+        return Err("only bands of less than 2^32 elements");
     }
     Ok(())
+}
+
+/// Whether it is usually faster than packing patches for a GEMM.
+///
+/// Packing an element costs about as much as eight multiply-adds with it, against what tiles of four or eight channels by
+/// pieces of sixteen in a row lose at the borders. Where a band leaves the first cache, few channels alone pay; with more
+/// than 128, packing does not show.
+pub fn pays(p: &Conv2d) -> bool {
+    if fits(p).is_err() || p.y.h * p.y.w < 512 {
+        return false;
+    }
+    let (k, w) = (p.group_out(), p.y.w);
+    let most = if Cut::new(p).band * size_of::<f32>() <= BAND_BYTES { 128 } else { 32 };
+    let padded = k.next_multiple_of(if k <= FEW { FEW } else { 8 }) * w.next_multiple_of(LANES);
+    k <= most && padded <= (k + 8) * w
 }
 
 /// All outputs.
@@ -76,10 +102,11 @@ impl Work for Step<'_> {
     #[inline(always)]
     fn run<L: Wide>(self, l: L) {
         let Step { p, wide, operands, pool, workspace } = self;
-        if wide {
-            images::<L, 8, 3>(l, p, operands, pool, workspace);
-        } else {
-            images::<L, 6, 1>(l, p, operands, pool, workspace);
+        match (wide, p.group_out() <= FEW) {
+            (true, false) => images::<L, 8, 3>(l, p, operands, pool, workspace),
+            (true, true) => images::<L, FEW, 6>(l, p, operands, pool, workspace),
+            (false, false) => images::<L, 6, 1>(l, p, operands, pool, workspace),
+            (false, true) => images::<L, FEW, 1>(l, p, operands, pool, workspace),
         }
     }
 }
@@ -90,8 +117,10 @@ struct Cut {
     line: usize,
     /// Elements of a row: the lines of all residues.
     row: usize,
-    /// Rows of x that a band of `rows` rows of outputs needs.
+    /// Rows of x that a band needs.
     reach: usize,
+    /// Elements of a channel: its rows, and a cache line, so that channels start in different sets.
+    channel: usize,
     /// Rows of outputs of a band.
     rows: usize,
     /// Elements of a band: rows of all channels, then a row on its way.
@@ -103,10 +132,16 @@ impl Cut {
         let last = (p.cols.taps - 1) * p.cols.dilation / p.cols.stride;
         let line = (last + p.y.w.next_multiple_of(LANES)).next_multiple_of(LANES);
         let row = line * p.cols.stride;
-        let reach = |rows: usize| (rows - 1) * p.rows.stride + (p.rows.taps - 1) * p.rows.dilation + 1;
-        let bytes = |rows: usize| p.group_in() * reach(rows) * row * size_of::<f32>();
-        let rows = (1..=p.y.h).take_while(|&rows| rows == 1 || bytes(rows) <= BAND_BYTES).last().unwrap_or(1);
-        Cut { line, row, reach: reach(rows), rows, band: (p.group_in() * reach(rows) + 1) * row }
+        let first = (p.rows.taps - 1) * p.rows.dilation + 1;
+        let rows_within = |bytes: usize| {
+            let channel = (bytes / size_of::<f32>()).saturating_sub(row) / p.group_in();
+            let reach = channel.saturating_sub(LANES) / row;
+            reach.checked_sub(first).map(|more| p.y.h.min(more / p.rows.stride + 1))
+        };
+        let rows = rows_within(BAND_BYTES).or_else(|| rows_within(DEEP_BAND_BYTES)).unwrap_or(1);
+        let reach = first + (rows - 1) * p.rows.stride;
+        let channel = reach * row + LANES;
+        Cut { line, row, reach, channel, rows, band: p.group_in() * channel + row }
     }
 }
 
@@ -150,7 +185,12 @@ fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
             y: &y,
         });
     };
-    pool.run(p.x.n * p.groups * bands, body);
+    let tasks = p.x.n * p.groups * bands;
+    if pool.threads_for((p.y.len() * depth) as u64 / PRODUCTS_A_NS) == 1 {
+        (0..tasks).for_each(|task| body(task, 0));
+    } else {
+        pool.run(tasks, body);
+    }
 }
 
 /// Weights k × products of a group to blocks of `ROWS` channels, product by product; 0 behind the last channel.
@@ -163,13 +203,13 @@ fn pack<const ROWS: usize>(w: &[f32], depth: usize, to: &mut [f32]) {
 }
 
 /// Where the products of the first output find their elements in a band.
-fn places(p: &Conv2d, cut: &Cut, order: Order) -> [usize; PRODUCTS] {
+fn places(p: &Conv2d, cut: &Cut, order: Order) -> [u32; PRODUCTS] {
     let products = Products::new(p, order);
     let (mut places, mut product) = ([0; PRODUCTS], products.at(0));
     for place in &mut places[..p.depth()] {
         let (c, r, s) = product;
-        let (row, col) = (c * cut.reach + r * p.rows.dilation, s * p.cols.dilation);
-        *place = row * cut.row + col % p.cols.stride * cut.line + col / p.cols.stride;
+        let (row, col) = (r * p.rows.dilation, s * p.cols.dilation);
+        *place = (c * cut.channel + row * cut.row + col % p.cols.stride * cut.line + col / p.cols.stride) as u32;
         product = products.next(product);
     }
     places
@@ -179,7 +219,7 @@ fn places(p: &Conv2d, cut: &Cut, order: Order) -> [usize; PRODUCTS] {
 struct Band<'a, 'y, const ROWS: usize, const VECTORS: usize> {
     p: &'a Conv2d,
     cut: &'a Cut,
-    places: &'a [usize],
+    places: &'a [u32],
     /// The group's planes.
     x: &'a [f32],
     rows: Range<usize>,
@@ -210,7 +250,7 @@ impl<const ROWS: usize, const VECTORS: usize> Work for Band<'_, '_, ROWS, VECTOR
                 let at = |i: usize| ((piece + i) / pieces, (piece + i) % pieces * LANES);
                 piece += match all - piece {
                     left if left >= VECTORS => self.tile::<L, VECTORS>(l, &mut block, std::array::from_fn(at)),
-                    2 => self.tile::<L, 2>(l, &mut block, std::array::from_fn(at)),
+                    left if left >= 2 => self.tile::<L, 2>(l, &mut block, std::array::from_fn(at)),
                     _ => self.tile::<L, 1>(l, &mut block, std::array::from_fn(at)),
                 };
             }
@@ -231,10 +271,13 @@ impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
     #[inline(always)]
     fn fill<L: Wide>(&mut self, l: L) {
         let (p, cut) = (self.p, self.cut);
-        let (rows, line) = self.scratch.split_at_mut(p.group_in() * cut.reach * cut.row);
+        let (channels, line) = self.scratch.split_at_mut(p.group_in() * cut.channel);
         let line = &mut line[..cut.row];
         let top = self.rows.start * p.rows.stride;
-        for (i, to) in rows.chunks_exact_mut(cut.row).enumerate() {
+        let rows = channels
+            .chunks_exact_mut(cut.channel)
+            .flat_map(|channel| channel.chunks_exact_mut(cut.row).take(cut.reach));
+        for (i, to) in rows.enumerate() {
             let (c, row) = (i / cut.reach, top + i % cut.reach);
             let Some(h) = row.checked_sub(p.rows.before).filter(|&h| h < p.x.h) else {
                 zero(l, to);
@@ -318,7 +361,7 @@ fn between<L: Wide>(l: L, p: &Conv2d, from: &[f32], to: &mut [f32]) {
 fn sums<L: Wide, const ROWS: usize, const N: usize>(
     l: L,
     from: [&[f32]; N],
-    places: &[usize],
+    places: &[u32],
     w: &[f32],
 ) -> [[L::F; N]; ROWS] {
     let mut total = [[l.splat(0.0); N]; ROWS];
@@ -326,7 +369,7 @@ fn sums<L: Wide, const ROWS: usize, const N: usize>(
     for (places, w) in places.chunks(CHUNK).zip(w.chunks(CHUNK)) {
         let mut sums = [[l.splat(0.0); N]; ROWS];
         for (&place, w) in places.iter().zip(w) {
-            let x = from.map(|from| l.load(from[place..].first_chunk().expect("a band has all products")));
+            let x = from.map(|from| l.load(from[place as usize..].first_chunk().expect("a band has all products")));
             for (sums, &w) in sums.iter_mut().zip(w) {
                 let w = l.splat(w);
                 for (sum, x) in sums.iter_mut().zip(x) {

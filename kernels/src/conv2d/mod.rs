@@ -10,7 +10,7 @@
 //! | `scalar` | the formula, in the canonical order |
 //! | `im2col-avx2`, `im2col-avx512`, `openblas` | copies patches to blocks of a matrix, at most 4 MiB each, then a GEMM: ours, OpenBLAS's (NCHW) |
 //! | `implicit-avx2`, `implicit-avx512` | GEMM that packs its panels from the images: no matrix of patches; 1×1 kernels read the images |
-//! | `direct-avx2`, `direct-avx512` | few input channels (NCHW): taps times shifted rows, several output channels in registers |
+//! | `direct-avx2`, `direct-avx512` | few products or outputs (NCHW): taps times shifted rows, several output channels in registers |
 //! | `depthwise-avx2`, `depthwise-avx512` | one input channel a group: taps times shifted rows, in registers |
 //! | `avx2`, `avx512` | chooses among them: [`exact_way`] |
 //! | `winograd2-…`, `winograd4-…`, `winograd6-…` | F(2×2), F(4×4), F(6×6) for 3×3 kernels of stride 1 |
@@ -148,19 +148,13 @@ pub enum Way {
 /// The algorithm that is usually fastest among those that keep the canonical order.
 ///
 /// - One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], if there are as many outputs as groups.
-/// - Few products of an output, and patches that serve few output channels: [`Way::Direct`], where not packing saves more than
-///   its tiles, of eight channels by pieces of sixteen in a row, lose at the borders. Packing an element of a patch costs
-///   about as much as eight multiply-adds.
+/// - By planes, patches that serve few output channels: [`Way::Direct`], where not packing them pays (`direct::pays`).
 /// - Otherwise [`Way::Implicit`], which does im2col's work without its traffic.
 pub fn exact_way(p: &Conv2d) -> Way {
     if depthwise::fits(p).is_ok() && p.group_out() == 1 {
         return Way::Depthwise;
     }
-    let (k, w) = (p.group_out(), p.y.w);
-    let packed = k.saturating_add(8).saturating_mul(w);
-    let padded = k.next_multiple_of(8).saturating_mul(w.next_multiple_of(16));
-    let large = p.y.h * w >= 512 && !implicit::is_pointwise(p);
-    if by_planes(p) && direct::fits(p).is_ok() && large && padded <= packed { Way::Direct } else { Way::Implicit }
+    if by_planes(p) && !implicit::is_pointwise(p) && direct::pays(p) { Way::Direct } else { Way::Implicit }
 }
 
 /// The algorithm that is usually fastest with an error of at most F(4)'s.
