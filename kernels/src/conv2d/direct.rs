@@ -9,7 +9,7 @@
 //!     for each VECTORS pieces of a row, sixteen outputs each:
 //!       sums += weight · piece, shifted by the tap             ROWS·VECTORS sums in registers
 //! ```
-//! Workspace: the weights in blocks; a thread, the rows of a band and one more: at most
+//! Workspace: the weights in blocks, 4 bytes a product; a thread, the rows of a band and one more: at most
 //! [`BAND_BYTES`], otherwise [`DEEP_BAND_BYTES`], otherwise what one row of outputs needs.
 
 use std::ops::Range;
@@ -33,8 +33,8 @@ use crate::workspace::Workspace;
 const BAND_BYTES: usize = 32 * 1024;
 /// The same of many input channels, of which a row alone is more: it stays in the second cache.
 const DEEP_BAND_BYTES: usize = 256 * 1024;
-/// Products of an output at most: their places are kept.
-const PRODUCTS: usize = 1024;
+/// Products of an output at most: their weights, a block of channels, stay in the second cache.
+const PRODUCTS: usize = 16 * 1024;
 /// Multiply-adds of a thread in a nanosecond, about.
 const PRODUCTS_A_NS: u64 = 50;
 /// Output channels of a group that have a tile of their own.
@@ -52,10 +52,10 @@ pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
         return Err("only strides of columns of 1, 2 and 4");
     }
     if p.depth() == 0 || p.depth() > PRODUCTS {
-        return Err("only 1 to 1024 products of an output");
+        return Err("only 1 to 16384 products of an output");
     }
-    if u32::try_from(Cut::new(p).band).is_err() {
-        return Err("only bands of less than 2^32 elements");
+    if i32::try_from(Cut::new(p).band).is_err() {
+        return Err("only bands of less than 2^31 elements");
     }
     Ok(())
 }
@@ -157,12 +157,14 @@ fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
     let (depth, outputs) = (p.depth(), p.group_out());
     let blocks = outputs.div_ceil(ROWS);
     let of_group = blocks * depth * ROWS;
-    let [weights, scratch] = workspace.slices([p.groups * of_group, cut.band * pool.threads()]);
+    let lens = [p.groups * of_group, cut.band * pool.threads()];
+    let ([weights, scratch], [places]) = workspace.slices2::<f32, i32, 2, 1>(lens, [depth]);
     for (weights, w) in weights.chunks_exact_mut(of_group).zip(o.w.chunks_exact(outputs * depth)) {
         pack::<ROWS>(w, depth, weights);
     }
     let (weights, scratch, y) = (&*weights, Disjoint::new(scratch), Disjoint::new(o.y));
-    let places = places(p, &cut, o.order);
+    write_places(p, &cut, o.order, places);
+    let places = &*places;
     let bands = p.y.h.div_ceil(cut.rows);
     let plane = p.x.h * p.x.w;
     let body = |task: usize, worker: usize| {
@@ -172,7 +174,7 @@ fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
         l.enter(Band::<ROWS, VECTORS> {
             p,
             cut: &cut,
-            places: &places[..depth],
+            places,
             x: &o.x[channel * plane..][..p.group_in() * plane],
             rows: first..p.y.h.min(first + cut.rows),
             weights: &weights[group * of_group..][..of_group],
@@ -203,23 +205,22 @@ fn pack<const ROWS: usize>(w: &[f32], depth: usize, to: &mut [f32]) {
 }
 
 /// Where the products of the first output find their elements in a band.
-fn places(p: &Conv2d, cut: &Cut, order: Order) -> [u32; PRODUCTS] {
+fn write_places(p: &Conv2d, cut: &Cut, order: Order, places: &mut [i32]) {
     let products = Products::new(p, order);
-    let (mut places, mut product) = ([0; PRODUCTS], products.at(0));
-    for place in &mut places[..p.depth()] {
+    let mut product = products.at(0);
+    for place in places {
         let (c, r, s) = product;
         let (row, col) = (r * p.rows.dilation, s * p.cols.dilation);
-        *place = (c * cut.channel + row * cut.row + col % p.cols.stride * cut.line + col / p.cols.stride) as u32;
+        *place = (c * cut.channel + row * cut.row + col % p.cols.stride * cut.line + col / p.cols.stride) as i32;
         product = products.next(product);
     }
-    places
 }
 
 /// Some rows of the outputs of a group of an image.
 struct Band<'a, 'y, const ROWS: usize, const VECTORS: usize> {
     p: &'a Conv2d,
     cut: &'a Cut,
-    places: &'a [u32],
+    places: &'a [i32],
     /// The group's planes.
     x: &'a [f32],
     rows: Range<usize>,
@@ -361,7 +362,7 @@ fn between<L: Wide>(l: L, p: &Conv2d, from: &[f32], to: &mut [f32]) {
 fn sums<L: Wide, const ROWS: usize, const N: usize>(
     l: L,
     from: [&[f32]; N],
-    places: &[u32],
+    places: &[i32],
     w: &[f32],
 ) -> [[L::F; N]; ROWS] {
     let mut total = [[l.splat(0.0); N]; ROWS];
