@@ -14,6 +14,7 @@
 //! | `depthwise-avx2`, `depthwise-avx512` | one input channel a group: taps times shifted rows, in registers |
 //! | `avx2`, `avx512` | chooses among them: [`exact_way`] |
 //! | `winograd2-…`, `winograd4-…`, `winograd6-…` | F(2×2), F(4×4), F(6×6) for 3×3 kernels of stride 1 |
+//! | `winograd2-…-prepacked` and so on | the same with weights that were transformed once for several calls |
 //! | `fast-avx2`, `fast-avx512` | chooses among all of them: [`fast_way`] |
 //!
 //! Error: see the operator's tolerance; Winograd's is derived in [`winograd`](etalon_reference::ops::winograd). NaN and ∞
@@ -32,17 +33,19 @@ mod winograd;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::images::ImageLayout;
-use etalon_reference::{DType, Fill, Problem, Tolerance};
+use etalon_reference::{DType, Element, Fill, Problem, Slice, Tolerance};
 use ndarray::ArrayD;
 
 pub use self::operands::{Operands, Order, Products};
 pub(crate) use self::operands::{long_enough, long_enough_mut};
+use self::winograd::Transformed;
 use crate::gemm::skinny::Stream;
+use crate::gemm::tile::Tile;
 use crate::isa::Isa;
-use crate::isa::wide::Wide;
+use crate::isa::wide::{Wide, Work, with_lanes};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{Avx2Token, Avx512Token};
-use crate::kernel::{Call, Kernel, KernelError, Tolerate};
+use crate::kernel::{Call, Kernel, KernelError, Plan, Tolerate};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -73,6 +76,15 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     winograd("winograd6-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(6)), tolerance_of::<6>),
     #[cfg(target_arch = "x86_64")]
+    winograd("winograd2-avx2-prepacked", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(2)), tolerance_of::<2>)
+        .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx2, 2)),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd4-avx2-prepacked", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(4)), tolerance_of::<4>)
+        .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx2, 4)),
+    #[cfg(target_arch = "x86_64")]
+    winograd("winograd6-avx2-prepacked", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(6)), tolerance_of::<6>)
+        .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx2, 6)),
+    #[cfg(target_arch = "x86_64")]
     fast("fast-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, fast_way(downcast(call.problem)))),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("im2col-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Im2col))
@@ -93,6 +105,30 @@ pub static KERNELS: &[Kernel] = &[
     winograd("winograd4-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(4)), tolerance_of::<4>),
     #[cfg(target_arch = "x86_64")]
     winograd("winograd6-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(6)), tolerance_of::<6>),
+    #[cfg(target_arch = "x86_64")]
+    winograd(
+        "winograd2-avx512-prepacked",
+        Isa::Avx512,
+        |call| run(call, Isa::Avx512, Way::Winograd(2)),
+        tolerance_of::<2>,
+    )
+    .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx512, 2)),
+    #[cfg(target_arch = "x86_64")]
+    winograd(
+        "winograd4-avx512-prepacked",
+        Isa::Avx512,
+        |call| run(call, Isa::Avx512, Way::Winograd(4)),
+        tolerance_of::<4>,
+    )
+    .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx512, 4)),
+    #[cfg(target_arch = "x86_64")]
+    winograd(
+        "winograd6-avx512-prepacked",
+        Isa::Avx512,
+        |call| run(call, Isa::Avx512, Way::Winograd(6)),
+        tolerance_of::<6>,
+    )
+    .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx512, 6)),
     #[cfg(target_arch = "x86_64")]
     fast("fast-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, fast_way(downcast(call.problem)))),
 ];
@@ -184,7 +220,8 @@ pub(crate) fn reads_exchanged(p: &Conv2d, way: Way) -> bool {
 /// Convolves in f32 with the instructions of `isa`, by [`exact_way`].
 ///
 /// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
+/// [`KernelError`] if an operand is too short, its weights lie as only some algorithms read them ([`Order::Exchanged`],
+/// [`Order::Transformed`]), or the CPU lacks the instructions.
 pub fn conv2d(
     p: &Conv2d,
     isa: Isa,
@@ -197,9 +234,46 @@ pub fn conv2d(
 
 fn run(call: &mut Call<'_>, isa: Isa, way: Way) -> Result<(), KernelError> {
     let p: &Conv2d = downcast(call.problem);
-    let pool = call.pool;
-    let (operands, workspace) = Operands::of(call, p)?;
+    let (pool, plan) = (call.pool, call.plan.and_then(|plan| plan.downcast_ref::<Transformed>()));
+    let (mut operands, workspace) = Operands::of(call, p)?;
+    if let (Way::Winograd(m), Some(plan)) = (way, plan) {
+        let other = || KernelError::Unsupported("the plan was made for another problem".into());
+        let w = plan.of(p, m, panel(isa)).ok_or_else(other)?;
+        operands = Operands { w, order: Order::Transformed, ..operands };
+    }
     compute(p, isa, way, operands, pool, workspace)
+}
+
+/// Output channels of a panel.
+fn panel(isa: Isa) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => <crate::gemm::avx2::F32 as Tile>::NR,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => <crate::gemm::avx512::F32 as Tile>::NR,
+        _ => 1,
+    }
+}
+
+/// The weights, transformed for F(m).
+fn plan(problem: &dyn Problem, inputs: &[Slice<'_>], isa: Isa, m: usize) -> Result<Plan, KernelError> {
+    struct Make<'a>(&'a Conv2d, &'a [f32], usize, usize);
+    impl Work for Make<'_> {
+        type Output = Transformed;
+        #[inline(always)]
+        fn run<L: Wide>(self, l: L) -> Transformed {
+            let Make(p, w, panel, m) = self;
+            match m {
+                2 => Transformed::new::<L, 2, 4>(l, p, w, panel),
+                4 => Transformed::new::<L, 4, 6>(l, p, w, panel),
+                _ => Transformed::new::<L, 6, 8>(l, p, w, panel),
+            }
+        }
+    }
+    let p: &Conv2d = downcast(problem);
+    let w = f32::slice(inputs[1]).ok_or_else(|| KernelError::Unsupported("weights that are not f32".into()))?;
+    let w = long_enough("w", w, p.weights().iter().product())?;
+    Ok(Box::new(with_lanes(isa, Make(p, w, panel(isa), m)).map_err(KernelError::Isa)?))
 }
 
 /// Computes, with operands of the problem's lengths.

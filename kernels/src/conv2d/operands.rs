@@ -20,6 +20,8 @@ pub enum Order {
     /// c×(k/groups)×r×s with the taps in reverse, as the convolution has them to which this one is the adjoint. The products
     /// are numbered by (r, s, c). Only some algorithms read them.
     Exchanged,
+    /// As the plan of one of Winograd's kernels holds them. Only that kernel reads them.
+    Transformed,
 }
 
 /// Operands of a convolution. Images lie as the problem says. Longer slices are fine.
@@ -42,6 +44,9 @@ pub struct Operands<'a, T> {
 impl<'a, T: Element> Operands<'a, T> {
     /// Checks lengths; takes away what the problem does not have and what is longer.
     pub fn checked(self, p: &Conv2d) -> Result<Operands<'a, T>, KernelError> {
+        if matches!(self.order, Order::Exchanged | Order::Transformed) {
+            return Err(KernelError::Unsupported(format!("weights that lie as {:?}", self.order)));
+        }
         let vector = |there: bool| if there { p.y.c } else { 0 };
         let (weights, scale, bias) = (p.weights().iter().product(), vector(p.scale), vector(p.bias));
         let lengths = [

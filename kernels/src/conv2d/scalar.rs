@@ -45,6 +45,7 @@ pub fn convolve<T: Float>(p: &Conv2d, o: Operands<'_, T>) {
                                     let channel = group * p.group_in() + c;
                                     o.w[(channel * p.group_out() + k % p.group_out() + 1) * taps - 1 - tap]
                                 }
+                                Order::Transformed => unreachable!("Winograd's kernels alone"),
                             };
                             sum = w.mul_add(x, sum);
                         }

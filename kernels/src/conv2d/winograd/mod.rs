@@ -10,13 +10,14 @@
 //!         M[ξ][tile][k] += V[ξ]ᵀ·U[ξ]               the tiles of GEMM: rows are tiles
 //!     y = finish(Aᵀ·M·A)                            sixteen output channels side by side
 //! ```
-//! The tiles of all images follow each other: small maps share a block. Weights are transformed anew for each block: that
-//! costs less than to read the n²/9 times larger transformed ones.
+//! The tiles of all images follow each other: small maps share a block. Weights are transformed anew for each block, or once
+//! for several calls, in a plan ([`Transformed`]), which is n²/9 times as large as the weights.
 //!
 //! Workspace a thread: [`workspace_elements`].
 
 mod inputs;
 mod outputs;
+mod plan;
 mod transform;
 mod weights;
 
@@ -28,6 +29,7 @@ use etalon_reference::ops::winograd;
 use etalon_reference::{DType, Problem};
 
 use self::outputs::Outputs;
+pub use self::plan::Transformed;
 use self::weights::{Filters, Weights};
 use super::by_planes;
 use super::operands::{Operands, Order, finish};
@@ -99,7 +101,7 @@ impl Cut {
         let rows = (self.block.div_ceil(self.across) + 1).min(p.y.n * self.down);
         [
             N * N * (p.group_in() * self.block + PAD),
-            N * N * (DEPTH.min(p.group_in()) * self.panel + PAD),
+            weights::len::<N>(p.group_in(), self.panel),
             N * N * (self.block * self.panel + PAD),
             if by_planes(p) { rows * N * self.line } else { 0 },
         ]
@@ -201,14 +203,20 @@ impl Piece<'_> {
             l.enter(inputs::Pixels::<M, N> { piece: self, x, v });
         }
         let nothing = Finish { scale: None, bias: None, along: Along::Rows, activation: Activation::None };
-        let w = &w[self.group * p.group_out() * c * 9..][..p.group_out() * c * 9];
-        let filters = Filters { w, channels: c, outputs: p.group_out(), order: self.order };
+        let transformed = self.order == Order::Transformed;
+        let own = if transformed { &[] } else { &w[self.group * p.group_out() * c * 9..][..p.group_out() * c * 9] };
+        let filters = Filters { w: own, channels: c, outputs: p.group_out(), order: self.order };
         for panel in self.panels.clone() {
             let k = panel * X::NR..p.group_out().min((panel + 1) * X::NR);
             for c0 in (0..c).step_by(DEPTH) {
                 let depth = DEPTH.min(c - c0);
                 let chunk = c0..c0 + depth;
-                l.enter(Weights::<M, N> { filters, chunk, first: k.start, panel: X::NR, u });
+                let u = if transformed {
+                    plan::part::<N>(p, w, self.group, k.start, c0, X::NR)
+                } else {
+                    l.enter(Weights::<M, N> { filters, chunk, first: k.start, panel: X::NR, u: &mut *u });
+                    &*u
+                };
                 let fold = Fold { alpha: 1.0, beta: 0.0, first: c0 == 0, last: false, finish: nothing };
                 for point in 0..N * N {
                     let v = &v[point * (c * block + PAD) + c0 * step..(point + 1) * (c * block + PAD)];

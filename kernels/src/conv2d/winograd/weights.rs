@@ -20,6 +20,12 @@ pub struct Filters<'a> {
     pub order: Order,
 }
 
+/// Elements of the transformed weights of a panel and a chunk.
+pub const fn len<const N: usize>(channels: usize, panel: usize) -> usize {
+    let depth = if channels < DEPTH { channels } else { DEPTH };
+    N * N * (depth * panel + PAD)
+}
+
 /// Channels that are asked for before they are needed, where they lie far from each other.
 const AHEAD: usize = 8;
 
@@ -41,12 +47,13 @@ impl Filters<'_> {
             Order::ChannelsFirst => (9 * count).div_ceil(LANES),
             Order::TapsFirst => 9,
             Order::Exchanged => count,
+            Order::Transformed => unreachable!("transformed already"),
         };
         for square in 0..squares {
             let (from, len) = match self.order {
                 Order::ChannelsFirst => (c * 9 + square * LANES, LANES.min(9 * count - square * LANES)),
                 Order::TapsFirst => (square * self.channels + c, count),
-                Order::Exchanged => (square * self.outputs * 9, 9),
+                Order::Exchanged | Order::Transformed => (square * self.outputs * 9, 9),
             };
             if self.order == Order::Exchanged {
                 // The next channels' weights lie far away.
@@ -63,7 +70,7 @@ impl Filters<'_> {
                     Order::ChannelsFirst => square * LANES + i,
                     Order::TapsFirst => i * 9 + square,
                     Order::Exchanged if i < 9 => square * 9 + 8 - i,
-                    Order::Exchanged => break,
+                    Order::Exchanged | Order::Transformed => break,
                 };
                 l.store(x, &mut taps[tap]);
             }
