@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use etalon_kernels::check::{Placement, Prepared};
+use etalon_kernels::check::{Placement, Pools, Prepared};
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::pool::Pool;
 use etalon_kernels::registry::{self, Entry};
@@ -80,6 +80,7 @@ impl Gate {
                             dtype,
                             point: point.clone(),
                             threads: 1 + index % 2,
+                            eager: index % 4 < 2,
                             fill,
                             seed: *seed,
                         });
@@ -108,14 +109,8 @@ impl Gate {
     /// Runs them one by one.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
         let mut workspace = Workspace::new();
-        let mut pools: Vec<Pool> = Vec::new();
-        self.cases.iter().map(move |case| {
-            if pools.iter().all(|p| p.threads() != case.threads) {
-                pools.push(Pool::eager(case.threads));
-            }
-            let pool = pools.iter().find(|p| p.threads() == case.threads).expect("it was just made");
-            judge(case, pool, &mut workspace)
-        })
+        let mut pools = Pools::new();
+        self.cases.iter().map(move |case| judge(case, pools.get(case.threads, case.eager), &mut workspace))
     }
 }
 
@@ -233,7 +228,7 @@ fn witness(prepared: &Prepared, kernel: &Kernel, outcome: &etalon_kernels::check
     let (mut error, mut complaint) = (0.0f64, None);
     for (i, (port, theirs)) in ports.iter().zip(&theirs).enumerate() {
         let exact = Tolerance::Exact;
-        error = error.max(compare(port.dtype, &prepared.expected[i], &exact, theirs).max_abs);
+        error = error.max(compare(port.dtype, &prepared.expected()[i], &exact, theirs).max_abs);
         let ours = gather(&port.layout, &outcome.outputs[i]);
         for (index, (x, y)) in ours.iter().zip(theirs.iter()).enumerate() {
             let bound = match &tolerances[i] {

@@ -30,7 +30,7 @@ pub trait Subject {
     fn outputs(&self) -> Result<Vec<ArrayD<f64>>, String>;
     /// What its outputs satisfy.
     fn tolerances<'a>(&self, prepared: &'a Prepared) -> Cow<'a, [Tolerance]> {
-        Cow::Borrowed(&prepared.tolerances)
+        Cow::Borrowed(prepared.tolerances())
     }
     /// Scratch memory in use, in bytes, if it is known.
     fn workspace_bytes(&self) -> Option<u64> {
@@ -51,7 +51,7 @@ pub fn agree(subject: &mut dyn Subject, prepared: &Prepared) -> Result<Vec<Compa
     }
     let mut comparisons = Vec::new();
     for (((port, got), expected), tolerance) in
-        ports.iter().zip(&outputs).zip(&prepared.expected).zip(&*subject.tolerances(prepared))
+        ports.iter().zip(&outputs).zip(prepared.expected()).zip(&*subject.tolerances(prepared))
     {
         let comparison = compare(port.dtype, expected, tolerance, got);
         if comparison.verdict == Verdict::Fail {
@@ -153,6 +153,7 @@ impl<'a> Ours<'a> {
     }
 
     fn run(&mut self) -> Result<(), etalon_kernels::kernel::KernelError> {
+        let (ins, outs) = (self.inputs.len(), self.outputs.len());
         // Fixed arrays keep the measuring loop free of allocation for up to eight operands.
         let mut inputs = [Slice::U8(&[]); 8];
         for (slot, input) in inputs.iter_mut().zip(&self.inputs) {
@@ -162,7 +163,6 @@ impl<'a> Ours<'a> {
         for (slot, output) in outputs.iter_mut().zip(&mut self.outputs) {
             *slot = output.slice_mut();
         }
-        let (ins, outs) = (self.inputs.len(), self.prepared.expected.len());
         (self.kernel.run)(&mut Call {
             problem: &*self.prepared.problem,
             dtype: self.prepared.dtype,

@@ -1,6 +1,6 @@
 //! One way to compute an operator, as an entry of its list.
 
-use etalon_reference::{DType, Element, Problem, Slice, SliceMut, Tolerance};
+use etalon_reference::{DType, Element, Problem, Slice, SliceMut, Threshold, Tolerance};
 use ndarray::ArrayD;
 
 use crate::isa::Isa;
@@ -28,6 +28,8 @@ pub struct Kernel {
     pub tolerance: Option<Tolerate>,
     /// Whether it takes all inputs for finite numbers: others make more outputs NaN than the formula says.
     pub finite_only: bool,
+    /// The sizes at which it takes another path. Tests draw problems on both sides of each.
+    pub thresholds: &'static [Threshold],
 }
 
 /// The tolerances of a kernel's own algorithm, one an output, from the logical inputs and the reference's outputs.
@@ -114,6 +116,7 @@ impl Kernel {
             canonical: true,
             tolerance: None,
             finite_only: false,
+            thresholds: &[],
         }
     }
 
@@ -140,6 +143,11 @@ impl Kernel {
     /// Takes all inputs for finite numbers.
     pub const fn finite_only(self) -> Kernel {
         Kernel { finite_only: true, ..self }
+    }
+
+    /// Takes another path at each of these sizes: ends of blocks and strips, switches to streaming, to copies, to threads.
+    pub const fn with_thresholds(self, thresholds: &'static [Threshold]) -> Kernel {
+        Kernel { thresholds, ..self }
     }
 
     /// Whether the kernel can run here: dtype, ISA and problem. `Err` says why it is skipped.

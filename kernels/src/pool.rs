@@ -21,7 +21,7 @@ const SPINS: u32 = 2_000;
 
 /// Single-thread nanoseconds from which [`Pool::threads_for`] gives all threads: some times what it takes to wake one that
 /// spins.
-const WORTH_NS: u64 = 8_000;
+pub const WORTH_NS: u64 = 8_000;
 
 /// The job's state in one word: the workers inside (low 16 bits), flags, the epoch (high 32 bits).
 const INSIDE: u64 = 0xffff;

@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use etalon_kernels::check::draw::Quota;
+use etalon_kernels::check::suite::Question;
+use etalon_kernels::isa::Isa;
 use etalon_kernels::registry;
-use etalon_reference::ops;
+use etalon_reference::draw::Draw;
+use etalon_reference::{Problem, Side, ops};
 
 #[test]
 fn every_operator_has_kernels_and_a_folder() {
@@ -45,6 +49,37 @@ fn names_are_unique_and_short() {
             assert!(!kernel.dtypes.is_empty(), "{} computes no dtype", kernel.name);
         }
     }
+}
+
+/// Of each kernel of several paths, by problems that it supports.
+#[test]
+fn every_threshold_is_declared_and_reached() {
+    let mut faults = Vec::new();
+    for entry in registry::ALL {
+        for kernel in entry.kernels.iter().filter(|k| k.isa.usable().is_ok() && k.isa != Isa::Scalar) {
+            let name = format!("{}/{}", entry.operator.name(), kernel.name);
+            if kernel.thresholds.is_empty() {
+                faults.push(format!("{name} declares no threshold"));
+            }
+            for &dtype in kernel.dtypes {
+                let supports = |problem: &dyn Problem| kernel.applies(problem, dtype).is_ok();
+                let quota = Quota::of(Question::Parity, 1);
+                let mut draw = Draw::new(entry.operator, dtype, &supports, 1);
+                let reached = draw.beside(kernel.thresholds, quota.far_cost);
+                for threshold in kernel.thresholds {
+                    let sides: Vec<Side> = reached.iter().filter(|r| r.0 == *threshold).map(|r| r.1).collect();
+                    if sides.len() < Side::ALL.len() {
+                        faults.push(format!("{name}/{dtype}: {threshold:?} is reached at {sides:?} alone"));
+                    }
+                }
+                let large = draw.large(3, quota.far_cost).len();
+                if large < 3 {
+                    faults.push(format!("{name}/{dtype}: {large} points of large operands"));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Every kernel of every operator, asked every question of `check::suite`.
 //!
-//! `ETALON_CASES` sets the number of problems a question and fill (default 24).
+//! `ETALON_CASES` sets the number of problems per fill of which agreement is asked (default 24); other questions are asked
+//! of their share, and of problems on both sides of each kernel's thresholds.
 
 use etalon_kernels::check::suite::{Extent, Question, examine};
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry;
 
-fn cases() -> u32 {
+fn cases() -> usize {
     std::env::var("ETALON_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(24)
 }
 
@@ -22,7 +23,7 @@ fn ask_all(questions: &[Question]) {
                 continue;
             }
             for &dtype in kernel.dtypes {
-                let extent = Extent { cases: cases(), flops: 2e6, seed: 1 };
+                let extent = Extent { cases: cases(), cost: 2e6, large: true, seed: 1 };
                 match examine(entry.operator, kernel, dtype, questions, extent, standard) {
                     Ok(n) => ran += n,
                     Err(rejection) => failures.push(rejection.to_string()),

@@ -1,4 +1,6 @@
 //! Case ids: `operator/kernel/dtype/point/tN#fill-seed`, one string that is id, filter and repro at once.
+//!
+//! `tN-eager` says that the N threads are used for any work, however small, as tests do to reach the paths of large problems.
 
 use std::fmt;
 
@@ -18,17 +20,24 @@ pub struct Case {
     pub point: Point,
     /// Threads.
     pub threads: usize,
+    /// Whether all threads are used however little there is to do.
+    pub eager: bool,
     /// Fill of the inputs.
     pub fill: Fill,
     /// Seed of the inputs.
     pub seed: u64,
 }
 
+/// What follows the number of threads in the id of an eager case.
+const EAGER: &str = "-eager";
+
 /// A text that is no case id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaseError {
     /// Not five parts and a seed.
-    #[error("`{0}` is not of the form operator/kernel/dtype/point/tN#fill-seed")]
+    #[error(
+        "`{0}` is not of the form operator/kernel/dtype/point/tN#fill-seed (tN-eager for threads that take any work)"
+    )]
     Form(String),
     /// No such operator.
     #[error("unknown operator `{0}`: expected {1}")]
@@ -51,6 +60,10 @@ impl Case {
         let operator = operators.iter().find(|o| o.name() == op).ok_or_else(|| {
             CaseError::Operator(op.into(), operators.iter().map(|o| o.name()).collect::<Vec<_>>().join(", "))
         })?;
+        let (threads, eager) = match threads.strip_suffix(EAGER) {
+            Some(threads) => (threads, true),
+            None => (threads, false),
+        };
         let threads = threads.strip_prefix('t').and_then(|t| t.parse().ok()).filter(|&t| t > 0).ok_or_else(form)?;
         Ok(Case {
             op: op.into(),
@@ -58,6 +71,7 @@ impl Case {
             dtype: dtype.parse().map_err(|_| form())?,
             point: Point::parse(operator.axes(), point)?,
             threads,
+            eager,
             fill: fill.parse().map_err(|_| form())?,
             seed: seed.parse().map_err(|_| form())?,
         })
@@ -71,6 +85,7 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/t{}#{}-{}", self.stem(), self.threads, self.fill, self.seed)
+        let mode = if self.eager { EAGER } else { "" };
+        write!(f, "{}/t{}{mode}#{}-{}", self.stem(), self.threads, self.fill, self.seed)
     }
 }

@@ -8,12 +8,15 @@
 pub mod axis;
 pub mod case;
 pub mod compare;
+#[cfg(feature = "proptest")]
+pub mod draw;
 pub mod dtype;
 pub mod fill;
 pub mod golden;
 pub mod gradient;
 pub mod operator;
 pub mod ops;
+pub mod reach;
 pub mod record;
 #[cfg(feature = "proptest")]
 pub mod strategy;
@@ -27,5 +30,6 @@ pub use case::Case;
 pub use dtype::DType;
 pub use fill::Fill;
 pub use operator::{GradientOf, Operator, Problem, ProblemError, Work, Workload};
+pub use reach::{Domain, Side, Threshold};
 pub use tensor::{Data, Element, Layout, Port, Slice, SliceMut, gather, scatter};
 pub use tolerance::Tolerance;

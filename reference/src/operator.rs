@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use ndarray::ArrayD;
 
-use crate::{Axis, DType, Fill, Point, Port, Tolerance};
+use crate::{Axis, DType, Domain, Fill, Point, Port, Tolerance};
 
 /// A mathematical contract: inputs, outputs, rules for NaN, ±0 and ∞.
 pub trait Operator: Sync {
@@ -36,6 +36,11 @@ pub trait Operator: Sync {
 
     /// How NaN, ±∞ and ±0 are treated, for documents.
     fn special_values(&self) -> &'static str;
+
+    /// Parts of its points that independent drawing hardly reaches and kernels specialise in. Tests draw from each.
+    fn domains(&self) -> &'static [Domain] {
+        &[]
+    }
 
     /// If this operator is the gradient of another one: how the two belong together.
     fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
@@ -132,6 +137,13 @@ pub struct Work {
     pub flops: f64,
     /// Bytes that must be read and written at least, each operand once.
     pub bytes: f64,
+}
+
+impl Work {
+    /// What checking it costs, about: a reference takes as long for a byte as for an operation.
+    pub fn cost(&self) -> f64 {
+        self.flops.max(self.bytes)
+    }
 }
 
 /// A named point that benchmarks time.

@@ -95,11 +95,11 @@ fn points_are_read_back() {
 #[test]
 fn cases_are_read_back() {
     let drawn = |operator: &'static dyn Operator| {
-        (strategy::points(operator), dtypes(operator), fills(), any::<u64>(), 1..99usize)
+        (strategy::points(operator), dtypes(operator), fills(), any::<u64>(), 1..99usize, any::<bool>())
     };
-    for_each(200, drawn, |operator, (point, dtype, fill, seed, threads)| {
+    for_each(200, drawn, |operator, (point, dtype, fill, seed, threads, eager)| {
         let (op, kernel) = (operator.name().to_owned(), "avx512-14x32".to_owned());
-        let case = Case { op, kernel, dtype, point, threads, fill, seed };
+        let case = Case { op, kernel, dtype, point, threads, eager, fill, seed };
         prop_assert_eq!(Case::parse(&case.to_string(), ops::ALL), Ok(case));
         Ok(())
     });

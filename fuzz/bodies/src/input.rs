@@ -1,12 +1,14 @@
 //! Bytes to a case and back.
 //!
-//! Eight bytes choose kernel, dtype, fill, seed (two), threads, guard and offset; the rest is the point, as
-//! [`Point::decode`] reads it. Missing bytes are zeros.
+//! Eight bytes choose kernel, dtype, fill, seed (two), threads and their mode, guard and offset; the rest is the point, as
+//! [`Point::decode`] reads it. Missing bytes are zeros. A point that the kernel does not compute is moved into a domain in
+//! which it does.
 
 use etalon_kernels::check::{Guard, Placement};
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry::Entry;
 use etalon_reference::axis::Kind;
+use etalon_reference::reach::{Domain, domains, fit};
 use etalon_reference::{Case, DType, Fill, Point, Problem};
 
 /// Bytes before the point.
@@ -15,9 +17,9 @@ const HEADER: usize = 8;
 /// Threads that are tried.
 const THREADS: usize = 3;
 
-/// Operations of a problem at most: many cases a second matter more than large ones. Two tiles of every kernel in each
+/// Cost of a problem at most, in operations: many cases a second matter more than large ones. Two tiles of every kernel in each
 /// direction, or two chunks of a sum, still fit.
-const FLOPS: f64 = 5e4;
+const COST: f64 = 5e4;
 
 const GUARDS: [Guard; 3] = [Guard::PageBehind, Guard::PageBefore, Guard::Zones];
 
@@ -47,8 +49,8 @@ impl Input {
         let known = bytes.len().min(HEADER);
         header[..known].copy_from_slice(&bytes[..known]);
         let [kernel, dtype, fill, seed @ .., threads, guard, offset] = header.map(usize::from);
-        let (point, problem) = small(entry, Point::decode(entry.operator.axes(), &bytes[known..], false))?;
-        let (kernel, dtype) = choose(&kernels(entry), kernel, dtype, &*problem)?;
+        let point = Point::decode(entry.operator.axes(), &bytes[known..], false);
+        let (kernel, dtype, point) = choose(entry, &kernels(entry), kernel, dtype, &point)?;
         Some(Input {
             kernel,
             case: Case {
@@ -57,6 +59,7 @@ impl Input {
                 dtype,
                 point,
                 threads: 1 + threads % THREADS,
+                eager: threads / THREADS % 2 == 0,
                 fill: Fill::ALL[fill % Fill::ALL.len()],
                 seed: seed[0] as u64 | (seed[1] as u64) << 8,
             },
@@ -72,7 +75,8 @@ impl Input {
         let fill = Fill::ALL.iter().position(|f| *f == case.fill)?;
         let guard = GUARDS.iter().position(|g| *g == placement.guard)?;
         let [low, high, ..] = case.seed.to_le_bytes();
-        let numbers = [kernel, dtype, fill, low.into(), high.into(), case.threads - 1, guard, placement.offset_bytes];
+        let threads = case.threads - 1 + if case.eager { 0 } else { THREADS };
+        let numbers = [kernel, dtype, fill, low.into(), high.into(), threads, guard, placement.offset_bytes];
         let mut bytes: Vec<u8> = numbers.map(|n| u8::try_from(n).unwrap_or(0)).into();
         for (axis, value) in case.point.axes().iter().zip(case.point.values()) {
             match axis.kind {
@@ -89,30 +93,26 @@ impl Input {
     }
 }
 
-/// The first kernel and dtype that apply, from the ones that the bytes ask for onwards.
-fn choose(kernels: &[Kernel], kernel: usize, dtype: usize, problem: &dyn Problem) -> Option<(Kernel, DType)> {
+/// The first kernel and dtype, from the ones that the bytes ask for onwards, that compute the point, or the point moved into
+/// one of the operator's domains.
+fn choose(
+    entry: &Entry,
+    kernels: &[Kernel],
+    kernel: usize,
+    dtype: usize,
+    point: &Point,
+) -> Option<(Kernel, DType, Point)> {
+    let fits = |domain: Option<&'static Domain>| {
+        let point = domain.map_or(point.clone(), |domain| domain.restrict(point.clone()));
+        fit(entry.operator, point, |axis| domain.is_some_and(|domain| domain.fixes(axis)), COST)
+    };
+    let places: Vec<(Point, Box<dyn Problem>)> = domains(entry.operator).filter_map(fits).collect();
     let ways = (0..kernels.len()).flat_map(|i| {
         let kernel = kernels[(kernel + i) % kernels.len()];
         (0..kernel.dtypes.len()).map(move |j| (kernel, kernel.dtypes[(dtype + j) % kernel.dtypes.len()]))
     });
-    ways.into_iter().find(|(kernel, dtype)| kernel.applies(problem, *dtype).is_ok())
-}
-
-/// The point with its largest sizes halved until the problem takes at most [`FLOPS`] operations.
-fn small(entry: &Entry, mut point: Point) -> Option<(Point, Box<dyn Problem>)> {
-    loop {
-        let problem = entry.operator.problem(&point).ok()?;
-        if problem.work(entry.operator.dtypes()[0]).flops <= FLOPS {
-            return Some((point, problem));
-        }
-        let sizes = point.axes().iter().zip(point.values()).filter_map(|(axis, value)| match axis.kind {
-            Kind::Int { least, .. } => Some((axis.name, *value, least)),
-            Kind::Choice(_) => None,
-        });
-        let (axis, value, least) = sizes.max_by_key(|(_, value, _)| *value)?;
-        if value <= least {
-            return None;
-        }
-        point = point.with(axis, (value / 2).max(least));
-    }
+    ways.into_iter().find_map(|(kernel, dtype)| {
+        let applies = |place: &&(Point, Box<dyn Problem>)| kernel.applies(&*place.1, dtype).is_ok();
+        places.iter().find(applies).map(|(point, _)| (kernel, dtype, point.clone()))
+    })
 }

@@ -1,9 +1,8 @@
 //! A kernel against the reference.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
-use etalon_kernels::check::{Outcome, Placement, Prepared};
+use etalon_kernels::check::{Outcome, Placement, Pools, Prepared};
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::pool::Pool;
 use etalon_kernels::registry::{self, Entry};
@@ -46,7 +45,7 @@ fn check(entry: &Entry, input: &Input) -> Result<(), String> {
         .map_err(|e| format!("no problem the second time: {e}"))?;
     let mut workspace = Workspace::new();
     let mut run = |kernel: &Kernel, threads: usize, placement: Placement| -> Result<Outcome, String> {
-        with_pool(threads, |pool| prepared.run(kernel, pool, &mut workspace, placement))
+        with_pool(threads, case.eager, |pool| prepared.run(kernel, pool, &mut workspace, placement))
             .map_err(|e| format!("{} refuses: {e}", kernel.name))
     };
     let outcome = run(&input.kernel, case.threads, input.placement)?;
@@ -74,9 +73,9 @@ fn same(a: &Outcome, b: &Outcome, who: impl Fn() -> String) -> Result<(), String
 }
 
 /// Lends a pool; pools live as long as the thread that fuzzes.
-fn with_pool<R>(threads: usize, run: impl FnOnce(&Pool) -> R) -> R {
+fn with_pool<R>(threads: usize, eager: bool, run: impl FnOnce(&Pool) -> R) -> R {
     thread_local! {
-        static POOLS: RefCell<BTreeMap<usize, Pool>> = const { RefCell::new(BTreeMap::new()) };
+        static POOLS: RefCell<Pools> = const { RefCell::new(Pools::new()) };
     }
-    POOLS.with_borrow_mut(|pools| run(pools.entry(threads).or_insert_with(|| Pool::eager(threads))))
+    POOLS.with_borrow_mut(|pools| run(pools.get(threads, eager)))
 }

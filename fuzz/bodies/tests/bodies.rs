@@ -1,6 +1,6 @@
 //! The bodies on drawn inputs: what fuzzing explores, sampled on the stable toolchain.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use etalon_fuzz_bodies::input::{self, Input};
 use etalon_fuzz_bodies::{kernels, model, problem};
@@ -25,13 +25,24 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 #[cfg_attr(feature = "planted-bug", ignore = "the bug is there to be found")]
 fn kernels_pass_on_drawn_bytes() {
     for entry in registry::ALL {
-        let ran = Cell::new(0);
-        let result = runner(300).run(&bytes(), |bytes| {
-            ran.set(ran.get() + usize::from(kernels::run(entry.operator.name(), &bytes)));
+        let all = input::kernels(entry);
+        let ran = RefCell::new(vec![0; all.len()]);
+        // Each kernel is asked for as often as the others.
+        let asked = (0..all.len(), bytes());
+        let result = runner(100 + 20 * all.len() as u32).run(&asked, |(kernel, mut bytes)| {
+            bytes.insert(0, kernel as u8);
+            if let Some(input) = Input::decode(entry, &bytes)
+                && kernels::run(entry.operator.name(), &bytes)
+            {
+                let position = all.iter().position(|k| k.name == input.kernel.name).expect("a kernel of the list");
+                ran.borrow_mut()[position] += 1;
+            }
             Ok(())
         });
         result.unwrap_or_else(|e| panic!("{e}"));
-        assert!(ran.get() > 100, "{}: {} of 300 inputs make a problem", entry.operator.name(), ran.get());
+        for (kernel, ran) in all.iter().zip(ran.into_inner()).filter(|(kernel, _)| kernel.isa.usable().is_ok()) {
+            assert!(ran > 0, "{}/{}: no case was executed", entry.operator.name(), kernel.name);
+        }
     }
 }
 
@@ -77,12 +88,12 @@ fn cases_and_bytes_are_one() {
             strategy::problems(entry.operator, 5e4),
             proptest::sample::select(usable),
             any::<u16>(),
-            1..=3_usize,
+            (1..=3_usize, any::<bool>()),
             proptest::sample::select(&Fill::ALL[..]),
             0..64_usize,
         );
         runner(200)
-            .run(&choices, |((point, problem), kernel, seed, threads, fill, offset_bytes)| {
+            .run(&choices, |((point, problem), kernel, seed, (threads, eager), fill, offset_bytes)| {
                 let kernel = &all[kernel];
                 let Some(dtype) = kernel.dtypes.iter().copied().find(|d| kernel.applies(&*problem, *d).is_ok()) else {
                     return Ok(());
@@ -94,6 +105,7 @@ fn cases_and_bytes_are_one() {
                     dtype,
                     point,
                     threads,
+                    eager,
                     fill,
                     seed: seed.into(),
                 };

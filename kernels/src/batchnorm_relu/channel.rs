@@ -7,16 +7,16 @@ use etalon_reference::ops::batchnorm_relu::Images;
 use crate::disjoint::Disjoint;
 
 /// Elements of a chunk of a channel at most: it stays in the first cache between the two looks at it.
-const CHUNK: usize = 4096;
+pub const CHUNK: usize = 4096;
 /// Planes of a chunk at most. With four accumulators of sixteen lanes this keeps chains of additions within
 /// 64 + 32 = [`CHAIN`](etalon_reference::ops::batchnorm_relu::CHAIN).
-const PLANES: usize = 32;
+pub const PLANES: usize = 32;
 /// Channels of a group at most.
 pub const GROUP: usize = 16;
 /// Elements that a group has in each image, where planes are small: memory is read in long pieces.
-const PIECE: usize = 1024;
+pub const PIECE: usize = 1024;
 /// Elements of a task at least.
-const TASK: usize = 16 * 1024;
+pub const TASK: usize = 16 * 1024;
 
 /// Neighbouring channels that are computed together. What is computed for each of them does not depend on the others.
 #[derive(Clone, Copy, Debug)]

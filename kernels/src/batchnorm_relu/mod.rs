@@ -23,7 +23,7 @@ mod sum;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu::{BatchnormRelu, ImageLayout, Images, Mode};
-use etalon_reference::{DType, Element, SliceMut};
+use etalon_reference::{DType, Element, SliceMut, Threshold};
 
 pub use self::operands::{Infer, Train};
 pub(crate) use self::{
@@ -39,11 +39,24 @@ use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
+/// The sizes at which a channel's sums, groups of channels, tasks and writes take another path.
+pub(crate) const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("n", 5),
+    Threshold::axis("n", channel::PLANES as i64),
+    Threshold::axis("c", channel::GROUP as i64),
+    Threshold::axis("c", 8 * channel::GROUP as i64),
+    Threshold::axis("w", channel::PIECE as i64),
+    Threshold::axis("w", channel::CHUNK as i64),
+    Threshold::bytes("x", channel::TASK * size_of::<f32>()),
+    Threshold::bytes("x", rows::CHUNK * size_of::<f32>()),
+    Threshold::bytes("x", STREAM_BYTES),
+];
+
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[DType::F32], |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, &[DType::F32], |call| run(call, Isa::Avx2)),
-    Kernel::new("avx512", Isa::Avx512, &[DType::F32], |call| run(call, Isa::Avx512)),
+    Kernel::new("avx2", Isa::Avx2, &[DType::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, &[DType::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// Bytes of an output from which on it is written past the caches.

@@ -21,7 +21,7 @@ use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// Elements of a chunk at most, if that leaves enough rows.
-const CHUNK: usize = 64 * 1024;
+pub const CHUNK: usize = 64 * 1024;
 /// Chunks of a group.
 const CHUNKS: usize = 8;
 /// Elements of a task of the last step, about.

@@ -20,7 +20,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
 
 pub use self::operands::Backward;
-use crate::batchnorm_relu::{by_rows, floats};
+use crate::batchnorm_relu::{THRESHOLDS, by_rows, floats};
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
 use crate::kernel::{Call, Kernel, KernelError};
@@ -30,8 +30,8 @@ use crate::workspace::Workspace;
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[DType::F32], |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, &[DType::F32], |call| run(call, Isa::Avx2)),
-    Kernel::new("avx512", Isa::Avx512, &[DType::F32], |call| run(call, Isa::Avx512)),
+    Kernel::new("avx2", Isa::Avx2, &[DType::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, &[DType::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// The gradients, with the instructions of `isa`.

@@ -3,12 +3,16 @@
 //! [`Prepared`] is a problem with inputs, reference and tolerances; [`Prepared::run`] runs one kernel on it. [`suite`] asks
 //! everything of a kernel that the project promises.
 
+#[cfg(feature = "proptest")]
+pub mod draw;
 mod guard;
+mod pools;
+pub mod shrink;
 #[cfg(feature = "proptest")]
 pub mod suite;
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use etalon_reference::compare::{Comparison, Verdict, compare};
 use etalon_reference::tensor::{Initial, gather};
@@ -19,6 +23,7 @@ use half::{bf16, f16};
 use ndarray::ArrayD;
 
 pub use guard::{Guard, GuardedBuffer};
+pub use pools::Pools;
 
 use crate::kernel::{Call, Kernel, KernelError, Tolerate};
 use crate::pool::Pool;
@@ -40,14 +45,20 @@ pub struct Prepared {
     pub problem: Arc<dyn Problem>,
     /// Input buffers.
     pub inputs: Vec<Data>,
-    /// The reference's outputs.
-    pub expected: Vec<ArrayD<f64>>,
-    /// What a correct output satisfies, unless the kernel's algorithm has an error of its own.
-    pub tolerances: Vec<Tolerance>,
-    /// Whether all inputs are finite numbers.
-    pub finite: bool,
+    /// What decides, computed when first asked for: many questions compare bits alone.
+    truth: OnceLock<Truth>,
     /// The tolerances that a kernel brought last: its next run asks for them again.
     own: Mutex<Option<(Tolerate, Vec<Tolerance>)>>,
+}
+
+/// What decides.
+struct Truth {
+    /// The reference's outputs.
+    expected: Vec<ArrayD<f64>>,
+    /// What a correct output satisfies, unless the kernel's algorithm has an error of its own.
+    tolerances: Vec<Tolerance>,
+    /// Whether all inputs are finite numbers.
+    finite: bool,
 }
 
 /// Where operands lie in memory.
@@ -106,7 +117,7 @@ impl Outcome {
 }
 
 impl Prepared {
-    /// Makes inputs from the seed and computes the reference.
+    /// Makes inputs from the seed.
     ///
     /// # Errors
     /// [`ProblemError`] if the point makes no problem.
@@ -132,35 +143,59 @@ impl Prepared {
         problem: Arc<dyn Problem>,
         inputs: Vec<Data>,
     ) -> Prepared {
-        let arrays: Vec<ArrayD<f64>> =
-            problem.inputs(dtype).iter().zip(&inputs).map(|(port, data)| gather(&port.layout, data)).collect();
-        let expected = problem.reference(&arrays);
-        let tolerances = problem.tolerance(dtype, fill, &arrays, &expected);
-        let finite = arrays.iter().flatten().all(|x| x.is_finite());
-        let (point, own) = (point.clone(), Mutex::new(None));
-        Prepared { operator, point, dtype, fill, seed, problem, inputs, expected, tolerances, finite, own }
+        let (point, truth, own) = (point.clone(), OnceLock::new(), Mutex::new(None));
+        Prepared { operator, point, dtype, fill, seed, problem, inputs, truth, own }
+    }
+
+    /// With other outputs as the ones that are right, each with its tolerance.
+    pub fn with_truth(self, expected: Vec<ArrayD<f64>>, tolerances: Vec<Tolerance>) -> Prepared {
+        let finite = self.truth().finite;
+        Prepared { truth: OnceLock::from(Truth { expected, tolerances, finite }), ..self }
+    }
+
+    /// The reference's outputs.
+    pub fn expected(&self) -> &[ArrayD<f64>] {
+        &self.truth().expected
+    }
+
+    /// What a correct output satisfies, unless the kernel's algorithm has an error of its own.
+    pub fn tolerances(&self) -> &[Tolerance] {
+        &self.truth().tolerances
+    }
+
+    fn truth(&self) -> &Truth {
+        self.truth.get_or_init(|| {
+            let arrays = self.arrays();
+            let expected = self.problem.reference(&arrays);
+            let tolerances = self.problem.tolerance(self.dtype, self.fill, &arrays, &expected);
+            let finite = arrays.iter().flatten().all(|x| x.is_finite());
+            Truth { expected, tolerances, finite }
+        })
+    }
+
+    /// The inputs as logical arrays.
+    fn arrays(&self) -> Vec<ArrayD<f64>> {
+        let ports = self.problem.inputs(self.dtype);
+        ports.iter().zip(&self.inputs).map(|(port, data)| gather(&port.layout, data)).collect()
     }
 
     /// What a correct output of this kernel satisfies; nothing but to stay in its memory where it takes inputs for finite
     /// that are not.
     pub fn tolerances_of(&self, kernel: &Kernel) -> Cow<'_, [Tolerance]> {
-        if kernel.finite_only && !self.finite {
+        if kernel.finite_only && !self.truth().finite {
             return Cow::Owned(Vec::new());
         }
-        let Some(tolerate) = kernel.tolerance else { return Cow::Borrowed(&self.tolerances) };
+        let Some(tolerate) = kernel.tolerance else { return Cow::Borrowed(self.tolerances()) };
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = own.as_ref().filter(|(of, _)| std::ptr::fn_addr_eq(*of, tolerate)) {
             return Cow::Owned(known.clone());
         }
-        let ports = self.problem.inputs(self.dtype);
-        let arrays: Vec<ArrayD<f64>> =
-            ports.iter().zip(&self.inputs).map(|(p, data)| gather(&p.layout, data)).collect();
-        let tolerances = tolerate(&*self.problem, self.dtype, &arrays, &self.expected);
+        let tolerances = tolerate(&*self.problem, self.dtype, &self.arrays(), self.expected());
         *own = Some((tolerate, tolerances.clone()));
         Cow::Owned(tolerances)
     }
 
-    /// The case id with this kernel and number of threads.
+    /// The case id with this kernel and number of threads, as applications have them.
     pub fn case(&self, kernel: &Kernel, threads: usize) -> Case {
         Case {
             op: self.operator.name().into(),
@@ -168,6 +203,7 @@ impl Prepared {
             dtype: self.dtype,
             point: self.point.clone(),
             threads,
+            eager: false,
             fill: self.fill,
             seed: self.seed,
         }
@@ -184,6 +220,21 @@ impl Prepared {
         workspace: &mut Workspace,
         placement: Placement,
     ) -> Result<Outcome, KernelError> {
+        let (outputs, fault) = self.execute(kernel, pool, workspace, placement)?;
+        Ok(self.judge(kernel, outputs, fault))
+    }
+
+    /// Runs `kernel` on copies of the inputs in guarded memory: the output buffers, and what was touched that must not be.
+    ///
+    /// # Errors
+    /// [`KernelError`] if the kernel refuses.
+    pub fn execute(
+        &self,
+        kernel: &Kernel,
+        pool: &Pool,
+        workspace: &mut Workspace,
+        placement: Placement,
+    ) -> Result<(Vec<Data>, Option<String>), KernelError> {
         kernel.isa.usable().map_err(KernelError::Isa)?;
         let ports = self.problem.outputs(self.dtype);
         let initial = initial_outputs(&*self.problem, self.dtype, &self.inputs);
@@ -204,7 +255,7 @@ impl Prepared {
             })?;
         }
         let fault = self.fault(&inputs, &initial, &outputs, &ports);
-        Ok(self.judge(kernel, outputs.iter().map(|p| p.slice().to_data()).collect(), fault))
+        Ok((outputs.iter().map(|p| p.slice().to_data()).collect(), fault))
     }
 
     /// Judges the output buffers of a kernel.
@@ -213,7 +264,7 @@ impl Prepared {
         let comparisons: Vec<Comparison> = ports
             .iter()
             .zip(&outputs)
-            .zip(self.expected.iter().zip(&*self.tolerances_of(kernel)))
+            .zip(self.expected().iter().zip(&*self.tolerances_of(kernel)))
             .map(|((port, data), (expected, tolerance))| {
                 compare(port.dtype, expected, tolerance, &gather(&port.layout, data))
             })

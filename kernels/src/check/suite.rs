@@ -7,12 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use etalon_reference::compare::Verdict;
-use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Problem, gather, scatter, strategy};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use etalon_reference::{Case, DType, Data, Fill, Operator, Problem, gather, scatter};
 
-use super::{Guard, Outcome, Placement, Prepared};
+use super::draw::{Quota, cases};
+use super::shrink::smallest;
+use super::{Guard, Outcome, Placement, Pools, Prepared};
 use crate::kernel::{Call, Kernel, KernelError};
-use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// A question that every kernel must answer with yes.
@@ -20,7 +20,7 @@ use crate::workspace::Workspace;
 pub enum Question {
     /// Does it agree with the reference, without touching what is not its own?
     Parity,
-    /// Are the bits the same for 1, 2, 3, 4 and 7 threads?
+    /// Are the bits the same for 1, 2, 3, 4, 5, 7 and 17 threads?
     Threads,
     /// Are they the same when it runs again, with a workspace that other calls have used?
     Repeat,
@@ -53,10 +53,12 @@ impl Question {
 /// How much to ask.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// Problems for each question and fill.
-    pub cases: u32,
-    /// Operations of a problem at most.
-    pub flops: f64,
+    /// Points for each fill that agreement is asked of; other questions get their share of it.
+    pub cases: usize,
+    /// Cost of a drawn problem at most, in operations.
+    pub cost: f64,
+    /// Whether large operands are drawn, too.
+    pub large: bool,
     /// Seed of the drawing.
     pub seed: u64,
 }
@@ -66,50 +68,98 @@ pub struct Extent {
 pub struct Rejection {
     /// The question.
     pub question: Question,
-    /// The smallest case found.
-    pub case: Case,
+    /// The smallest case found; `None` if no case was executed.
+    pub case: Option<Case>,
     /// What is wrong.
     pub detail: String,
 }
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}\nREPRO: cargo xtask parity '{}'", self.question, self.detail, self.case)
+        write!(f, "{:?}: {}", self.question, self.detail)?;
+        self.case.as_ref().map_or(Ok(()), |case| write!(f, "\nREPRO: cargo xtask parity '{case}'"))
     }
 }
 
+/// Threads of a case: how many, and whether they take any work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode {
+    /// Threads.
+    pub threads: usize,
+    /// Whether all are used however little there is to do.
+    pub eager: bool,
+}
+
+impl Mode {
+    /// Those that a case names.
+    pub fn of(case: &Case) -> Mode {
+        Mode { threads: case.threads, eager: case.eager }
+    }
+}
+
+/// Numbers of threads that must give the same bits as one.
+const SAME_BITS: [usize; 6] = [2, 3, 4, 5, 7, 17];
+/// The same for problems that cost more than [`COSTLY`].
+const SAME_BITS_COSTLY: [usize; 3] = [2, 3, 17];
+/// In operations.
+const COSTLY: f64 = 1e6;
+
 /// Threads, workspace and the kernel that others are held against.
 pub struct Bench {
-    pools: Vec<Pool>,
+    pools: RefCell<Pools>,
     workspace: RefCell<Workspace>,
     /// First canonical kernel of the operator.
     standard: Option<&'static Kernel>,
 }
 
 impl Bench {
-    /// With pools of 1, 2, 3, 4 and 7 threads.
+    /// Without threads yet.
     pub fn new(standard: Option<&'static Kernel>) -> Bench {
-        Bench { pools: [1, 2, 3, 4, 7].map(Pool::eager).into(), workspace: RefCell::new(Workspace::new()), standard }
+        Bench { pools: RefCell::new(Pools::new()), workspace: RefCell::new(Workspace::new()), standard }
     }
 
-    fn run(&self, p: &Prepared, kernel: &Kernel, pool: usize, at: Placement) -> Result<Outcome, String> {
-        p.run(kernel, &self.pools[pool], &mut self.workspace.borrow_mut(), at).map_err(|e| e.to_string())
+    /// Whether a question can be asked of the kernel at all.
+    pub fn can_ask(&self, question: Question, operator: &dyn Operator, kernel: &Kernel, dtype: DType) -> bool {
+        match question {
+            Question::Canonical => self.standard.is_some_and(|standard| {
+                kernel.canonical && standard.name != kernel.name && standard.dtypes.contains(&dtype)
+            }),
+            Question::Batch => operator.batch_axis().is_some(),
+            _ => true,
+        }
+    }
+
+    fn run(&self, p: &Prepared, kernel: &Kernel, mode: Mode, at: Placement) -> Result<Outcome, String> {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools.get(mode.threads, mode.eager);
+        p.run(kernel, pool, &mut self.workspace.borrow_mut(), at).map_err(|e| e.to_string())
+    }
+
+    /// The output buffers, unjudged but for memory that was touched and must not be.
+    fn outputs(&self, p: &Prepared, kernel: &Kernel, mode: Mode, at: Placement) -> Result<Vec<Data>, String> {
+        let mut pools = self.pools.borrow_mut();
+        let pool = pools.get(mode.threads, mode.eager);
+        let result = p.execute(kernel, pool, &mut self.workspace.borrow_mut(), at).map_err(|e| e.to_string())?;
+        match result {
+            (outputs, None) => Ok(outputs),
+            (_, Some(fault)) => Err(fault),
+        }
     }
 
     /// The outputs' bits, in plain memory.
-    fn bits(&self, p: &Prepared, kernel: &Kernel, pool: usize, at: Placement) -> Result<Vec<Vec<u64>>, String> {
-        Ok(self.run(p, kernel, pool, at)?.outputs.iter().map(Data::bits).collect())
+    fn bits(&self, p: &Prepared, kernel: &Kernel, mode: Mode, at: Placement) -> Result<Vec<Vec<u64>>, String> {
+        Ok(self.outputs(p, kernel, mode, at)?.iter().map(Data::bits).collect())
     }
 
     /// Asks one question of one case.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn ask(&self, question: Question, p: &Prepared, kernel: &Kernel) -> Result<(), String> {
-        let aligned = Placement::ALIGNED;
+    pub fn ask(&self, question: Question, p: &Prepared, kernel: &Kernel, mode: Mode) -> Result<(), String> {
+        let (aligned, one) = (Placement::ALIGNED, Mode { threads: 1, ..mode });
         match question {
             Question::Parity => {
-                let outcome = self.run(p, kernel, (p.seed % 2) as usize, aligned)?;
+                let outcome = self.run(p, kernel, mode, aligned)?;
                 match outcome.complaint(p) {
                     Some(complaint) => Err(complaint),
                     None if outcome.verdict == Verdict::Mistrusted && p.problem.work(p.dtype).flops > 1e4 => {
@@ -119,30 +169,32 @@ impl Bench {
                 }
             }
             Question::Threads => {
-                let one = self.bits(p, kernel, 0, aligned)?;
-                for pool in 1..self.pools.len() {
-                    let threads = self.pools[pool].threads();
-                    same(&one, &self.bits(p, kernel, pool, aligned)?, || format!("1 and {threads} threads"))?;
+                let alone = self.bits(p, kernel, one, aligned)?;
+                let costly = p.problem.work(p.dtype).cost() > COSTLY;
+                for &threads in if costly { &SAME_BITS_COSTLY[..] } else { &SAME_BITS[..] } {
+                    let several = self.bits(p, kernel, Mode { threads, ..mode }, aligned)?;
+                    same(&alone, &several, || format!("1 and {threads} threads"))?;
                 }
                 Ok(())
             }
             Question::Repeat => {
-                let first = self.bits(p, kernel, 1, aligned)?;
-                same(&first, &self.bits(p, kernel, 1, aligned)?, || "two runs".into())
+                let first = self.bits(p, kernel, mode, aligned)?;
+                same(&first, &self.bits(p, kernel, mode, aligned)?, || "two runs".into())
             }
             Question::Alignment => {
-                let first = self.bits(p, kernel, 0, aligned)?;
+                let first = self.bits(p, kernel, one, aligned)?;
                 for offset_bytes in [4, 8, 12, 20, 32, 36, 60] {
                     let at = Placement { offset_bytes, guard: Guard::Zones };
-                    same(&first, &self.bits(p, kernel, 0, at)?, || format!("offsets 0 and {offset_bytes} bytes"))?;
+                    same(&first, &self.bits(p, kernel, one, at)?, || format!("offsets 0 and {offset_bytes} bytes"))?;
                 }
                 Ok(())
             }
             Question::Pages => {
+                let plain = self.bits(p, kernel, one, aligned)?;
                 for guard in [Guard::PageBehind, Guard::PageBefore] {
-                    for pool in 0..2 {
-                        let outcome = self.run(p, kernel, pool, Placement { offset_bytes: 0, guard })?;
-                        outcome.complaint(p).map_or(Ok(()), Err)?;
+                    for mode in [one, Mode { threads: 2, ..mode }] {
+                        let at = Placement { offset_bytes: 0, guard };
+                        same(&plain, &self.bits(p, kernel, mode, at)?, || format!("{guard:?} and zones"))?;
                     }
                 }
                 Ok(())
@@ -152,19 +204,19 @@ impl Bench {
                 if standard.applies(&*p.problem, p.dtype).is_err() {
                     return Ok(());
                 }
-                let want = self.bits(p, standard, 0, aligned)?;
-                same(&want, &self.bits(p, kernel, 0, aligned)?, || format!("{} and {}", standard.name, kernel.name))
+                let want = self.bits(p, standard, one, aligned)?;
+                same(&want, &self.bits(p, kernel, mode, aligned)?, || format!("{} and {}", standard.name, kernel.name))
             }
-            Question::Batch => self.batch(p, kernel),
+            Question::Batch => self.batch(p, kernel, one),
             Question::ShortBuffer => self.short_buffers(p, kernel),
         }
     }
 
     /// Each item of the batch alone gets the bits that it has in the batch.
-    fn batch(&self, p: &Prepared, kernel: &Kernel) -> Result<(), String> {
+    fn batch(&self, p: &Prepared, kernel: &Kernel, one: Mode) -> Result<(), String> {
         let Some(axis) = p.operator.batch_axis() else { return Ok(()) };
         let batch = p.point.get(axis) as usize;
-        let whole = self.run(p, kernel, 0, Placement::ALIGNED)?;
+        let whole = self.outputs(p, kernel, one, Placement::ALIGNED)?;
         let point = p.point.clone().with(axis, 1);
         let problem: Arc<dyn Problem> = p.operator.problem(&point).map_err(|e| e.to_string())?.into();
         for item in 0..batch {
@@ -177,9 +229,9 @@ impl Bench {
                 })
                 .collect();
             let alone = Prepared::with_inputs(p.operator, &point, p.dtype, p.fill, p.seed, problem.clone(), inputs);
-            let alone_outputs = self.run(&alone, kernel, 0, Placement::ALIGNED)?.outputs;
+            let alone_outputs = self.outputs(&alone, kernel, one, Placement::ALIGNED)?;
             let ports = p.problem.outputs(p.dtype).into_iter().zip(problem.outputs(p.dtype));
-            for ((full, one), (all, alone)) in ports.zip(whole.outputs.iter().zip(&alone_outputs)) {
+            for ((full, one), (all, alone)) in ports.zip(whole.iter().zip(&alone_outputs)) {
                 let all = part(&gather(&full.layout, all), &one.layout.shape, item);
                 let alone = gather(&one.layout, alone);
                 let equal = all.iter().zip(&alone).all(|(x, y)| x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan());
@@ -213,12 +265,13 @@ impl Bench {
                 Ok(plan) => plan,
                 Err(_) => continue,
             };
+            let mut pools = self.pools.borrow_mut();
             let result = (kernel.run)(&mut Call {
                 problem: &*p.problem,
                 dtype: p.dtype,
                 inputs: &slices,
                 outputs: &mut outputs.iter_mut().map(Data::as_mut).collect::<Vec<_>>(),
-                pool: &self.pools[0],
+                pool: pools.get(1, false),
                 workspace: &mut self.workspace.borrow_mut(),
                 plan: plan.as_ref(),
             });
@@ -249,10 +302,10 @@ fn same(a: &[Vec<u64>], b: &[Vec<u64>], who: impl Fn() -> String) -> Result<(), 
     Ok(())
 }
 
-/// Draws problems of `operator` and asks `questions` of `kernel`. Returns the number of cases that ran.
+/// Draws cases for `kernel` and asks `questions` of them. Returns the number of cases that ran.
 ///
 /// # Errors
-/// The first failure, shrunk.
+/// The first failure, shrunk; or the first question for which no case could be drawn.
 pub fn examine(
     operator: &'static dyn Operator,
     kernel: &Kernel,
@@ -263,50 +316,44 @@ pub fn examine(
 ) -> Result<u32, Box<Rejection>> {
     let bench = Bench::new(standard);
     let mut ran = 0;
-    for &question in questions {
-        for fill in Fill::ALL {
-            let ran_here = RefCell::new(0);
-            let config = Config { cases: extent.cases, failure_persistence: None, ..Config::default() };
-            let mut seed = [0; 32];
-            seed[..8].copy_from_slice(&(extent.seed ^ (question as u64) << 32 ^ (fill as u64) << 40).to_le_bytes());
-            let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-            let drawn = (strategy::problems(operator, extent.flops), 0u64..1 << 32);
-            let result = runner.run(&drawn, |((point, problem), seed)| {
-                if kernel.applies(&*problem, dtype).is_err() {
-                    return Ok(());
-                }
-                let prepared = prepare(operator, &point, dtype, fill, seed)?;
-                *ran_here.borrow_mut() += 1;
-                bench.ask(question, &prepared, kernel).map_err(TestCaseError::fail)
-            });
-            match result {
-                Ok(()) => ran += ran_here.into_inner(),
-                Err(TestError::Fail(reason, ((point, _), seed))) => {
-                    let threads = 1 + (seed % 2) as usize;
-                    let case = Case {
-                        op: operator.name().into(),
-                        kernel: kernel.name.into(),
-                        dtype,
-                        point,
-                        threads,
-                        fill,
-                        seed,
-                    };
-                    return Err(Box::new(Rejection { question, case, detail: reason.to_string() }));
-                }
-                Err(TestError::Abort(reason)) => panic!("no problems could be drawn: {reason}"),
+    for &question in questions.iter().filter(|&&question| bench.can_ask(question, operator, kernel, dtype)) {
+        let mut quota = Quota { cost: extent.cost, ..Quota::of(question, extent.cases) };
+        if !extent.large {
+            (quota.large, quota.far_cost) = (0, extent.cost);
+        }
+        let cases = cases(operator, kernel, dtype, question, &quota, extent.seed);
+        if cases.is_empty() {
+            let detail = format!("{}/{}/{dtype}: no case was executed", operator.name(), kernel.name);
+            return Err(Box::new(Rejection { question, case: None, detail }));
+        }
+        let complaint = |case: &Case| examine_case(&bench, operator, kernel, question, case).err();
+        for case in cases {
+            if let Some(first) = complaint(&case) {
+                let case = smallest(case, TRIALS, |case| complaint(case).is_some());
+                let detail = complaint(&case).unwrap_or(first);
+                return Err(Box::new(Rejection { question, case: Some(case), detail }));
             }
+            ran += 1;
         }
     }
     Ok(ran)
 }
 
-fn prepare(
+/// Steps that shrinking tries at most.
+const TRIALS: usize = 400;
+
+/// One question of one case; a case that is no problem, or none for the kernel, has nothing to complain of.
+fn examine_case(
+    bench: &Bench,
     operator: &'static dyn Operator,
-    point: &Point,
-    dtype: DType,
-    fill: Fill,
-    seed: u64,
-) -> Result<Prepared, TestCaseError> {
-    Prepared::new(operator, point, dtype, fill, seed).map_err(|e| TestCaseError::fail(e.to_string()))
+    kernel: &Kernel,
+    question: Question,
+    case: &Case,
+) -> Result<(), String> {
+    let Ok(problem) = operator.problem(&case.point) else { return Ok(()) };
+    if kernel.applies(&*problem, case.dtype).is_err() {
+        return Ok(());
+    }
+    let prepared = Prepared::new(operator, &case.point, case.dtype, case.fill, case.seed).map_err(|e| e.to_string())?;
+    bench.ask(question, &prepared, kernel, Mode::of(case))
 }

@@ -17,7 +17,7 @@ use std::ops::Range;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Problem};
+use etalon_reference::{DType, Problem, Threshold};
 
 use super::finish::Finish;
 use super::lower::{copy, spaced, zero};
@@ -26,7 +26,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::isa::wide::{LANES, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
-use crate::pool::Pool;
+use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
 /// Bytes of the rows of a band, if a row of outputs does not need more: they share the first cache with weights and outputs.
@@ -39,6 +39,18 @@ const PRODUCTS: usize = 16 * 1024;
 const PRODUCTS_A_NS: u64 = 50;
 /// Output channels of a group that have a tile of their own.
 pub const FEW: usize = 4;
+
+/// The sizes at which it takes another path: bands of rows, groups of output channels, products of an output.
+pub const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("n", 5),
+    Threshold::axis("k", FEW as i64),
+    Threshold::axis("k", 8),
+    Threshold::axis("w", 6 * LANES as i64),
+    Threshold::bytes("x", BAND_BYTES),
+    Threshold::bytes("x", DEEP_BAND_BYTES),
+    Threshold::bytes("x", 1 << 20),
+    Threshold::operations((2 * WORTH_NS * PRODUCTS_A_NS) as i64),
+];
 
 /// Whether the kernel computes the problem.
 pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {

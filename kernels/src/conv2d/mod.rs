@@ -32,13 +32,15 @@ mod winograd;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::ImageLayout;
-use etalon_reference::{DType, Element, Fill, Problem, Slice, Tolerance};
+use etalon_reference::{DType, Element, Fill, Problem, Slice, Threshold, Tolerance};
 use ndarray::ArrayD;
 
 pub use self::operands::{Operands, Order, Products};
 pub(crate) use self::operands::{long_enough, long_enough_mut};
 use self::winograd::Transformed;
+use crate::gemm::DEPTH;
 use crate::gemm::skinny::Stream;
 use crate::gemm::tile::Tile;
 use crate::isa::Isa;
@@ -46,10 +48,24 @@ use crate::isa::wide::{Wide, Work, with_lanes};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{Avx2Token, Avx512Token};
 use crate::kernel::{Call, Kernel, KernelError, Plan, Tolerate};
-use crate::pool::Pool;
+use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
 const F32: &[DType] = &[DType::F32];
+
+/// The sizes at which a convolution by tiles of GEMM takes another path: blocks of rows, of columns, of products.
+pub(crate) const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("n", 5),
+    Threshold::axis("n", 11),
+    Threshold::axis("k", 64),
+    Threshold::axis("k", 240),
+    Threshold::axis("c", CHUNK as i64),
+    Threshold::axis("c", DEPTH as i64),
+    Threshold::axis("w", 512),
+    Threshold::bytes("x", 1 << 20),
+    Threshold::operations((WORTH_NS * 100) as i64),
+    Threshold::operations(4_000_000),
+];
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
@@ -58,17 +74,22 @@ pub static KERNELS: &[Kernel] = &[
     Kernel::new("openblas", Isa::Scalar, F32, im2col::run_openblas).with_supports(im2col::supports).own_order(),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("im2col-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Im2col))
-        .with_supports(im2col::supports),
+        .with_supports(im2col::supports)
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("implicit-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Implicit)),
+    Kernel::new("implicit-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Implicit))
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("direct-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Direct))
-        .with_supports(direct::supports),
+        .with_supports(direct::supports)
+        .with_thresholds(direct::THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("depthwise-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Depthwise))
-        .with_supports(depthwise::supports),
+        .with_supports(depthwise::supports)
+        .with_thresholds(depthwise::THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, exact_way(downcast(call.problem)))),
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, exact_way(downcast(call.problem))))
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     winograd("winograd2-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(2)), tolerance_of::<2>),
     #[cfg(target_arch = "x86_64")]
@@ -88,17 +109,22 @@ pub static KERNELS: &[Kernel] = &[
     fast("fast-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, fast_way(downcast(call.problem)))),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("im2col-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Im2col))
-        .with_supports(im2col::supports),
+        .with_supports(im2col::supports)
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("implicit-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Implicit)),
+    Kernel::new("implicit-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Implicit))
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("direct-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Direct))
-        .with_supports(direct::supports),
+        .with_supports(direct::supports)
+        .with_thresholds(direct::THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("depthwise-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Depthwise))
-        .with_supports(depthwise::supports),
+        .with_supports(depthwise::supports)
+        .with_thresholds(depthwise::THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, exact_way(downcast(call.problem)))),
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, exact_way(downcast(call.problem))))
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     winograd("winograd2-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(2)), tolerance_of::<2>),
     #[cfg(target_arch = "x86_64")]
@@ -137,12 +163,16 @@ type Run = fn(&mut Call<'_>) -> Result<(), KernelError>;
 
 /// A kernel of one of Winograd's algorithms.
 const fn winograd(name: &'static str, isa: Isa, run: Run, tolerance: Tolerate) -> Kernel {
-    Kernel::new(name, isa, F32, run).with_supports(winograd::supports).with_tolerance(tolerance).finite_only()
+    Kernel::new(name, isa, F32, run)
+        .with_supports(winograd::supports)
+        .with_tolerance(tolerance)
+        .finite_only()
+        .with_thresholds(winograd::THRESHOLDS)
 }
 
 /// A kernel that may choose Winograd's algorithm.
 const fn fast(name: &'static str, isa: Isa, run: Run) -> Kernel {
-    Kernel::new(name, isa, F32, run).with_tolerance(fast_tolerance).finite_only()
+    Kernel::new(name, isa, F32, run).with_tolerance(fast_tolerance).finite_only().with_thresholds(THRESHOLDS)
 }
 
 fn tolerance_of<const M: usize>(

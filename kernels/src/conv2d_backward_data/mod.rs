@@ -21,7 +21,8 @@ pub mod turn;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_data::Conv2dBackwardData;
-use etalon_reference::{DType, Fill, Problem, Tolerance};
+use etalon_reference::ops::gemm::CHUNK;
+use etalon_reference::{DType, Fill, Problem, Threshold, Tolerance};
 use ndarray::ArrayD;
 
 use self::places::residues;
@@ -37,21 +38,41 @@ use crate::workspace::Workspace;
 
 const F32: &[DType] = &[DType::F32];
 
+/// The sizes at which an adjoint takes another path: weights that are turned by blocks, chunks of products of the output
+/// channels, blocks of rows and columns.
+pub(crate) const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("n", 5),
+    Threshold::axis("n", 11),
+    Threshold::axis("c", 64),
+    Threshold::axis("c", 240),
+    Threshold::axis("k", turn::COLUMNS as i64),
+    Threshold::axis("k", CHUNK as i64),
+    Threshold::axis("k", 512),
+    Threshold::axis("w", 512),
+    Threshold::bytes("w", 1 << 20),
+    Threshold::operations(800_000),
+    Threshold::operations(4_000_000),
+];
+
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: exact_way })),
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: exact_way }))
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("fast-avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: fast_way }))
         .with_tolerance(tolerance)
-        .finite_only(),
+        .finite_only()
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: exact_way })),
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: exact_way }))
+        .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("fast-avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: fast_way }))
         .with_tolerance(tolerance)
-        .finite_only(),
+        .finite_only()
+        .with_thresholds(THRESHOLDS),
 ];
 
 /// By the formula.

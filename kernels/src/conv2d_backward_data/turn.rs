@@ -12,7 +12,7 @@ use crate::isa::wide::{LANES, Wide, Work};
 use crate::pool::Pool;
 
 /// Columns of a group's weights, (c, r, s) as they lie, that one task copies.
-const COLUMNS: usize = 8 * LANES;
+pub const COLUMNS: usize = 8 * LANES;
 /// Taps of a dimension whose places are computed once.
 const KNOWN: usize = 32;
 

@@ -20,7 +20,7 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::Images;
-use etalon_reference::{DType, Element};
+use etalon_reference::{DType, Element, Threshold};
 
 use crate::conv2d::{long_enough, long_enough_mut};
 use crate::gemm::Float;
@@ -34,13 +34,29 @@ use crate::workspace::Workspace;
 
 const F32: &[DType] = &[DType::F32];
 
+/// The sizes at which a correlation takes another path: chunks of pixels, blocks of channels, few images or many.
+pub(crate) const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("n", 4),
+    Threshold::axis("n", 11),
+    Threshold::axis("c", 16),
+    Threshold::axis("c", 64),
+    Threshold::axis("c", 240),
+    Threshold::axis("k", 16),
+    Threshold::axis("k", 64),
+    Threshold::axis("w", CHUNK as i64),
+    Threshold::axis("w", 512),
+    Threshold::bytes("x", 1 << 20),
+    Threshold::operations(800_000),
+    Threshold::operations(4_000_000),
+];
+
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)),
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)),
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// Operands, of the lengths of the problem.

@@ -11,7 +11,7 @@ use etalon_reference::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
 use etalon_reference::{DType, Element};
 
 use crate::conv2d::{self, Order, exact_way, long_enough, long_enough_mut};
-use crate::conv2d_backward_weights::{correlate, correlate_plainly, sum_channels, sum_plainly};
+use crate::conv2d_backward_weights::{THRESHOLDS, correlate, correlate_plainly, sum_channels, sum_plainly};
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::workspace::Workspace;
@@ -22,9 +22,9 @@ const F32: &[DType] = &[DType::F32];
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)),
+    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)),
+    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// Operands, of the lengths of the problem.

@@ -17,6 +17,7 @@
 
 use std::ops::Range;
 
+use etalon_reference::Threshold;
 use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
 
 use super::Float;
@@ -27,7 +28,7 @@ use super::skinny::{self, Stream};
 use super::tile::{Block, Tile, part};
 use crate::disjoint::Disjoint;
 use crate::isa::tile::Operands;
-use crate::pool::Pool;
+use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
 /// Bytes of a column of the block of A that stays in the second cache.
@@ -49,6 +50,27 @@ const A_PANELS: usize = 2;
 const FLOPS_A_NS: u64 = 100;
 /// Operations from which operands are brought close ahead of time: with fewer, they lie in the second cache.
 const AHEAD_FLOPS: usize = 4_000_000;
+
+/// The sizes at which a product takes another path, here and in [`skinny`].
+pub const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("m", skinny::NARROW as i64),
+    Threshold::axis("m", PACK_FROM_ROWS as i64),
+    Threshold::axis("m", mc::<f64>() as i64),
+    Threshold::axis("m", mc::<f32>() as i64),
+    Threshold::axis("n", skinny::NARROW as i64),
+    Threshold::axis("n", nc::<f64>(1) as i64),
+    Threshold::axis("n", nc::<f32>(1) as i64),
+    Threshold::axis("n", skinny::STRIP),
+    Threshold::axis("k", CHUNK as i64),
+    Threshold::axis("k", DEPTH as i64),
+    Threshold::axis("k", skinny::X_DEPTH),
+    Threshold::bytes("b", SMALL_B_BYTES),
+    Threshold::bytes("b", skinny::DOTS_FROM),
+    Threshold::bytes("b", LARGE_B_BYTES),
+    Threshold::bytes("a", skinny::ROWS_FROM),
+    Threshold::operations((WORTH_NS * FLOPS_A_NS) as i64),
+    Threshold::operations(AHEAD_FLOPS as i64),
+];
 
 /// Rows of a block of A: a multiple of every tile's.
 const fn mc<T>() -> usize {

@@ -37,12 +37,16 @@ const X_BYTES: usize = 64 * 1024;
 /// of a cache.
 const X_PAD: usize = 16;
 /// Narrow indices at most.
-const NARROW: usize = 8;
+pub const NARROW: usize = 8;
 /// Bytes of a wide operand of rows from which this is faster than tiles: it does not fit the second cache.
-const ROWS_FROM: usize = 1024 * 1024;
+pub const ROWS_FROM: usize = 1024 * 1024;
 /// The same for one whose products lie side by side, which tiles would pack, where there are more than `DOTS_NARROW`.
-const DOTS_FROM: usize = 64 * 1024;
+pub const DOTS_FROM: usize = 64 * 1024;
 const DOTS_NARROW: usize = 4;
+/// Wide outputs of a strip of f32, with four narrow indices.
+pub const STRIP: i64 = (PANEL_BYTES / size_of::<f32>() / 4) as i64;
+/// Products of a part of the narrow operand that is packed, with all narrow indices.
+pub const X_DEPTH: i64 = (X_BYTES / size_of::<f32>() / NARROW) as i64;
 /// Bytes of the wide operand that one thread reads in a nanosecond, about.
 const BYTES_A_NS: u64 = 20;
 

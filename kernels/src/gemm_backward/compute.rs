@@ -12,7 +12,7 @@ use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// Elements that one task computes at least.
-const TASK: usize = 16 * 1024;
+pub const TASK: usize = 16 * 1024;
 /// Columns of dbias that one task sums.
 const COLUMNS: usize = 256;
 

@@ -9,17 +9,32 @@
 
 mod compute;
 
-use etalon_reference::DType;
+use etalon_reference::ops::gemm::CHUNK;
+use etalon_reference::{DType, Threshold};
 
 use self::compute::backward;
+use crate::gemm::DEPTH;
 use crate::isa::Isa;
 use crate::kernel::Kernel;
 
 const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
+/// The sizes at which one of the two products, or the pass over dy, takes another path: dA sums over n, dB over m.
+const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("m", 64),
+    Threshold::axis("m", CHUNK as i64),
+    Threshold::axis("m", DEPTH as i64),
+    Threshold::axis("n", CHUNK as i64),
+    Threshold::axis("n", DEPTH as i64),
+    Threshold::axis("k", 240),
+    Threshold::axis("k", 512),
+    Threshold::bytes("dy", compute::TASK * size_of::<f32>()),
+    Threshold::bytes("b", 1 << 20),
+];
+
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, FLOATS, |call| backward(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| backward(call, Isa::Avx2)),
-    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| backward(call, Isa::Avx512)),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| backward(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| backward(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];

@@ -68,7 +68,7 @@ fn all() -> impl Iterator<Item = &'static Wrong> {
 }
 
 /// Problems for each question and fill: rare inputs must show a wrong kernel.
-const CASES: u32 = 64;
+const CASES: usize = 64;
 
 /// What judges the real kernels.
 fn judge(wrong: &Wrong, questions: &[Question]) -> Result<u32, Box<Rejection>> {
@@ -80,11 +80,11 @@ fn suite(
     kernel: &Kernel,
     dtype: DType,
     questions: &[Question],
-    cases: u32,
+    cases: usize,
 ) -> Result<u32, Box<Rejection>> {
     let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
     let standard = entry.kernels.iter().find(|k| k.canonical);
-    examine(entry.operator, kernel, dtype, questions, Extent { cases, flops: 2e5, seed: 1 }, standard)
+    examine(entry.operator, kernel, dtype, questions, Extent { cases, cost: 2e5, large: false, seed: 1 }, standard)
 }
 
 /// The question that `wrong` fails and the smallest case; `None` if it passes.
@@ -97,7 +97,7 @@ fn verdict(wrong: &Wrong) -> Option<(Question, String)> {
 
 /// The smallest case that a rejection found: point and fill.
 fn smallest(rejection: &Rejection) -> String {
-    format!("`{}#{}`", rejection.case.point, rejection.case.fill)
+    rejection.case.as_ref().map_or("none was drawn".into(), |case| format!("`{}#{}`", case.point, case.fill))
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn answers(operator: &'static dyn Operator) -> Result<Vec<Golden>, Box<dyn Error
             continue;
         }
         let (op, kernel) = (operator.name().into(), "libtorch".into());
-        let case = Case { op, kernel, dtype, point, threads: 1, fill, seed };
+        let case = Case { op, kernel, dtype, point, threads: 1, eager: false, fill, seed };
         let outputs =
             torch::outputs(operator, &*problem, dtype, &inputs).map_err(|error| format!("{case}: {error}"))?;
         let golden = Golden { case, outputs };

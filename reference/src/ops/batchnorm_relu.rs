@@ -22,7 +22,7 @@ use crate::{
 /// precisely).
 pub const CHAIN: usize = 96;
 
-pub(super) const N: Axis = Axis::int("n", "images", 2, 9, &[0, 1, 2, 3, 4, 7]);
+pub(super) const N: Axis = Axis::int("n", "images", 2, 9, &[0, 1, 2, 3, 4, 5, 7, 11, 33]);
 pub(super) const C: Axis =
     Axis::int("c", "channels", 1, 150, &[0, 1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128]);
 pub(super) const H: Axis = Axis::int("h", "rows", 1, 80, &[0, 1, 2, 3, 4, 7, 8, 14, 16, 17, 56, 64, 65]);

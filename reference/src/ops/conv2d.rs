@@ -18,7 +18,8 @@ use super::images::{ImageLayout, Images};
 use super::window::Window;
 use crate::operator::{elements, size};
 use crate::{
-    Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, tolerance,
+    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
+    tolerance,
 };
 
 const CHANNELS: &[i64] = &[1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33];
@@ -31,7 +32,7 @@ pub(super) const GEOMETRY_AND_BIAS: &[Axis] = AXES.split_at(18).0;
 pub(super) const GEOMETRY: &[Axis] = AXES.split_at(17).0;
 
 pub(super) const AXES: &[Axis] = &[
-    Axis::int("n", "images", 1, 3, &[0, 1, 2]),
+    Axis::int("n", "images", 1, 5, &[0, 1, 2, 4, 5, 11, 33]),
     Axis::int("c", "input channels of a group", 1, 36, CHANNELS).positive(),
     Axis::int("h", "rows of the input", 8, 18, EXTENTS).positive(),
     Axis::int("w", "columns of the input", 8, 18, EXTENTS).positive(),
@@ -253,6 +254,10 @@ impl Operator for Conv2dOperator {
 
     fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
         Ok(Box::new(Conv2d::of(point)?))
+    }
+
+    fn domains(&self) -> &'static [Domain] {
+        super::conv_domains::DOMAINS
     }
 
     fn workloads(&self) -> &'static [Workload] {

@@ -15,8 +15,8 @@ use super::conv_gradient_workloads as workloads;
 use super::conv2d::{Conv2d, Conv2dOperator, GEOMETRY};
 use super::gemm::chain;
 use crate::{
-    Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
-    tolerance,
+    Axis, DType, Domain, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work,
+    Workload, tolerance,
 };
 
 /// A validated gradient of a convolution with respect to its images.
@@ -88,6 +88,10 @@ impl Operator for Conv2dBackwardDataOperator {
 
     fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
         Ok(Box::new(Conv2dBackwardData { conv: Conv2d::plain(point)? }))
+    }
+
+    fn domains(&self) -> &'static [Domain] {
+        super::conv_domains::DOMAINS
     }
 
     fn workloads(&self) -> &'static [Workload] {

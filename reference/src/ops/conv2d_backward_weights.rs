@@ -16,8 +16,8 @@ use super::conv2d::{Conv2d, Conv2dOperator, GEOMETRY_AND_BIAS};
 use super::gemm::{CHUNK, choice_value};
 use crate::operator::downcast;
 use crate::{
-    Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
-    tolerance,
+    Axis, DType, Domain, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work,
+    Workload, tolerance,
 };
 
 /// A validated gradient of a convolution with respect to its weights.
@@ -113,6 +113,10 @@ impl Operator for Conv2dBackwardWeightsOperator {
     fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
         let bias = choice_value(point, "bias")? == "channel";
         Ok(Box::new(Conv2dBackwardWeights { conv: Conv2d::plain(point)?, bias }))
+    }
+
+    fn domains(&self) -> &'static [Domain] {
+        super::conv_domains::DOMAINS
     }
 
     fn workloads(&self) -> &'static [Workload] {

@@ -19,7 +19,8 @@ use super::images::{ImageLayout, Images};
 use super::window::Window;
 use crate::operator::{elements, size};
 use crate::{
-    Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, tolerance,
+    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
+    tolerance,
 };
 
 const OWN: [Axis; 3] = [
@@ -191,6 +192,10 @@ impl Operator for ConvTranspose2dOperator {
 
     fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
         Ok(Box::new(ConvTranspose2d::of(point)?))
+    }
+
+    fn domains(&self) -> &'static [Domain] {
+        super::conv_domains::DOMAINS
     }
 
     fn workloads(&self) -> &'static [Workload] {

@@ -16,8 +16,8 @@ use super::conv2d_backward_weights::{chain_over_images, sums_of_channels};
 use super::gemm::chain;
 use crate::operator::downcast;
 use crate::{
-    Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
-    tolerance,
+    Axis, DType, Domain, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work,
+    Workload, tolerance,
 };
 
 /// A validated gradient of a transposed convolution.
@@ -108,6 +108,10 @@ impl Operator for ConvTranspose2dBackwardOperator {
 
     fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
         Ok(Box::new(ConvTranspose2dBackward { forward: ConvTranspose2d::of(point)? }))
+    }
+
+    fn domains(&self) -> &'static [Domain] {
+        super::conv_domains::DOMAINS
     }
 
     fn workloads(&self) -> &'static [Workload] {

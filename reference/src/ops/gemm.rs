@@ -14,7 +14,8 @@ use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix1, Ix3};
 
 use crate::operator::{elements, size};
 use crate::{
-    Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, tolerance,
+    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
+    tolerance,
 };
 
 /// Length of a chunk of the sum over k.
@@ -26,11 +27,21 @@ const SIZES: &[i64] = &[
 ];
 const DEPTHS: &[i64] = &[0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 127, 255, 256, 257, 511, 512, 513, 1024];
 
+const NARROW: &[i64] = &[1, 2, 3, 4, 7, 8];
+
+/// Products with a vector or a few of them, by how the wide operand lies.
+const DOMAINS: &[Domain] = &[
+    Domain { name: "few rows", fixed: &[("m", NARROW), ("n", &[33, 64, 130, 257]), ("b", &[0])] },
+    Domain { name: "few rows, products side by side", fixed: &[("m", NARROW), ("n", &[17, 64, 130]), ("b", &[1])] },
+    Domain { name: "few columns", fixed: &[("n", NARROW), ("m", &[33, 64, 130]), ("a", &[0, 1])] },
+    Domain { name: "many small matrices", fixed: &[("batch", &[4, 5, 33]), ("m", &[1, 3, 8]), ("n", &[2, 5, 17])] },
+];
+
 const AXES: &[Axis] = &[
     Axis::int("m", "rows of A and C", 1, 130, SIZES),
     Axis::int("n", "columns of B and C", 1, 130, SIZES),
     Axis::int("k", "columns of A, rows of B", 1, 600, DEPTHS),
-    Axis::int("batch", "matrices", 1, 3, &[0, 1, 2, 3]),
+    Axis::int("batch", "matrices", 1, 5, &[0, 1, 2, 3, 4, 5, 33]),
     Axis::choice("a", "how A lies: row-major, transposed, every second column", &["n", "t", "s"]),
     Axis::choice("b", "how B lies: row-major, transposed, every second column", &["n", "t", "s"]),
     Axis::int("lda", "elements that each row of A (column, if transposed) is longer than its contents", 0, 9, &[0, 1]),
@@ -411,6 +422,10 @@ impl Operator for GemmOperator {
             activation: activation(point)?,
         };
         Ok(Box::new(gemm.validated()?))
+    }
+
+    fn domains(&self) -> &'static [Domain] {
+        DOMAINS
     }
 
     fn workloads(&self) -> &'static [Workload] {

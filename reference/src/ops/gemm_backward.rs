@@ -24,7 +24,7 @@ const AXES: &[Axis] = &[
     Axis::int("m", "rows of A and C", 1, 130, SIZES),
     Axis::int("n", "columns of B and C", 1, 130, SIZES),
     Axis::int("k", "columns of A, rows of B", 1, 130, SIZES),
-    Axis::int("batch", "matrices", 1, 3, &[0, 1, 2, 3]),
+    Axis::int("batch", "matrices", 1, 5, &[0, 1, 2, 3, 4, 5, 33]),
     Axis::choice("alpha", "factor of the product", &["1", "0", "-1", "2", "0.5"]),
     Axis::choice("bias", "whether the gradient of a bias is wanted", &["none", "row"]),
     Axis::choice("act", "activation", &["none", "relu", "gelu"]),

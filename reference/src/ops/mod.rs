@@ -6,6 +6,7 @@ mod batchnorm_workloads;
 pub mod conv2d;
 pub mod conv2d_backward_data;
 pub mod conv2d_backward_weights;
+mod conv_domains;
 mod conv_gradient_workloads;
 mod conv_networks;
 pub mod conv_transpose2d;

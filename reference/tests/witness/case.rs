@@ -8,7 +8,7 @@ pub type Check = fn(&Case) -> Result<(), String>;
 /// The case of libtorch at a point.
 pub fn of_case(operator: &dyn Operator, dtype: DType, point: Point, fill: Fill, seed: u64) -> Case {
     let (op, kernel) = (operator.name().into(), "libtorch".into());
-    Case { op, kernel, dtype, point, threads: 1, fill, seed }
+    Case { op, kernel, dtype, point, threads: 1, eager: false, fill, seed }
 }
 
 /// Makes problem and inputs of the case for `judge`, and adds the line that repeats the test to its complaint.

@@ -10,15 +10,25 @@ mod planes;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Problem};
+use etalon_reference::{DType, Problem, Threshold};
 
 use super::by_planes;
 use super::operands::Operands;
 use crate::isa::Isa;
-use crate::isa::wide::{Wide, Work, with_lanes};
+use crate::isa::wide::{LANES, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
+
+/// The sizes at which it takes another path: vectors of a row, pixels and channels that are computed together.
+pub const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("n", 5),
+    Threshold::axis("g", LANES as i64),
+    Threshold::axis("g", 4 * LANES as i64),
+    Threshold::axis("w", LANES as i64),
+    Threshold::axis("w", 4 * LANES as i64),
+    Threshold::bytes("x", 1 << 20),
+];
 
 /// Whether the kernel computes the problem.
 pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {

@@ -26,7 +26,7 @@ use std::ops::Range;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::winograd;
-use etalon_reference::{DType, Problem};
+use etalon_reference::{DType, Problem, Threshold};
 
 use self::outputs::Outputs;
 pub use self::plan::Transformed;
@@ -39,7 +39,7 @@ use crate::gemm::skinny::Stream;
 use crate::gemm::tile::Block;
 use crate::isa::tile::{Ahead, Operands as Tiles};
 use crate::isa::wide::{LANES, Wide};
-use crate::pool::Pool;
+use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 use etalon_reference::ops::gemm::Activation;
 
@@ -57,6 +57,21 @@ const PAD: usize = 16;
 const FLOPS_A_NS: f64 = 200.0;
 /// Elements of a row of a tile that are read together.
 const HALF: usize = LANES / 2;
+
+/// The sizes at which it takes another path: chunks of input channels, blocks of tiles, panels of outputs, more threads.
+pub const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("n", 5),
+    Threshold::axis("n", 11),
+    Threshold::axis("c", DEPTH as i64),
+    Threshold::axis("k", 64),
+    // Tiles have two, four or six outputs across.
+    Threshold::axis("w", 4 * FEW_TILES as i64),
+    Threshold::axis("w", 2 * MOST_TILES as i64),
+    Threshold::axis("w", 4 * MOST_TILES as i64),
+    Threshold::axis("w", 6 * MOST_TILES as i64),
+    Threshold::bytes("x", BLOCK_BYTES / 4),
+    Threshold::operations(WORTH_NS as i64 * FLOPS_A_NS as i64),
+];
 
 /// 3×3, stride and dilation 1.
 pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
