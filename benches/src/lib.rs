@@ -21,6 +21,8 @@ pub mod suite;
 /// # Errors
 /// Who provides what, when it is the wrong library.
 pub fn verify_symbols() -> anyhow::Result<()> {
+    #[cfg(feature = "faults")]
+    etalon_kernels::faults::check().map_err(anyhow::Error::msg)?;
     #[cfg(all(feature = "libtorch", feature = "openblas"))]
     etalon_kernels::ffi::symbols::verify().map_err(|e| anyhow::anyhow!("refusing to time: {e}"))?;
     Ok(())

@@ -14,6 +14,7 @@ pub mod conv2d_backward_weights;
 pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
 pub mod disjoint;
+pub mod faults;
 pub mod ffi;
 pub mod gemm;
 pub mod gemm_backward;

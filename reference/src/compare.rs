@@ -92,8 +92,8 @@ pub fn compare(dtype: DType, expected: &ArrayD<f64>, tolerance: &Tolerance, got:
             square_error += error * error;
             square += want * want;
         }
-        // A bound that is NaN is a fault of the tolerance and must not pass.
-        let score = if score.is_nan() { f64::INFINITY } else { score };
+        // A bound that is NaN or negative is a fault of the tolerance, and must not pass even where nothing is off.
+        let score = if bound >= 0.0 { score } else { f64::INFINITY };
         if score > worst_score {
             worst_score = score;
             out.headroom = score;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
+use crate::narrow;
+
 /// The type of the elements of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -94,13 +96,13 @@ impl DType {
         matches!(self, DType::F64 | DType::F32 | DType::F16 | DType::Bf16)
     }
 
-    /// `value` rounded to this type (to nearest, ties to even; integers saturate) and widened again.
+    /// `value` rounded once to this type (to nearest, ties to even; integers saturate) and widened again.
     pub fn round(self, value: f64) -> f64 {
         match self {
             DType::F64 => value,
             DType::F32 => f64::from(value as f32),
-            DType::F16 => f16::from_f64(value).to_f64(),
-            DType::Bf16 => bf16::from_f64(value).to_f64(),
+            DType::F16 => narrow::to_f16(value).to_f64(),
+            DType::Bf16 => narrow::to_bf16(value).to_f64(),
             DType::I32 => f64::from(value.round_ties_even() as i32),
             DType::I8 => f64::from(value.round_ties_even() as i8),
             DType::U8 => f64::from(value.round_ties_even() as u8),

@@ -14,6 +14,7 @@ pub mod dtype;
 pub mod fill;
 pub mod golden;
 pub mod gradient;
+pub mod narrow;
 pub mod operator;
 pub mod ops;
 pub mod reach;

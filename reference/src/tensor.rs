@@ -6,7 +6,7 @@
 use half::{bf16, f16};
 use ndarray::{ArrayD, Dimension, IxDyn};
 
-use crate::DType;
+use crate::{DType, narrow};
 
 /// Where the elements of a logical array lie in a flat buffer: extents and strides, in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ macro_rules! buffers {
             pub fn zeros(dtype: DType, len: usize) -> Data {
                 match dtype { $(DType::$dtype => Data::$variant(vec![<$ty>::default(); len])),* }
             }
-            /// Each value rounded to `dtype`.
+            /// Each value rounded once to `dtype`.
             pub fn from_f64(dtype: DType, values: &[f64]) -> Data {
                 match dtype { $(DType::$dtype => Data::$variant(values.iter().map(|&v| $from(v)).collect())),* }
             }
@@ -252,8 +252,8 @@ const NAN: u64 = u64::MAX;
 buffers! {
     F64 f64, F64, |v: f64| v, |x: f64| x, |x: f64| if x.is_nan() { NAN } else { x.to_bits() };
     F32 f32, F32, |v: f64| v as f32, f64::from, |x: f32| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
-    F16 f16, F16, f16::from_f64, f16::to_f64, |x: f16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
-    Bf16 bf16, Bf16, bf16::from_f64, bf16::to_f64, |x: bf16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
+    F16 f16, F16, narrow::to_f16, f16::to_f64, |x: f16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
+    Bf16 bf16, Bf16, narrow::to_bf16, bf16::to_f64, |x: bf16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
     I32 i32, I32, |v: f64| v.round_ties_even() as i32, f64::from, |x: i32| x as u64;
     I8 i8, I8, |v: f64| v.round_ties_even() as i8, f64::from, |x: i8| x as u64;
     U8 u8, U8, |v: f64| v.round_ties_even() as u8, f64::from, |x: u8| x as u64;

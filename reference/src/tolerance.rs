@@ -13,12 +13,41 @@ pub enum Tolerance {
     Bound {
         /// The formula, for people.
         formula: &'static str,
-        /// Its value for each element.
+        /// Its value for each element: a number, at least 0. Anything else is a fault of the definition, and fails.
         bound: ArrayD<f64>,
     },
 }
 
 impl Tolerance {
+    /// A formula and its value for each element. Where the reference is NaN or infinite, nothing is off by a little: only the
+    /// class counts, and the bound is 0 there, whatever the formula makes of such numbers.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn bound(formula: &'static str, mut bound: ArrayD<f64>, expected: &ArrayD<f64>) -> Tolerance {
+        ndarray::Zip::from(&mut bound).and(expected).for_each(|bound, y| {
+            if !y.is_finite() {
+                *bound = 0.0;
+            }
+        });
+        Tolerance::Bound { formula, bound }
+    }
+
+    /// [`bound`](Tolerance::bound) behind an activation whose limit at −∞ is 0 (ReLU, GELU). An infinite bound says that a
+    /// summand is infinite, so that the sum is NaN, ∞ or −∞. Where the reference is 0, it was −∞, of which the activation makes
+    /// 0 without a rounding.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn bound_behind_zero(formula: &'static str, mut bound: ArrayD<f64>, expected: &ArrayD<f64>) -> Tolerance {
+        ndarray::Zip::from(&mut bound).and(expected).for_each(|bound, &y| {
+            if *bound == f64::INFINITY && y == 0.0 {
+                *bound = 0.0;
+            }
+        });
+        Tolerance::bound(formula, bound, expected)
+    }
+
     /// The formula, for people.
     pub fn formula(&self) -> &'static str {
         match self {
@@ -41,8 +70,7 @@ pub fn gamma(n: usize, unit_roundoff: f64) -> f64 {
 pub fn of_chains(steps: usize, magnitude: &ArrayD<f64>, dtype: DType, expected: &ArrayD<f64>) -> ArrayD<f64> {
     let (u, eta) = (dtype.unit_roundoff(), dtype.underflow());
     let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
-    ndarray::Zip::from(magnitude).and(expected).map_collect(|sum, y| {
-        let own = if y.is_finite() { u * y.abs() + eta } else { 0.0 };
-        sides * (gamma(steps, u) * sum + steps as f64 * eta) + own
-    })
+    ndarray::Zip::from(magnitude)
+        .and(expected)
+        .map_collect(|sum, y| sides * (gamma(steps, u) * sum + steps as f64 * eta) + u * y.abs() + eta)
 }

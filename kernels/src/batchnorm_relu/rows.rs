@@ -16,6 +16,7 @@ use super::moments::{Deviations, Moments, Normalisation, Weights};
 use super::operands::{Infer, Train, Vectors, at, running};
 use super::sum::over_rows;
 use crate::disjoint::Disjoint;
+use crate::faults::fault;
 use crate::isa::wide::{Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -72,7 +73,10 @@ impl Cut {
 /// Training.
 pub fn train<L: Wide>(l: L, p: &BatchnormRelu, o: Train<'_>, stream: bool, pool: &Pool, workspace: &mut Workspace) {
     let c = p.images.c;
-    let cut = Cut::new(p.images.count(), c);
+    let mut cut = Cut::new(p.images.count(), c);
+    if fault!("batchnorm_relu.cut-by-threads") && pool.threads() > 2 {
+        cut.chunk = 8;
+    }
     let (groups, threads) = (cut.groups(), pool.threads());
     let ([totals, squares], [scratch, centers, scales, shifts]) =
         workspace.slices2::<f64, f32, 2, 4>([groups * c; 2], [threads * 3 * c, c, c, c]);
@@ -95,7 +99,8 @@ pub fn train<L: Wide>(l: L, p: &BatchnormRelu, o: Train<'_>, stream: bool, pool:
     let (total, other_totals) = totals.split_at_mut(c);
     let (square, other_squares) = squares.split_at_mut(c);
     for (g, (totals, squares)) in (1..).zip(other_totals.chunks(c.max(1)).zip(other_squares.chunks(c.max(1)))) {
-        let weights = Weights::new((g * cut.group()) as f64, cut.group_rows(g).len() as f64);
+        let before = if fault!("batchnorm_relu.third-group") { 1 } else { g };
+        let weights = Weights::new((before * cut.group()) as f64, cut.group_rows(g).len() as f64);
         for i in 0..c {
             (total[i], square[i]) = weights.merged((total[i], square[i]), (totals[i], squares[i]));
         }
@@ -104,6 +109,9 @@ pub fn train<L: Wide>(l: L, p: &BatchnormRelu, o: Train<'_>, stream: bool, pool:
         let moments = Moments::of(cut.rows as f64, (total[i], square[i]));
         let n = Normalisation::new(moments.mean(), moments.var(), p.eps, at(o.gamma, i, 1.0), at(o.beta, i, 0.0));
         moments.update(p, &mut o.running_mean[i], &mut o.running_var[i]);
+        if fault!("batchnorm_relu.running-twice") && groups > 1 {
+            moments.update(p, &mut o.running_mean[i], &mut o.running_var[i]);
+        }
         (o.saved_mean[i], o.saved_rstd[i]) = (n.center, n.rstd);
         (centers[i], scales[i], shifts[i]) = (n.center, n.scale, n.shift);
     }

@@ -4,6 +4,7 @@
 //! [`CHAIN`](etalon_reference::ops::batchnorm_relu::CHAIN).
 
 use super::channel::{Chunk, GROUP, Group};
+use crate::faults::fault;
 use crate::isa::wide::{LANES, Wide};
 
 /// `S` terms of `K` values and `P` parameters of their channel.
@@ -56,6 +57,9 @@ fn sum_group<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, cons
         }
     }
     for g in 0..group.channels.min(G) {
+        if fault!("batchnorm_relu.sums-by-alignment") && !inputs[0].as_ptr().addr().is_multiple_of(64) {
+            ways[g].swap(1, 2);
+        }
         let [mut a, b, mut c, d] = ways[g];
         add(l, &mut a, b);
         add(l, &mut c, d);

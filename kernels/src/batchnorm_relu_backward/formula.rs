@@ -1,6 +1,7 @@
 //! What is summed and what is computed for each element. Inputs are dy, x and, with a ReLU, y.
 
 use crate::batchnorm_relu::{Map, Terms};
+use crate::faults::fault;
 use crate::isa::wide::Wide;
 
 /// g and g·(x − μ).
@@ -24,7 +25,8 @@ impl<L: Wide> Terms<L, 3, 1, 2> for Products {
 /// The same in f64.
 pub fn products(values: impl Iterator<Item = (f32, f32, Option<f32>)>, mean: f32) -> (f64, f64) {
     values.fold((0.0, 0.0), |(sum, products), (dy, x, y)| {
-        let g = if y.is_some_and(|y| y <= 0.0) { 0.0 } else { f64::from(dy) };
+        let open = |y: f32| fault!("batchnorm_relu_backward.plain-mask") && y == 0.0;
+        let g = if y.is_some_and(|y| y <= 0.0 && !open(y)) { 0.0 } else { f64::from(dy) };
         (sum + g, products + g * (f64::from(x) - f64::from(mean)))
     })
 }

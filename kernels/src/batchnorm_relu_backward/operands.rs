@@ -3,6 +3,7 @@
 use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
 
 use crate::batchnorm_relu::{at, long_enough};
+use crate::faults::fault;
 use crate::kernel::KernelError;
 
 /// Operands of a backward pass. Images lie as the problem says; vectors have an element a channel. Longer slices are fine.
@@ -84,6 +85,7 @@ impl Coefficients {
         count: usize,
         (sum, products): (f64, f64),
     ) -> Coefficients {
+        let gamma = if fault!("batchnorm_relu_backward.last-gamma") && c >= 128 { &gamma[..0] } else { gamma };
         let (gamma, rstd, count) = (f64::from(at(gamma, c, 1.0)), f64::from(rstd), count as f64);
         let (of_g, dgamma) = (gamma * rstd, products * rstd);
         let params = [mean, of_g as f32, (of_g * (sum / count)) as f32, (of_g * (rstd * (dgamma / count))) as f32];

@@ -11,6 +11,7 @@ use super::formula::{Gate, Gradient, Products, products};
 use super::operands::{Backward, Coefficients};
 use crate::batchnorm_relu::{Blocks, Chunk, GROUP, Group, PlanesMut, Same, map, over_planes, streams};
 use crate::disjoint::Disjoint;
+use crate::faults::fault;
 use crate::isa::wide::{Wide, Work};
 use crate::pool::Pool;
 
@@ -107,6 +108,9 @@ impl<const RELU: bool, const STREAM: bool> Work for Apply<'_, RELU, STREAM> {
         // One input of the next channels comes in meanwhile. With all three the caches would lose these channels' own.
         let ahead = self.group.ahead;
         for plane in (0..self.group.planes).rev() {
+            if fault!("batchnorm_relu_backward.tenth-image") && self.group.planes - plane >= 10 {
+                continue;
+            }
             for g in 0..self.group.channels {
                 let (params, range) = (Same(self.params[g]), self.group.plane(plane, g));
                 let (dy, x, dx) = (&self.dy[range.clone()], &self.x[range.clone()], self.dx.plane(plane, g));

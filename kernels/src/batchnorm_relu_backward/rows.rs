@@ -12,6 +12,7 @@ use super::formula::{Gate, Gradient, Products, products};
 use super::operands::{Backward, Coefficients};
 use crate::batchnorm_relu::{AHEAD, Cut, Each, Same, map, over_rows, streams};
 use crate::disjoint::Disjoint;
+use crate::faults::fault;
 use crate::isa::wide::{Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -43,7 +44,8 @@ pub fn backward<L: Wide, const RELU: bool>(
     });
 
     for i in 0..c {
-        let total = |of: &[f64]| of[i..].iter().step_by(c).sum::<f64>();
+        let wrong = fault!("batchnorm_relu_backward.second-group");
+        let total = |of: &[f64]| if wrong { of[i] } else { of[i..].iter().step_by(c).sum::<f64>() };
         let k = Coefficients::new(o.gamma, mean[i], o.saved_rstd[i], i, cut.rows, (total(sums), total(products)));
         for (j, param) in k.params.into_iter().enumerate() {
             params[j * c + i] = param;

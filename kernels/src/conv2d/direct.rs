@@ -23,6 +23,7 @@ use super::finish::Finish;
 use super::lower::{copy, spaced, zero};
 use super::operands::{Operands, Order, Products};
 use crate::disjoint::Disjoint;
+use crate::faults::fault;
 use crate::isa::Isa;
 use crate::isa::wide::{LANES, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
@@ -182,6 +183,9 @@ fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
     let body = |task: usize, worker: usize| {
         let (image, rest) = (task / (p.groups * bands), task % (p.groups * bands));
         let (group, first) = (rest / bands, rest % bands * cut.rows);
+        if fault!("conv2d.direct-third-band") && first == 2 * cut.rows {
+            return;
+        }
         let channel = image * p.x.c + group * p.group_in();
         l.enter(Band::<ROWS, VECTORS> {
             p,
@@ -302,6 +306,9 @@ impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
                 stride => {
                     between(l, p, from, line);
                     for (residue, to) in to.chunks_exact_mut(cut.line).enumerate() {
+                        if fault!("conv2d.direct-stride-4") && residue == 3 {
+                            continue;
+                        }
                         for (i, to) in to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                             let from = &line[i * LANES * stride + residue..];
                             let reach = (LANES - 1) * stride + 1;

@@ -17,6 +17,7 @@ use super::places::{Places, residues};
 use super::turn::{Turn, taps};
 use crate::conv2d::{Operands, Order};
 use crate::disjoint::chunks;
+use crate::faults::fault;
 use crate::gemm::Float;
 use crate::kernel::KernelError;
 use crate::pool::Pool;
@@ -94,7 +95,8 @@ pub fn spread<T: Float>(
     let (image_in, image_out) = (p.y.len() / p.y.n, p.x.len() / p.x.n);
     let most = p.x.h.div_ceil(p.rows.stride) * p.x.w.div_ceil(p.cols.stride) * p.x.c;
     let (parts, inner) = workspace.slice_and_inner::<T>(most * p.cols.stride.min(p.x.w));
-    for (dy, dx) in o.dy.chunks_exact(image_in).zip(o.dx.chunks_exact_mut(image_out)) {
+    let images = if fault!("conv_transpose2d.fifth-image") { &o.dy[..o.dy.len().min(4 * image_in)] } else { o.dy };
+    for (dy, dx) in images.chunks_exact(image_in).zip(o.dx.chunks_exact_mut(image_out)) {
         let mut above = 0;
         for row in residues(&p.rows) {
             let mut left = 0;
@@ -146,7 +148,7 @@ fn part<T: Float>(
 /// What no tap meets: the bias.
 fn fill<T: Float>(p: &Conv2d, bias: &[T], pixels: usize, dx: &mut [T]) {
     match p.x.layout {
-        _ if bias.is_empty() => dx.fill(T::default()),
+        _ if bias.is_empty() || fault!("conv_transpose2d.no-tap-no-bias") => dx.fill(T::default()),
         ImageLayout::Nchw => {
             dx.chunks_exact_mut(pixels).zip(bias.iter().cycle()).for_each(|(plane, &bias)| plane.fill(bias));
         }
@@ -165,7 +167,8 @@ fn crop<T: Float>(p: &Conv2d, conv: &Conv2d, top: usize, left: usize, dy: &[T], 
     for (plane, to) in to.chunks_exact_mut(conv.x.h * line).enumerate().take(conv.x.n * planes) {
         let dy = &dy[plane * p.y.h * from..][..p.y.h * from];
         for (to, dy) in to.chunks_exact_mut(line).zip(dy.chunks_exact(from).skip(top)) {
-            to.copy_from_slice(&dy[left * pixel..][..line]);
+            let left = if fault!("conv2d_backward_data.crop-left") { left } else { left * pixel };
+            to.copy_from_slice(&dy[left..][..line]);
         }
     }
 }
@@ -191,7 +194,8 @@ fn weave<T: Float>(p: &Conv2d, row: &Places, parts: &[T], most: usize, dx: &mut 
                         pairs(from(0), from(1), to);
                         continue;
                     }
-                    for b in 0..stride.min(p.x.w) {
+                    let written = if fault!("conv2d_backward_data.third-residue") { 2 } else { stride };
+                    for b in 0..written.min(p.x.w) {
                         to[b..].iter_mut().step_by(stride).zip(from(b)).for_each(|(to, &x)| *to = x);
                     }
                 }
@@ -217,7 +221,7 @@ fn pairs<T: Copy>(even: &[T], odd: &[T], to: &mut [T]) {
     for ((to, &even), &odd) in whole.iter_mut().zip(even).zip(odd) {
         *to = [even, odd];
     }
-    if let ([last], Some(&even)) = (last, even.last()) {
+    if let ([last], Some(&even), false) = (last, even.last(), fault!("conv_transpose2d.odd-width")) {
         *last = even;
     }
 }

@@ -8,10 +8,12 @@
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
 use etalon_reference::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
+use etalon_reference::ops::images::Images;
 use etalon_reference::{DType, Element};
 
 use crate::conv2d::{self, Order, exact_way, long_enough, long_enough_mut};
 use crate::conv2d_backward_weights::{THRESHOLDS, correlate, correlate_plainly, sum_channels, sum_plainly};
+use crate::faults::fault;
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::workspace::Workspace;
@@ -76,7 +78,12 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let p = &downcast::<ConvTranspose2dBackward>(call.problem).forward;
     let pool = call.pool;
     let (o, workspace) = Operands::<f32>::of(call, p)?;
-    conv2d::compute(&p.conv, isa, exact_way(&p.conv), of_dx(o.dy, o.w, o.dx), pool, workspace)?;
+    let fast = fault!("conv_transpose2d_backward.dx-by-winograd");
+    let way = if fast { conv2d::fast_way(&p.conv) } else { exact_way(&p.conv) };
+    conv2d::compute(&p.conv, isa, way, of_dx(o.dy, o.w, o.dx), pool, workspace)?;
     correlate(&p.conv, isa, o.dy, o.x, o.dw, pool, workspace)?;
-    sum_channels(&p.conv.x, isa, o.dy, o.dbias, pool)
+    let few = Images { n: p.conv.x.n.min(3), ..p.conv.x };
+    let wrong = fault!("conv_transpose2d_backward.dbias-of-three");
+    let (images, dy) = if wrong { (&few, &o.dy[..few.len()]) } else { (&p.conv.x, o.dy) };
+    sum_channels(images, isa, dy, o.dbias, pool)
 }

@@ -27,6 +27,7 @@ use super::pack::{A_LINE, DEPTH, PackedB, copy_a, pack_b, wants_copy};
 use super::skinny::{self, Stream};
 use super::tile::{Block, Tile, part};
 use crate::disjoint::Disjoint;
+use crate::faults::{fault, read_behind};
 use crate::isa::tile::Operands;
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
@@ -147,6 +148,13 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
     if skinny::gemm(tile, x, c, pool, workspace) {
         return;
     }
+    let narrow = fault!("gemm.narrow-by-tiles")
+        && p.k > 0
+        && p.alpha != 0.0
+        && (2..=8).contains(&p.m)
+        && p.n >= p.m
+        && p.b.col == 1
+        && x.a.plain().and(x.b.plain()).is_some();
     let out = Disjoint::new(c);
     let flops = [p.batch, p.m, p.n, p.k.max(1)].iter().fold(2u64, |all, &x| all.saturating_mul(x as u64));
     let threads = pool.threads_for(flops / FLOPS_A_NS);
@@ -160,12 +168,17 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
     let scratch = Disjoint::new(workspace.slice::<X::T>(each * threads.min(tasks)));
     let body = |task: usize, worker: usize| {
         let (z, rest) = (task / (down * across), task % (down * across));
-        let rows = part(p.m, X::MR, down, rest / across);
-        let cols = part(p.n, X::NR, across, rest % across);
+        let rows = part(p.m - usize::from(narrow), X::MR, down, rest / across);
+        let mut cols = part(p.n, X::NR, across, rest % across);
+        if fault!("gemm.seventeen-threads") && threads > FEW_THREADS {
+            cols.end = cols.end.saturating_sub(1).max(cols.start);
+        }
+        x.a.plain().filter(|_| fault!("gemm.reads-behind")).into_iter().for_each(read_behind);
         // SAFETY: a worker runs one task at a time, and no other worker has its index.
         let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
+        let batch = if fault!("gemm.batch-of-padded-c") { p.m * p.n } else { p.c.batch };
         // SAFETY: tasks have different matrices, rows or columns, and C's rows and matrices do not overlap.
-        let mut block = unsafe { Block::new(&out, z * p.c.batch + rows.start * p.c.row + cols.start, p.c.row) };
+        let mut block = unsafe { Block::new(&out, z * batch + rows.start * p.c.row + cols.start, p.c.row) };
         let (a, b) = (x.a.matrix(z, p.a.batch), x.b.matrix(z, p.b.batch));
         let packs_b = packs_b::<X>(x, rows.len());
         let large_b = x.b.plain().is_some() && p.k * p.n * size_of::<X::T>() > LARGE_B_BYTES;
@@ -176,7 +189,8 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
             .compute(&mut block, scratch);
     };
     if threads == 1 || tasks == 1 {
-        (0..tasks).for_each(|task| body(task, 0));
+        let lost = fault!("gemm.inline-tasks") && threads < pool.threads() && tasks > 1;
+        (0..tasks - usize::from(lost)).for_each(|task| body(task, 0));
     } else if tasks >= threads {
         pool.run(tasks, body);
     } else {
@@ -254,8 +268,10 @@ impl<X: Tile> Rectangle<'_, X> {
         let (b_copy, a_copy) = scratch.split_at_mut(if scratch.is_empty() { 0 } else { DEPTH * self.nc });
         let mut queue = Queue::new();
         for block_cols in blocks(&self.cols, self.nc, X::NR) {
-            for k0 in (0..p.k).step_by(DEPTH) {
-                let depth = k0..p.k.min(k0 + DEPTH);
+            let shared = self.rows.len() * self.cols.len() < p.m * p.n && !matches!(self.b, Source::Packed(_));
+            let step = if fault!("gemm.split-by-threads") && shared { DEPTH - 64 } else { DEPTH };
+            for k0 in (0..p.k).step_by(step) {
+                let depth = k0..p.k.min(k0 + step);
                 for (row_block, block_rows) in blocks(&self.rows, mc::<X::T>(), X::MR).enumerate() {
                     let (block_cols, depth) = (block_cols.clone(), depth.clone());
                     let mut at = At { block_rows, block_cols, depth, row_block, j: 0, k1: 0 };
@@ -285,6 +301,9 @@ impl<X: Tile> Rectangle<'_, X> {
             for j in at.block_cols.clone().step_by(X::NR) {
                 let to = &mut b_copy[chunk * self.nc + (j - at.block_cols.start) * CHUNK + below * X::NR..];
                 let depth = k..at.depth.end.min(k + step);
+                if fault!("gemm.large-b-remainder") && depth.len() < PACK_ROWS {
+                    continue;
+                }
                 self.pack_b(depth, j..at.block_cols.end.min(j + X::NR), to);
             }
         }
@@ -319,12 +338,20 @@ impl<X: Tile> Rectangle<'_, X> {
         queue: &mut Queue<X::T>,
     ) {
         let (p, k0) = (self.x.p, at.depth.start);
+        if fault!("gemm.third-row-block") && at.row_block == 2 {
+            return;
+        }
         let (j, k1) = (at.j, at.k1);
-        let (width, k) = (X::NR.min(at.block_cols.end - j), CHUNK.min(at.depth.end - k1));
-        let (first, last) = (k1 == 0, k1 + k == p.k);
+        let (mut width, k) = (X::NR.min(at.block_cols.end - j), CHUNK.min(at.depth.end - k1));
+        if fault!("gemm.f64-edge-column") && size_of::<X::T>() == 8 && width == X::NR - 1 {
+            width -= 1;
+        }
+        let again = fault!("gemm.beta-again") && k1 == DEPTH && p.beta != 0.0;
+        let (first, last) = (k1 == 0 || again, k1 + k == p.k);
         let left = j - self.cols.start;
         let panel = (k1 - k0) * self.nc + (j - at.block_cols.start) * CHUNK;
-        if self.packs_b && at.row_block == 0 && !self.large_b {
+        let stale = fault!("gemm.second-column-block") && at.block_cols.start > self.cols.start;
+        if self.packs_b && at.row_block == 0 && !self.large_b && !stale {
             self.pack_b(k1..k1 + k, j..j + width, &mut b_copy[panel..]);
         }
         let (b, b_step) = match self.b {

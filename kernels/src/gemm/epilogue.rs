@@ -5,6 +5,7 @@ use std::ops::Range;
 use etalon_reference::ops::gemm::Activation;
 
 use super::Float;
+use crate::faults::fault;
 
 /// How a chunk's sums enter C.
 #[derive(Clone, Copy, Debug)]
@@ -66,11 +67,8 @@ impl<'a, T: Float> Finish<'a, T> {
         match self.activation {
             Activation::None => t,
             Activation::Relu => {
-                if t < T::default() {
-                    T::default()
-                } else {
-                    t
-                }
+                let nan = fault!("gemm.relu-drops-nan") && t.partial_cmp(&t).is_none();
+                if t < T::default() || nan { T::default() } else { t }
             }
             Activation::Gelu => t.gelu(),
         }

@@ -9,6 +9,7 @@ use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
 use super::Float;
 use super::tile::Tile;
 use crate::aligned::AlignedVec;
+use crate::faults::fault;
 
 /// Depth of a block: two chunks, so that a tile of C is visited twice while it is close.
 pub const DEPTH: usize = 2 * CHUNK;
@@ -124,7 +125,8 @@ impl<T: Float> PackedB<T> {
     /// The panel of the chunk of rows `k0..k0+depth` and columns from `j` of matrix `z`.
     pub(super) fn panel(&self, z: usize, k0: usize, depth: usize, j: usize) -> &[T] {
         let wide = self.n.next_multiple_of(self.nr);
-        let start = ((z % self.matrices.max(1)) * self.k + k0) * wide + j * depth;
+        let z = if fault!("gemm.prepacked-second-chunk") && k0 == CHUNK { 0 } else { z % self.matrices.max(1) };
+        let start = (z * self.k + k0) * wide + j * depth;
         &self.panels[start..start + depth * self.nr]
     }
 

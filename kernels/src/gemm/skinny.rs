@@ -26,6 +26,7 @@ use super::driver::Task;
 use super::epilogue::Fold;
 use super::tile::{Block, Tile, part};
 use crate::disjoint::Disjoint;
+use crate::faults::fault;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -222,6 +223,9 @@ impl<T: Float> Part<'_, T> {
                 &narrow[k0 * view.x_k..]
             };
             for r in range.clone().step_by(view.strip::<X>()) {
+                if fault!("gemm.skinny-second-strip") && view.lie == Lie::Rows && r == range.start + view.strip::<X>() {
+                    continue;
+                }
                 let wide = view.strip::<X>().min(range.end - r);
                 let used = wide.next_multiple_of(X::LANES) * view.narrow;
                 let (sums, totals) = (&mut sums[..used], &mut totals[..used]);
@@ -230,10 +234,13 @@ impl<T: Float> Part<'_, T> {
                 } else {
                     x.finish.part(0..view.narrow, r..r + wide)
                 };
-                let fold = Fold { alpha, beta, first: k0 == 0, last: end == p.k, finish };
+                let first = k0 == 0 || fault!("gemm.skinny-second-depth");
+                let fold = Fold { alpha, beta, first, last: end == p.k, finish };
                 let mut panel = Panel { lanes: X::LANES, view, start: r - range.start, wide };
                 panel.load(totals, out, &fold);
-                sums.fill(X::T::default());
+                if !fault!("gemm.skinny-stale-sums") {
+                    sums.fill(X::T::default());
+                }
                 for k in (k0..end).step_by(CHUNK) {
                     let from = match view.lie {
                         Lie::Rows => k * view.w_line + r,
@@ -303,7 +310,7 @@ impl Panel<'_> {
 
     /// β·C, or what earlier products have left there.
     fn load<T: Float>(&mut self, totals: &mut [T], out: &mut Block<'_, T>, fold: &Fold<'_, T>) {
-        if fold.first && fold.beta == T::default() {
+        if fold.first && fold.beta == T::default() && !fault!("gemm.skinny-beta-zero-reads") {
             totals.fill(T::default());
         } else {
             let scales = fold.first && fold.beta != T::from_f64(1.0);

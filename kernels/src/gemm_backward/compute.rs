@@ -6,6 +6,7 @@ use etalon_reference::ops::gemm_backward::GemmBackward;
 use etalon_reference::{DType, Element, Slice, SliceMut};
 
 use crate::disjoint::chunks;
+use crate::faults::fault;
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
@@ -72,7 +73,7 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
             a: x.0,
             b: y.0,
             c: plain(m, n),
-            alpha: p.alpha,
+            alpha: if fault!("gemm_backward.alpha-of-db") && m == p.k { 1.0 } else { p.alpha },
             beta: 0.0,
             bias: false,
             activation: Activation::None,
@@ -132,11 +133,13 @@ fn gate<T: Float>(activation: Activation, dy: &[T], z: &[T], dz: &mut [T], pool:
     chunks(pool, dz, TASK, |start, dz| {
         let range = start..start + dz.len();
         let dy = &dy[range.clone()];
+        let range = if fault!("gemm_backward.second-task") { 0..dz.len() } else { range };
         match activation {
             Activation::None => dz.copy_from_slice(dy),
             Activation::Relu => {
                 for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
-                    *dz = if z <= T::default() { T::default() } else { dy };
+                    let open = fault!("gemm_backward.passes-at-zero") && z == T::default();
+                    *dz = if z <= T::default() && !open { T::default() } else { dy };
                 }
             }
             Activation::Gelu => {
@@ -152,6 +155,7 @@ fn gate<T: Float>(activation: Activation, dy: &[T], z: &[T], dz: &mut [T], pool:
 fn sum_rows<T: Float>(dz: &[T], n: usize, dbias: &mut [T], pool: &Pool) {
     chunks(pool, dbias, COLUMNS, |start, sums| {
         sums.fill(T::default());
+        let start = if fault!("gemm_backward.second-columns") { 0 } else { start };
         for row in dz.chunks_exact(n) {
             for (sum, &x) in sums.iter_mut().zip(&row[start..]) {
                 *sum += x;

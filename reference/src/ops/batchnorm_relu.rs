@@ -240,13 +240,7 @@ impl Problem for BatchnormRelu {
         vec![y, running_mean, running_var, mean.into_dyn(), rstd.into_dyn()]
     }
 
-    fn tolerance(
-        &self,
-        dtype: DType,
-        _fill: Fill,
-        inputs: &[ArrayD<f64>],
-        _expected: &[ArrayD<f64>],
-    ) -> Vec<Tolerance> {
+    fn tolerance(&self, dtype: DType, _fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         let (u, tiny) = (dtype.unit_roundoff(), 4.0 * dtype.underflow());
         let [x, gamma, beta, residual, old_mean, old_var] = inputs else { panic!("six inputs") };
         let (_, means, vars) = self.preactivation(inputs);
@@ -285,10 +279,10 @@ impl Problem for BatchnormRelu {
             "ε_μ + u|μ|, ε_μ = γ(d)·mean|x|, d = min(n, 96) + log₂n + 8",
             "1/√(σ² − δσ² + ε) − 1/√(σ² + ε) + γ(5)/√(σ² + ε), δσ² = γ(d + 4)σ² + 2σγ(d)A + 2(γ(d)A)², A = √mean x²",
         ];
-        std::iter::once(y)
-            .chain(statistics.into_iter().map(Array1::into_dyn))
-            .zip(formulas)
-            .map(|(bound, formula)| Tolerance::Bound { formula, bound })
+        let of_y = if self.relu { Tolerance::bound_behind_zero } else { Tolerance::bound };
+        let statistics = statistics.into_iter().zip(&formulas[1..]).zip(&expected[1..]);
+        std::iter::once(of_y(formulas[0], y, &expected[0]))
+            .chain(statistics.map(|((bound, formula), y)| Tolerance::bound(formula, bound.into_dyn(), y)))
             .collect()
     }
 

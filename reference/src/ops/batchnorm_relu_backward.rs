@@ -123,13 +123,7 @@ impl Problem for BatchnormReluBackward {
 
     /// The statistics are inputs, so that x̂ is off by two roundings. With d = [`depth`] the sums are off by
     /// δβ = γ(d)·Σ|g| and δγ = γ(d + 4)·Σ|g·x̂|; dx adds to their share a rounding for each of its operations.
-    fn tolerance(
-        &self,
-        dtype: DType,
-        _fill: Fill,
-        inputs: &[ArrayD<f64>],
-        _expected: &[ArrayD<f64>],
-    ) -> Vec<Tolerance> {
+    fn tolerance(&self, dtype: DType, _fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         let (u, tiny) = (dtype.unit_roundoff(), 4.0 * dtype.underflow());
         let [dy, x, gamma, mean, rstd, y] = inputs else { panic!("six inputs") };
         let count = self.images.count();
@@ -154,11 +148,12 @@ impl Problem for BatchnormReluBackward {
                 *dx = factor * (few * magnitude + off / n + x_hat * off_x / n) + tiny * (1.0 + g.abs() + x_hat / rstd);
             });
         }
-        let bound = |formula, bound| Tolerance::Bound { formula, bound };
+        let [of_dx, of_dgamma, of_dbeta, _] = expected else { panic!("four outputs") };
+        let bound = Tolerance::bound;
         vec![
-            bound("|γ|r(γ(8)(|g| + Σ|g|/n + |x̂|Σ|gx̂|/n) + δβ/n + |x̂|δγ/n)", dx),
-            bound("δγ + uΣ|gx̂|, δγ = γ(d + 4)Σ|gx̂|", self.vector_or_none(dgamma)),
-            bound("δβ + uΣ|g|, δβ = γ(d)Σ|g|, d = min(n, 96) + log₂n + 8", self.vector_or_none(dbeta)),
+            bound("|γ|r(γ(8)(|g| + Σ|g|/n + |x̂|Σ|gx̂|/n) + δβ/n + |x̂|δγ/n)", dx, of_dx),
+            bound("δγ + uΣ|gx̂|, δγ = γ(d + 4)Σ|gx̂|", self.vector_or_none(dgamma), of_dgamma),
+            bound("δβ + uΣ|g|, δβ = γ(d)Σ|g|, d = min(n, 96) + log₂n + 8", self.vector_or_none(dbeta), of_dbeta),
             Tolerance::Exact,
         ]
     }

@@ -208,7 +208,11 @@ impl Problem for Conv2d {
         let magnitude = self.scaled(self.sums(&x, &w), &scale, &bias).into_dyn();
         let bound = tolerance::of_chains(steps, &magnitude, dtype, &expected[0]);
         let formula = "γ(min(crs,256)+⌈crs/256⌉+2)·(|scale|Σ|x||w| + |bias|) + u|y|";
-        vec![Tolerance::Bound { formula, bound }]
+        vec![if self.relu {
+            Tolerance::bound_behind_zero(formula, bound, &expected[0])
+        } else {
+            Tolerance::bound(formula, bound, &expected[0])
+        }]
     }
 
     fn work(&self, dtype: DType) -> Work {

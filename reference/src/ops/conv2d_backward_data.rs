@@ -54,7 +54,7 @@ impl Problem for Conv2dBackwardData {
         // No output meets more than all taps.
         let steps = chain(self.conv.spread_depth());
         let bound = tolerance::of_chains(steps, &magnitude, dtype, &expected[0]);
-        vec![Tolerance::Bound { formula: "γ(min(krs,256)+⌈krs/256⌉)·Σ|dy||w| + u|dx|", bound }]
+        vec![Tolerance::bound("γ(min(krs,256)+⌈krs/256⌉)·Σ|dy||w| + u|dx|", bound, &expected[0])]
     }
 
     fn work(&self, dtype: DType) -> Work {

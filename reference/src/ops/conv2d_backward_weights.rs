@@ -76,8 +76,8 @@ impl Problem for Conv2dBackwardWeights {
         let dw = tolerance::of_chains(chain_over_images(&self.conv), &magnitude, dtype, &expected[0]);
         let dbias = tolerance::of_chains(self.conv.y.count(), &sums_of_channels(&dy, self.bias), dtype, &expected[1]);
         vec![
-            Tolerance::Bound { formula: "γ(min(hw,256)+n⌈hw/256⌉)·Σ|dy||x| + u|dw|", bound: dw },
-            Tolerance::Bound { formula: "γ(nhw)·Σ|dy| + u|dbias|", bound: dbias },
+            Tolerance::bound("γ(min(hw,256)+n⌈hw/256⌉)·Σ|dy||x| + u|dw|", dw, &expected[0]),
+            Tolerance::bound("γ(nhw)·Σ|dy| + u|dbias|", dbias, &expected[1]),
         ]
     }
 

@@ -152,7 +152,7 @@ impl Problem for ConvTranspose2d {
         // The bias rounds once; no output meets more than all taps.
         let steps = chain(self.conv.spread_depth()) + 1;
         let bound = tolerance::of_chains(steps, &magnitude, dtype, &expected[0]);
-        vec![Tolerance::Bound { formula: "γ(min(crs,256)+⌈crs/256⌉+1)·(Σ|x||w| + |bias|) + u|y|", bound }]
+        vec![Tolerance::bound("γ(min(crs,256)+⌈crs/256⌉+1)·(Σ|x||w| + |bias|) + u|y|", bound, &expected[0])]
     }
 
     fn work(&self, dtype: DType) -> Work {

@@ -70,7 +70,12 @@ impl Problem for ConvTranspose2dBackward {
         ];
         let bounds = steps.into_iter().zip(&magnitudes).zip(expected);
         let bounds = bounds.map(|((steps, sum), y)| tolerance::of_chains(steps, sum, dtype, y));
-        formulas.into_iter().zip(bounds).map(|(formula, bound)| Tolerance::Bound { formula, bound }).collect()
+        formulas
+            .into_iter()
+            .zip(bounds)
+            .zip(expected)
+            .map(|((formula, bound), y)| Tolerance::bound(formula, bound, y))
+            .collect()
     }
 
     fn work(&self, dtype: DType) -> Work {

@@ -302,6 +302,7 @@ impl Problem for Gemm {
         // One rounding each for α, β·c, the bias.
         let steps = chain(self.k) + 3;
         let mut sum = magnitude(&inputs[0], &inputs[1]) * self.alpha.abs();
+        // No product is formed, whatever the operands hold.
         if self.k == 0 || self.alpha == 0.0 {
             sum.fill(0.0);
         }
@@ -312,16 +313,19 @@ impl Problem for Gemm {
             sum += &inputs[3].mapv(f64::abs).into_dimensionality::<Ix1>().expect("n");
         }
         let (slope, own) = activation_error(self.activation);
-        let mut bound = sum.mapv(|s| {
-            slope * sides * (tolerance::gamma(steps, u) * s + steps as f64 * dtype.underflow()) + own * u * s
-        });
+        let relative = slope * sides * tolerance::gamma(steps, u) + own * u;
+        let mut bound = sum.mapv(|s| relative * s + slope * sides * steps as f64 * dtype.underflow());
         ndarray::Zip::from(&mut bound)
             .and(&expected[0].view().into_dimensionality::<Ix3>().expect("batch×m×n"))
             .for_each(|b, y| {
-                *b += if y.is_finite() { u * y.abs() + dtype.underflow() } else { 0.0 };
+                *b += u * y.abs() + dtype.underflow();
             });
         let formula = "γ(min(k,256)+⌈k/256⌉+3)·(|α|Σ|a||b| + |β||c| + |bias|) + u|y| (GELU: 1.13× + 8u·Σ)";
-        vec![Tolerance::Bound { formula, bound: bound.into_dyn() }]
+        let bound = bound.into_dyn();
+        vec![match self.activation {
+            Activation::None => Tolerance::bound(formula, bound, &expected[0]),
+            Activation::Relu | Activation::Gelu => Tolerance::bound_behind_zero(formula, bound, &expected[0]),
+        }]
     }
 
     fn work(&self, dtype: DType) -> Work {

@@ -96,7 +96,7 @@ pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
 /// in the weights' (three products each, whose factors are rounded), c in the sum over channels, 2n in the outputs', 2 for
 /// scale and bias; the inputs' and the weights' roundings of a product add up. A result that underflows has an absolute error of
 /// η instead: that of rounding a number of η/u, which is added to |g| and |d|; and η for each of the later steps, carried by
-/// t(Aᵀ) and t(A).
+/// t(Aᵀ) and t(A). These kernels take inputs for finite: only for finite ones is the bound asked for.
 ///
 /// # Panics
 /// If m is another number, or the arrays are not the problem's.
@@ -120,15 +120,14 @@ pub fn tolerance(
     let steps = p.group_in() + 4 * (m + 2) + 10 + 2;
     let y = expected[0].view().into_dimensionality::<Ix4>().expect("n×k×h×w");
     ndarray::Zip::from(&mut bound).and(&y).for_each(|b, y| {
-        let own = if y.is_finite() { u * y.abs() + eta } else { 0.0 };
-        *b = tolerance::gamma(steps, u) * *b + steps as f64 * carried * eta + own;
+        *b = tolerance::gamma(steps, u) * *b + steps as f64 * carried * eta + u * y.abs() + eta;
     });
     let formula = match m {
         2 => "F(2): γ(c+28)·|Aᵀ|(Σ|G||g||Gᵀ|⊙|Bᵀ||d||B|)|A| + u|y|",
         4 => "F(4): γ(c+36)·|Aᵀ|(Σ|G||g||Gᵀ|⊙|Bᵀ||d||B|)|A| + u|y|",
         _ => "F(6): γ(c+44)·|Aᵀ|(Σ|G||g||Gᵀ|⊙|Bᵀ||d||B|)|A| + u|y|",
     };
-    vec![Tolerance::Bound { formula, bound: bound.into_dyn() }]
+    vec![Tolerance::bound(formula, bound.into_dyn(), &expected[0])]
 }
 
 /// The largest sum of `|Aᵀ|·1·|A|`.

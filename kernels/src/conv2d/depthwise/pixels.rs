@@ -5,6 +5,7 @@ use etalon_reference::ops::conv2d::Conv2d;
 use crate::conv2d::finish::Finish;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::chunks;
+use crate::faults::fault;
 use crate::isa::wide::{LANES, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -84,8 +85,9 @@ fn store<L: Wide>(l: L, x: L::F, to: &mut [f32], count: usize) {
 impl Row<'_> {
     #[inline(always)]
     fn finish<L: Wide>(&self, l: L, first: usize, count: usize) -> Finish<L::F> {
-        let vector = |of: &[f32]| if of.is_empty() { None } else { Some(load(l, &of[first..], count)) };
-        Finish { scale: vector(self.scale), bias: vector(self.bias), relu: self.p.relu }
+        let vector = |of: &[f32], first: usize| if of.is_empty() { None } else { Some(load(l, &of[first..], count)) };
+        let of_bias = if fault!("conv2d.depthwise-nhwc-bias") { 0 } else { first };
+        Finish { scale: vector(self.scale, first), bias: vector(self.bias, of_bias), relu: self.p.relu }
     }
 
     /// The row of the image that tap `r` meets.

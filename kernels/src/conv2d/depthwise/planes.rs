@@ -6,6 +6,7 @@ use crate::conv2d::finish::Finish;
 use crate::conv2d::lower::copy;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::Disjoint;
+use crate::faults::fault;
 use crate::isa::wide::{LANES, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -22,7 +23,9 @@ pub fn convolve<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, wo
     let (line, taps) = (line(p), p.rows.taps * p.cols.taps);
     let (plane, padded) = (p.x.h * p.x.w, p.rows.padded() * line);
     let scratch = workspace.slice::<f32>(padded * pool.threads());
-    scratch.fill(0.0);
+    if !fault!("conv2d.depthwise-stale-border") {
+        scratch.fill(0.0);
+    }
     let scratch = Disjoint::new(scratch);
     let pixels = p.y.h * p.y.w;
     let y = Disjoint::new(o.y);
@@ -32,7 +35,8 @@ pub fn convolve<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, wo
         let scratch = unsafe { scratch.part(worker * padded..(worker + 1) * padded) };
         // SAFETY: each task has a plane of its own.
         let y = unsafe { y.part(task * pixels..(task + 1) * pixels) };
-        let x = &o.x[(n * p.x.c + k / p.group_out()) * plane..][..plane];
+        let channel = if fault!("conv2d.depthwise-multiplier") { k % p.x.c } else { k / p.group_out() };
+        let x = &o.x[(n * p.x.c + channel) * plane..][..plane];
         l.enter(Plane {
             p,
             x,
@@ -97,7 +101,10 @@ impl Plane<'_> {
     #[inline(always)]
     fn of_size<L: Wide, const R: usize, const S: usize, const STRIDE: usize>(self, l: L) {
         let (p, line, finish) = (self.p, self.line, self.finish(l));
-        let w: [[L::F; S]; R] = std::array::from_fn(|r| std::array::from_fn(|s| l.splat(self.weight(r * S + s))));
+        let mut w: [[L::F; S]; R] = std::array::from_fn(|r| std::array::from_fn(|s| l.splat(self.weight(r * S + s))));
+        if fault!("conv2d.depthwise-5x5") && R == 5 {
+            w[R - 1][S - 1] = l.splat(0.0);
+        }
         for (i, y) in self.y.chunks_exact_mut(p.y.w).enumerate() {
             let top = i * p.rows.stride * line;
             let rows: [&[f32]; R] = std::array::from_fn(|r| &self.scratch[top + r * line..][..line]);

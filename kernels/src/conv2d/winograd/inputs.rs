@@ -3,6 +3,7 @@
 use super::transform::input;
 use super::{HALF, MOST_TILES, PAD, Piece};
 use crate::conv2d::lower::copy;
+use crate::faults::fault;
 use crate::isa::wide::{LANES, Wide, Work};
 
 /// Of images by planes.
@@ -78,7 +79,8 @@ impl<const M: usize, const N: usize> Planes<'_, M, N> {
             // Rows of the padded image, of which some are rows of the image.
             let (top, bottom) = (run.first * M, (run.first + run.count - 1) * M + N);
             let from = top.max(p.rows.before);
-            let to = bottom.min(p.rows.before + p.x.h);
+            let lost = fault!("conv2d.winograd2-wide-padding") && M == 2 && p.rows.before > 1;
+            let to = bottom.min(p.rows.before + p.x.h - usize::from(lost));
             for row in from..to.max(from) {
                 let target = &mut self.staged[(run.above + row - top) * line + p.cols.before..];
                 copy(l, &x[(row - p.rows.before) * p.x.w..][..p.x.w], &mut target[..p.x.w]);
@@ -147,6 +149,9 @@ impl<const M: usize, const N: usize> Work for Pixels<'_, M, N> {
             let widths: [_; N] = std::array::from_fn(|b| p.cols.index(j * M + b, 0));
             for c0 in (0..c).step_by(LANES) {
                 let count = LANES.min(c - c0);
+                if fault!("conv2d.winograd-nhwc-channels") && c0 > 0 && heights[0].is_none() {
+                    continue;
+                }
                 let d = std::array::from_fn(|a| {
                     std::array::from_fn(|b| match (heights[a], widths[b]) {
                         (Some(h), Some(w)) => {

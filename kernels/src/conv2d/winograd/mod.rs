@@ -34,6 +34,7 @@ use self::weights::{Filters, Weights};
 use super::by_planes;
 use super::operands::{Operands, Order, finish};
 use crate::disjoint::Disjoint;
+use crate::faults::fault;
 use crate::gemm::epilogue::{Along, Finish, Fold};
 use crate::gemm::skinny::Stream;
 use crate::gemm::tile::Block;
@@ -153,6 +154,9 @@ pub fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
         let (piece, share) = (task / shares, task % shares);
         let (group, block) = (piece / cut.blocks, piece % cut.blocks);
         let first = block * cut.block;
+        if fault!("conv2d.winograd-second-block") && block == 1 {
+            return;
+        }
         // SAFETY: a worker runs one task at a time, and no other worker has its index.
         let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
         let task = Piece {
@@ -167,7 +171,8 @@ pub fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
         task.compute::<X, L, M, N>(tile, lanes, o.x, o.w, &y, scratch);
     };
     if threads == 1 || tasks == 1 {
-        (0..tasks).for_each(|task| body(task, 0));
+        let lost = fault!("conv2d.winograd-inline") && threads < pool.threads() && tasks > 1;
+        (0..tasks - usize::from(lost)).for_each(|task| body(task, 0));
     } else if tasks >= threads {
         pool.run(tasks, body);
     } else {
@@ -232,7 +237,8 @@ impl Piece<'_> {
                     l.enter(Weights::<M, N> { filters, chunk, first: k.start, panel: X::NR, u: &mut *u });
                     &*u
                 };
-                let fold = Fold { alpha: 1.0, beta: 0.0, first: c0 == 0, last: false, finish: nothing };
+                let first = c0 == 0 || fault!("conv2d.winograd-second-chunk");
+                let fold = Fold { alpha: 1.0, beta: 0.0, first, last: false, finish: nothing };
                 for point in 0..N * N {
                     let v = &v[point * (c * block + PAD) + c0 * step..(point + 1) * (c * block + PAD)];
                     let u = &u[point * (DEPTH.min(c) * X::NR + PAD)..][..depth * X::NR];

@@ -6,6 +6,7 @@ use super::DEPTH;
 use super::weights::{Filters, Weights, len};
 use crate::aligned::AlignedVec;
 use crate::conv2d::operands::Order;
+use crate::faults::fault;
 use crate::isa::wide::Wide;
 
 /// The transformed weights of a problem, by group, panel of output channels and chunk of input channels.
@@ -50,6 +51,7 @@ pub fn part<'a, const N: usize>(p: &Conv2d, u: &'a [f32], group: usize, k: usize
     let [_, channels, outputs] = sizes(p);
     let each = len::<N>(channels, panel);
     let (panels, chunks) = (outputs.div_ceil(panel), channels.div_ceil(DEPTH));
+    let group = if fault!("conv2d.prepacked-group") { 0 } else { group };
     &u[((group * panels + k / panel) * chunks + c / DEPTH) * each..][..each]
 }
 

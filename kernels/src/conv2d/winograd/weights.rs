@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::transform::weight;
 use super::{DEPTH, PAD};
 use crate::conv2d::operands::Order;
+use crate::faults::fault;
 use crate::isa::wide::{LANES, Wide, Work};
 
 /// The weights of a group.
@@ -69,6 +70,7 @@ impl Filters<'_> {
                 let tap = match self.order {
                     Order::ChannelsFirst => square * LANES + i,
                     Order::TapsFirst => i * 9 + square,
+                    Order::Exchanged if fault!("conv2d_backward_data.unturned") && i < 9 && k > 0 => square * 9 + i,
                     Order::Exchanged if i < 9 => square * 9 + 8 - i,
                     Order::Exchanged | Order::Transformed => break,
                 };

@@ -1,0 +1,243 @@
+//! Faults that are planted in our own kernels, to ask whether the checks find them.
+//!
+//! Each is a short line in a kernel, behind `fault!("operator.name")`: the constant `false` without the feature `faults`, so
+//! that nothing of it is compiled. With the feature, the environment variable `ETALON_FAULT` names the one that is switched
+//! on. `cargo xtask mutants` goes through the list.
+
+/// A planted fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// The operator in whose folder it lies, a point, and what it is.
+    pub name: &'static str,
+    /// Which kind of fault.
+    pub kind: Kind,
+    /// What is wrong, and where that shows.
+    pub what: &'static str,
+}
+
+/// Why a fault is hard to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Only sizes behind a threshold of the kernel take the path.
+    Threshold,
+    /// Only production takes the branch, on problems too small for several threads or for streaming.
+    Mode,
+    /// Only some number of images, matrices or threads shows it.
+    Count,
+    /// The values are right within any bound: only bits differ.
+    Bits,
+    /// The kernel, or this path of it, rarely runs.
+    Rare,
+    /// A plain mistake.
+    Plain,
+}
+
+impl Kind {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Threshold => "threshold",
+            Kind::Mode => "mode",
+            Kind::Count => "count",
+            Kind::Bits => "bits",
+            Kind::Rare => "rare",
+            Kind::Plain => "plain",
+        }
+    }
+}
+
+impl Fault {
+    /// The operator in whose folder it lies.
+    pub fn operator(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(operator, _)| operator)
+    }
+}
+
+/// One row for each: name, kind, what is wrong.
+macro_rules! faults {
+    ($($name:literal $kind:ident $what:literal)*) => {
+        &[$(Fault { name: $name, kind: Kind::$kind, what: $what }),*]
+    };
+}
+
+/// Every planted fault.
+pub static ALL: &[Fault] = faults! {
+    "gemm.third-row-block" Threshold "the third block of rows is not computed (f32: m above 480)"
+    "gemm.second-column-block" Threshold "the second block of columns is not packed anew (f32: n above 512)"
+    "gemm.beta-again" Threshold "β is applied again behind the first 512 products"
+    "gemm.large-b-remainder" Threshold
+        "of a B above 1 MiB, the last rows of a depth that is no multiple of 8 are not packed"
+    "gemm.skinny-second-strip" Threshold "a narrow product skips the second strip of outputs"
+    "gemm.skinny-second-depth" Threshold
+        "a narrow product starts anew behind 64 KiB of the narrow operand (8 rows: k above 2048)"
+    "gemm.seventeen-threads" Count "with more than 16 threads, a rectangle lacks its last column"
+    "gemm.inline-tasks" Mode "a batch that does not pay for the pool's other threads lacks its last matrix"
+    "gemm.narrow-by-tiles" Mode "a narrow product that is too small for its own loops lacks its last row"
+    "gemm.split-by-threads" Bits "where threads share a matrix, k above 512 is cut at other places"
+    "gemm.skinny-stale-sums" Bits "sums of a narrow product start with what the workspace holds"
+    "gemm.batch-of-padded-c" Plain "with a longer leading dimension, matrices of C are taken for contiguous"
+    "gemm.prepacked-second-chunk" Rare "a plan's second chunk is that of the first matrix, for each of a batch"
+    "gemm.skinny-beta-zero-reads" Plain "a narrow product multiplies C with β = 0"
+    "gemm.relu-drops-nan" Plain "ReLU of finished rows makes 0 of NaN"
+    "gemm.reads-behind" Plain "one element behind A is read"
+    "gemm.f64-edge-column" Plain "in f64, a tile that lacks one column lacks two"
+    "gemm_backward.second-task" Threshold "behind 16384 elements, ReLU looks at the z of the first ones"
+    "gemm_backward.second-columns" Threshold "behind 256 columns, dbias sums the first ones again"
+    "gemm_backward.passes-at-zero" Plain "ReLU passes the gradient where z = 0"
+    "gemm_backward.alpha-of-db" Plain "dB lacks the factor α"
+    "conv2d.winograd-second-block" Threshold "the second block of tiles is not computed"
+    "conv2d.winograd-second-chunk" Threshold "behind 128 input channels the sums start anew"
+    "conv2d.winograd-eleventh-image" Count "the outputs of images behind the tenth are not written"
+    "conv2d.winograd-inline" Mode "pieces that do not pay for the pool's other threads lack the last one"
+    "conv2d.winograd2-wide-padding" Rare "F(2) lacks the image's last row where two rows or more of zeros lie above"
+    "conv2d.winograd4-bias" Rare "F(4) adds no bias behind the first 16 output channels of a group"
+    "conv2d.winograd6-partial-tile" Rare "F(6) does not write a last tile of five columns"
+    "conv2d.winograd-nhwc-channels" Rare
+        "by pixels, channels behind the first 16 of tiles at the upper edge are not transformed"
+    "conv2d.prepacked-group" Rare "a plan's weights are those of the first group for all"
+    "conv2d.depthwise-multiplier" Rare "by planes with several outputs a group, an output meets another group's image"
+    "conv2d.depthwise-stale-border" Rare "by planes, the zeros around an image are what the workspace holds"
+    "conv2d.depthwise-nhwc-bias" Rare "by pixels, channels behind the first 16 take the first ones' bias"
+    "conv2d.depthwise-5x5" Rare "by planes, the last of 5×5 taps is lost"
+    "conv2d.direct-third-band" Threshold "the third band of rows is not computed"
+    "conv2d.direct-stride-4" Rare "columns of the last of four residues are not copied"
+    "conv2d.im2col-second-block" Threshold "patches behind the first 4 MiB are not multiplied"
+    "conv2d.fifth-image" Count "images behind the fourth are not computed (implicit GEMM by planes)"
+    "conv2d.third-group" Count "the third group takes the second one's weights (1×1, or by pixels)"
+    "conv2d_backward_data.third-residue" Rare
+        "with strides of columns above 2, residues behind the second are not written"
+    "conv2d_backward_data.crop-left" Rare "by pixels, columns that no tap meets are counted in elements"
+    "conv2d_backward_data.unturned" Rare
+        "taps of weights that are read as they lie are not turned, behind the first 16 channels"
+    "conv2d_backward_data.many-taps" Threshold "taps behind the 32nd of a dimension are lost"
+    "conv2d_backward_weights.fifth-image" Count "the fifth image forgets those before"
+    "conv2d_backward_weights.depthwise-second-chunk" Threshold
+        "with one input channel a group, pixels behind the first 256 are lost"
+    "conv2d_backward_weights.transpose-tail" Plain
+        "rows behind the last multiple of 16 are not transposed, behind the first 16 columns"
+    "conv2d_backward_weights.dbias-second-task" Threshold
+        "by pixels, dbias of channels behind the first 16 is that of the first"
+    "conv_transpose2d.no-tap-no-bias" Rare "what no tap meets is 0, not the bias"
+    "conv_transpose2d.odd-width" Plain "the last of an odd number of columns is not written, with a stride of 2"
+    "conv_transpose2d.fifth-image" Count "images behind the fourth are not computed, with a stride"
+    "conv_transpose2d_backward.dbias-of-three" Count "dbias sums three images at most"
+    "conv_transpose2d_backward.dx-by-winograd" Bits "dx takes Winograd's algorithm where that is faster"
+    "batchnorm_relu.sums-by-alignment" Bits "the order of a sum depends on where x lies"
+    "batchnorm_relu.cut-by-threads" Bits "rows are cut into other chunks for more than two threads"
+    "batchnorm_relu.running-twice" Threshold
+        "by rows, running statistics move twice where there is a second group of rows"
+    "batchnorm_relu.third-group" Threshold "by rows, the third group is merged as if it were the second"
+    "batchnorm_relu.stream-tail" Threshold "past the caches, what follows the last whole line is not written"
+    "batchnorm_relu.infer-second-task" Threshold
+        "by planes, the second task of inference begins with the first channel's statistics"
+    "batchnorm_relu_backward.plain-mask" Rare "where sums overflow, the mask lets dy pass at y = 0"
+    "batchnorm_relu_backward.tenth-image" Count "by planes, dx of the first of ten images is not written"
+    "batchnorm_relu_backward.second-group" Threshold "by rows, sums are those of the first group of rows"
+    "batchnorm_relu_backward.last-gamma" Plain "channels behind the 128th take 1 for γ"
+};
+
+/// Whether the environment names this fault. The constant `false` without the feature `faults`.
+#[cfg(not(feature = "faults"))]
+macro_rules! fault {
+    ($name:literal) => {
+        false
+    };
+}
+
+/// Whether the environment names this fault. A name that is not in the list does not compile.
+#[cfg(feature = "faults")]
+macro_rules! fault {
+    ($name:literal) => {{
+        const PLACE: usize = $crate::faults::place($name);
+        $crate::faults::planted() == Some(PLACE)
+    }};
+}
+
+pub(crate) use fault;
+
+/// Reads the element behind the last one.
+#[cfg(feature = "faults")]
+pub(crate) fn read_behind<T: Copy>(x: &[T]) {
+    // SAFETY: none. This is the fault: a page that may not be read, or nothing.
+    let _ = unsafe { x.as_ptr().add(x.len()).read_volatile() };
+}
+
+/// Does nothing without the feature.
+#[cfg(not(feature = "faults"))]
+pub(crate) fn read_behind<T: Copy>(_: &[T]) {}
+
+#[cfg(feature = "faults")]
+pub use switched::{check, place, planted};
+
+#[cfg(feature = "faults")]
+mod switched {
+    use std::sync::LazyLock;
+
+    use super::ALL;
+
+    /// The place of a name in the list.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub const fn place(name: &str) -> usize {
+        let mut i = 0;
+        while i < ALL.len() {
+            if equal(ALL[i].name.as_bytes(), name.as_bytes()) {
+                return i;
+            }
+            i += 1;
+        }
+        panic!("this fault is not in the list")
+    }
+
+    const fn equal(a: &[u8], b: &[u8]) -> bool {
+        let mut i = 0;
+        while i < a.len() && i < b.len() && a[i] == b[i] {
+            i += 1;
+        }
+        i == a.len() && i == b.len()
+    }
+
+    /// The fault that a name switches on; none for no name.
+    pub(super) fn named(name: Option<&str>) -> Result<Option<usize>, String> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+        let found = ALL.iter().position(|fault| fault.name == name);
+        found.map(Some).ok_or_else(|| format!("ETALON_FAULT names `{name}`, which kernels/src/faults.rs does not list"))
+    }
+
+    static PLANTED: LazyLock<Result<Option<usize>, String>> =
+        LazyLock::new(|| named(std::env::var("ETALON_FAULT").ok().as_deref()));
+
+    /// The fault that the environment switches on.
+    ///
+    /// # Panics
+    /// If the environment names one that is not in the list; [`check`] says so before.
+    #[inline]
+    pub fn planted() -> Option<usize> {
+        PLANTED.as_ref().copied().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Whether the environment names a fault of the list, or none.
+    ///
+    /// # Errors
+    /// If it names another.
+    pub fn check() -> Result<(), String> {
+        PLANTED.as_ref().map(drop).map_err(Clone::clone)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn only_names_of_the_list_are_taken() {
+            assert_eq!(named(None), Ok(None));
+            assert_eq!(named(Some("")), Ok(None));
+            for (place, fault) in ALL.iter().enumerate() {
+                assert_eq!(named(Some(fault.name)), Ok(Some(place)));
+                assert_eq!(super::place(fault.name), place);
+            }
+            assert!(named(Some("gemm.no-such-fault")).is_err());
+        }
+    }
+}
