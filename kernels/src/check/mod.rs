@@ -4,6 +4,7 @@
 //! everything of a kernel that the project promises.
 
 mod guard;
+pub mod shrink;
 #[cfg(feature = "proptest")]
 pub mod suite;
 
