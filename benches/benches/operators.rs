@@ -10,11 +10,11 @@ use criterion::{BenchmarkId, Criterion, PlottingBackend, Throughput};
 use etalon_benches::profile::Profile;
 use etalon_benches::row::prepare;
 use etalon_benches::subject::{Ours, Subject, agree};
-use etalon_benches::{suite, verify_symbols};
+use etalon_benches::{ready, suite};
 use etalon_kernels::pool::Pool;
 
 fn main() {
-    verify_symbols().expect("libtorch and OpenBLAS do not mix");
+    ready().unwrap_or_else(|error| panic!("{error:#}"));
     let profile = match std::env::var("ETALON_PROFILE").as_deref() {
         Ok("standard") => Profile::Standard,
         Ok("paper") => Profile::Paper,

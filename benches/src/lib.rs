@@ -3,9 +3,14 @@
 //!
 //! Reading order: [`suite`] (what there is to time), [`subject`] (a thing that is timed, and its agreement), [`peers`],
 //! [`rounds`] and [`stats`] (how time is taken), [`peaks`] and [`environment`] (what it is held against), [`row`] (a record).
-//! `parity` is the numerical gate.
+//! `parity` is the numerical gate. [`output`] is how programs print and write files.
 
+use std::path::{Path, PathBuf};
+
+pub mod child;
 pub mod environment;
+pub mod memory;
+pub mod output;
 pub mod parity;
 pub mod peaks;
 pub mod peers;
@@ -15,17 +20,27 @@ pub mod row;
 pub mod stats;
 pub mod subject;
 pub mod suite;
+pub mod witness;
+pub mod worker;
 
-/// Refuses to time where libtorch would compute with OpenBLAS.
+/// What holds before a program works: the instruction sets that the environment names make sense, and libtorch does not compute
+/// with OpenBLAS.
 ///
 /// # Errors
-/// Who provides what, when it is the wrong library.
-pub fn verify_symbols() -> anyhow::Result<()> {
+/// The first that does not hold.
+pub fn ready() -> anyhow::Result<()> {
     #[cfg(feature = "faults")]
     etalon_kernels::faults::check().map_err(anyhow::Error::msg)?;
+    etalon_kernels::isa::Isa::chosen()?;
     #[cfg(all(feature = "libtorch", feature = "openblas"))]
-    etalon_kernels::ffi::symbols::verify().map_err(|e| anyhow::anyhow!("refusing to time: {e}"))?;
+    etalon_kernels::ffi::symbols::verify().map_err(|e| anyhow::anyhow!("refusing to work: {e}"))?;
     Ok(())
+}
+
+/// A path that the user gave, from the folder where the user stands: `cargo xtask` runs programs at the root and says in
+/// `ETALON_CWD` where it was called.
+pub fn from_user(path: &Path) -> PathBuf {
+    std::env::var_os("ETALON_CWD").map_or_else(|| path.to_path_buf(), |folder| PathBuf::from(folder).join(path))
 }
 
 /// Exit codes of every command.

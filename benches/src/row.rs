@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::profile::Profile;
 use crate::subject::{Ours, Subject as _, agree};
 use crate::suite::Subject;
-use crate::{environment, peaks, peers, rounds, stats};
+use crate::{environment, peaks, peers, rounds, stats, witness};
 
 /// What all records of a run share.
 pub struct Run {
@@ -125,7 +125,9 @@ impl Run {
         let mut reasons = Vec::new();
         let mut others = Vec::new();
         for name in self.peers.iter().filter(|_| versus) {
-            match peers::prepare(name, prepared, pool) {
+            let case = || prepared.case(kernel, threads);
+            let survived = if name == "libtorch" { witness::survives(&case(), threads) } else { Ok(()) };
+            match survived.and_then(|()| peers::prepare(name, prepared, pool)) {
                 Ok(mut peer) => match agree(&mut *peer, prepared) {
                     Ok(theirs) => {
                         if let (true, Some(accuracy)) = (name == "libtorch", record.accuracy.as_mut()) {

@@ -12,7 +12,7 @@ use clap::Parser;
 use etalon_benches::profile::Profile;
 use etalon_benches::row::{Run, prepare};
 use etalon_benches::suite::Subject;
-use etalon_benches::{environment, exit, peaks, peers, progress, suite, told, verify_symbols};
+use etalon_benches::{environment, exit, peaks, peers, progress, ready, suite, told, worker};
 use etalon_kernels::pool::Pool;
 use etalon_reference::DType;
 use etalon_reference::record::Status;
@@ -39,6 +39,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = worker::asked() {
+        return code;
+    }
     match run(&Arguments::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<u8> {
-    verify_symbols()?;
+    ready()?;
     let threads = suite::threads(arguments.threads.as_deref())?;
     let subjects = suite::subjects(&arguments.filter, arguments.dtype, arguments.profile)?;
     let home = Path::new("target").join("etalon");

@@ -1,115 +1,272 @@
 //! `etalon-parity`: the numerical gate.
 
-use std::fs::File;
-use std::io::Write;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use clap::Parser;
-use etalon_benches::parity::{Gate, Row};
-use etalon_benches::{exit, progress, verify_symbols};
+use etalon_benches::output::{self, Whole, line, note};
+use etalon_benches::parity::{self, Manner, Question, Row, Selection};
+use etalon_benches::{exit, from_user, progress, ready, told, worker};
+use etalon_reference::record::Status;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-/// Holds kernels × dtypes × fills × points against the reference and libtorch; each failure prints one REPRO line.
+/// Asks every kernel whether it agrees with the reference and libtorch, and gives the same bits for any number of threads, run,
+/// alignment, level and batch, within its buffers.
+///
+/// Each failure prints one REPRO line. Kernels and libtorch run in processes of their own: what crashes or hangs there is a row,
+/// and the run goes on.
 #[derive(Parser)]
-#[command(name = "parity")]
+#[command(name = "parity", after_help = HELP)]
 struct Arguments {
-    /// Part of `operator/kernel/dtype`, or a whole case id, which then runs alone
+    /// Part of `operator/kernel/dtype`, or a whole case id, which is then asked all questions
     #[arg(default_value = "")]
     filter: String,
-    /// Problems for each kernel, dtype and fill
-    #[arg(long, default_value_t = 32)]
+    /// Problems for each kernel, dtype and fill in the question `parity`; the other questions get fewer
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     cases: u32,
     /// Seed of the drawing
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write JUnit XML to this file
+    /// The points of all workloads, once each, instead of drawn ones
+    #[arg(long, conflicts_with_all = ["cases", "seed"])]
+    workloads: bool,
+    /// Stop at the first failure, without shrinking it
     #[arg(long)]
+    fail_fast: bool,
+    /// Seconds to find a smaller case for the first failure of each kernel; 0 for none
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    shrink: u64,
+    /// Seconds that a kernel, or libtorch, may take for a case
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
+    limit: f64,
+    /// Cases at a time [default: the number of CPUs]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Start the processes with kernels through this program, which gets their command line as its arguments
+    #[arg(long, value_name = "PROGRAM")]
+    through: Option<PathBuf>,
+    /// Write JUnit XML to this file
+    #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Write one JSON object a line to this file
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Print the case ids and run nothing
     #[arg(long)]
     list: bool,
 }
 
+const HELP: &str = "\
+A filter is a part of operator/kernel/dtype: `gemm` selects gemm_backward, too, and `gemm/` does not; `/avx2/f32` selects
+the kernels avx2 of all operators.
+
+Exit codes: 0 fine; 1 a failure, or a kernel that a question could not be asked of; 2 usage, or nothing ran.";
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.01..=86_400.0).contains(s));
+    seconds.ok_or_else(|| "expected a number of seconds from 0.01 to 86400".into())
+}
+
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(exit::USAGE)
+    worker::asked().unwrap_or_else(|| output::end(run(&Arguments::parse())))
+}
+
+fn run(arguments: &Arguments) -> Result<u8> {
+    ready()?;
+    let selection = select(arguments)?;
+    if arguments.list {
+        return list(&selection);
+    }
+    let jobs = arguments.jobs.map(usize::from);
+    let manner = Manner {
+        jobs: jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        limit: Duration::from_secs_f64(arguments.limit),
+        program: std::env::current_exe()?,
+        through: arguments.through.as_deref().map(from_user),
+        fail_fast: arguments.fail_fast,
+    };
+    let json = arguments.json.as_deref().map(|path| Whole::create(&from_user(path))).transpose()?;
+    let junit = arguments.junit.as_deref().map(|path| Whole::create(&from_user(path))).transpose()?;
+    let mut rows = ask(&selection, &manner)?;
+    if !arguments.fail_fast && arguments.shrink > 0 {
+        shrink(&selection, &manner, Duration::from_secs(arguments.shrink), &mut rows);
+    }
+    if let Some(mut file) = json {
+        rows.iter().try_for_each(|row| file.line(serde_json::to_string(row).expect("texts and numbers")))?;
+        file.finish()?;
+    }
+    if let Some(mut file) = junit {
+        file.line(report(&rows)?)?;
+        file.finish()?;
+    }
+    summary(arguments, &selection, &rows)
+}
+
+fn select(arguments: &Arguments) -> Result<Selection> {
+    let filter = &arguments.filter;
+    if filter.contains('#') {
+        ensure!(!arguments.workloads, "`{filter}` is one case: --workloads takes a filter");
+        Selection::of_case(filter)
+    } else if arguments.workloads {
+        Selection::workloads(filter)
+    } else {
+        Selection::drawn(filter, arguments.cases as usize, arguments.seed)
+    }
+}
+
+fn list(selection: &Selection) -> Result<u8> {
+    let mut listed = HashSet::new();
+    for id in selection.asks.iter().map(|ask| ask.case.to_string()) {
+        if listed.insert(id.clone()) && !line(id)? {
+            break;
+        }
+    }
+    if listed.is_empty() {
+        selection.left.iter().for_each(|left| note(format_args!("skipped: {}: {}", left.what, left.why)));
+        return Ok(exit::USAGE);
+    }
+    Ok(exit::FINE)
+}
+
+/// Asks everything, and tells failures as they come.
+fn ask(selection: &Selection, manner: &Manner) -> Result<Vec<Row>> {
+    let bar = progress(selection.asks.len() as u64, "parity");
+    let (mut rows, mut minutes) = (Vec::new(), 0);
+    parity::run(&selection.asks, manner, |row| {
+        if row.status == Status::Failed {
+            bar.suspend(|| tell("FAILED", &row));
+        }
+        rows.push(row);
+        bar.inc(1);
+        told(&bar, &mut minutes);
+        Ok(true)
+    })?;
+    bar.finish_and_clear();
+    Ok(rows)
+}
+
+fn tell(what: &str, row: &Row) {
+    note(format_args!("{what} ({}) {}", row.question, row.reason.as_deref().unwrap_or("")));
+    note(format_args!("REPRO: cargo xtask parity '{}'", row.id));
+}
+
+/// Shrinks the first failure of each kernel, as many at a time as there are workers.
+fn shrink(selection: &Selection, manner: &Manner, time: Duration, rows: &mut [Row]) {
+    let mut kernels = HashSet::new();
+    let failed = |row: &Row| row.status == Status::Failed;
+    let first: Vec<usize> = (0..rows.len())
+        .filter(|&i| failed(&rows[i]) && kernels.insert((rows[i].op.clone(), rows[i].kernel.clone())))
+        .collect();
+    for together in first.chunks(manner.jobs) {
+        let found: Vec<(usize, Option<Row>)> = std::thread::scope(|scope| {
+            let shrink = |&i: &usize| {
+                let ask = &selection.asks[i];
+                (i, scope.spawn(move || parity::smallest(ask, manner, time)))
+            };
+            let running: Vec<_> = together.iter().map(shrink).collect();
+            running.into_iter().map(|(i, thread)| (i, thread.join().ok().flatten())).collect()
+        });
+        for (i, smaller) in found {
+            if let Some(smaller) = smaller {
+                note(format_args!("smaller than '{}':", rows[i].id));
+                tell("FAILED", &smaller);
+                rows[i].smallest = Some(smaller.id);
+            }
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<u8> {
-    verify_symbols()?;
-    let gate = Gate::new(&arguments.filter, arguments.cases, arguments.seed)?;
-    if arguments.list {
-        gate.cases().for_each(|case| println!("{case}"));
-        return Ok(exit::FINE);
+/// Prints what became of everything.
+fn summary(arguments: &Arguments, selection: &Selection, rows: &[Row]) -> Result<u8> {
+    for left in &selection.left {
+        note(format_args!("skipped: {}: {}", left.what, left.why));
     }
-    let mut json = arguments.json.as_ref().map(File::create).transpose().context("the JSON file")?;
-    let mut suite = TestSuite::new("parity");
-    let (mut passed, mut failed, mut skipped, mut mistrusted) = (0, 0, 0, 0);
-    let bar = progress(gate.len() as u64, "parity");
-    for row in gate.rows() {
-        let name = row.id.clone();
-        match row.status.as_str() {
-            "ok" => passed += 1,
-            "skipped" => skipped += 1,
-            "mistrusted" => mistrusted += 1,
-            _ => {
-                failed += 1;
-                bar.suspend(|| {
-                    eprintln!("FAILED {}", row.reason.as_deref().unwrap_or(""));
-                    eprintln!("REPRO: cargo xtask parity '{name}'");
-                });
-            }
+    let count = |status: Status| rows.iter().filter(|row| row.status == status).count();
+    let (failed, skipped) = (count(Status::Failed), count(Status::Skipped));
+    let unasked = unasked(selection, rows);
+    let stopped = arguments.fail_fast && failed > 0;
+    if !stopped {
+        for (path, questions) in &unasked {
+            let questions: Vec<String> = questions.iter().map(|question| parity::name(*question)).collect();
+            note(format_args!("FAILED {path}: no case was executed for {}", questions.join(", ")));
         }
-        if let Some(file) = json.as_mut() {
-            writeln!(file, "{}", serde_json::to_string(&row)?).context("the JSON file")?;
-        }
-        if arguments.junit.is_some() {
-            suite.add_test_case(test_case(&row));
-        }
-        bar.inc(1);
     }
-    bar.finish_and_clear();
-    if let Some(path) = &arguments.junit {
-        let mut report = Report::new("etalon");
-        report.add_test_suite(suite);
-        let file = File::create(path).with_context(|| format!("{}", path.display()))?;
-        report.serialize(file).context("the JUnit file")?;
+    line(format_args!(
+        "parity: {} passed, {failed} failed, {} mistrusted, {skipped} skipped",
+        count(Status::Ok),
+        count(Status::Mistrusted)
+    ))?;
+    if let Some(told) = witnessed(rows) {
+        line(told)?;
     }
-    println!("parity: {passed} passed, {failed} failed, {mistrusted} mistrusted, {skipped} skipped");
-    Ok(match (passed, failed) {
-        (_, 1..) => exit::FAILURE,
-        (0, _) => {
-            eprintln!("no case was executed: nothing contains `{}`", arguments.filter);
-            exit::FAILURE
-        }
-        _ => exit::FINE,
+    if stopped {
+        note("stopped at the first failure");
+    }
+    Ok(if rows.iter().all(|row| !row.executed()) && failed == 0 && unasked.is_empty() {
+        note(format_args!("no case was executed: all that `{}` selects is skipped", arguments.filter));
+        exit::USAGE
+    } else if failed > 0 || !unasked.is_empty() {
+        exit::FAILURE
+    } else {
+        exit::FINE
     })
+}
+
+/// Kernels with the questions of which no case was executed, though they promise one.
+fn unasked(selection: &Selection, rows: &[Row]) -> BTreeMap<String, Vec<Question>> {
+    let executed: HashSet<(String, &str)> = (rows.iter().filter(|row| row.executed()))
+        .map(|row| (format!("{}/{}/{}", row.op, row.kernel, row.dtype), row.question.as_str()))
+        .collect();
+    let mut unasked: BTreeMap<String, Vec<Question>> = BTreeMap::new();
+    for (path, question) in &selection.promised {
+        if !executed.contains(&(path.clone(), parity::name(*question).as_str())) {
+            unasked.entry(path.clone()).or_default().push(*question);
+        }
+    }
+    unasked
+}
+
+/// What the witness said, by count; nothing if it was never asked.
+fn witnessed(rows: &[Row]) -> Option<String> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for row in rows {
+        *counts
+            .entry(row.witness.split(':').next().unwrap_or_default().split(" after").next().unwrap_or_default())
+            .or_default() += 1;
+    }
+    let of = |what: &str| counts.get(what).copied().unwrap_or(0);
+    let told = [("agrees", of("agrees")), ("differs", of("differs")), ("gives no answer", of("no answer"))];
+    let ends = [("crashed", of("crashed")), ("timed out", of("timed out"))];
+    let told: Vec<String> =
+        (told.iter().chain(&ends)).filter(|(_, n)| *n > 0).map(|(what, n)| format!("{what} {n}×")).collect();
+    (!told.is_empty()).then(|| format!("libtorch {}", told.join(", ")))
+}
+
+fn report(rows: &[Row]) -> Result<String> {
+    let mut suite = TestSuite::new("parity");
+    suite.add_test_cases(rows.iter().map(test_case));
+    let mut report = Report::new("etalon");
+    report.add_test_suite(suite);
+    Ok(report.to_string()?)
 }
 
 fn test_case(row: &Row) -> TestCase {
     let reason = row.reason.clone().unwrap_or_default();
-    let status = match row.status.as_str() {
-        "ok" => TestCaseStatus::success(),
-        "skipped" | "mistrusted" => {
+    let status = match row.status {
+        Status::Ok => TestCaseStatus::success(),
+        Status::Skipped | Status::Mistrusted => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(reason);
             status
         }
-        _ => {
+        Status::Failed => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status.set_message(format!("{reason}\nREPRO: cargo xtask parity '{}'", row.id));
             status
         }
     };
-    TestCase::new(row.id.clone(), status)
+    TestCase::new(format!("{} {}", row.question, row.id), status)
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use etalon_benches::profile::Profile;
 use etalon_benches::row::{Run, prepare};
-use etalon_benches::{environment, exit, peaks, peers, progress, stats, suite, verify_symbols};
+use etalon_benches::{environment, exit, peaks, peers, progress, ready, stats, suite, worker};
 use etalon_kernels::pool::Pool;
 use etalon_reference::DType;
 use etalon_reference::record::{Record, Status};
@@ -47,6 +47,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = worker::asked() {
+        return code;
+    }
     match run(&Arguments::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<u8> {
-    verify_symbols()?;
+    ready()?;
     for peer in &arguments.peer {
         anyhow::ensure!(
             peers::NAMES.contains(&peer.as_str()),

@@ -5,7 +5,7 @@ use etalon_reference::{Case, Fill};
 
 /// Cases that are simpler than `case` by one step, boldest first: an axis at its default or its least value, a size halved or
 /// one less, one thread, production threads, a plainer fill. They need not make problems.
-pub fn simpler(case: &Case) -> impl Iterator<Item = Case> {
+pub fn simpler(case: &Case) -> impl Iterator<Item = Case> + use<> {
     let axes = case.point.axes().iter().zip(case.point.values());
     let values = axes.flat_map(|(axis, &value)| match axis.kind {
         Kind::Choice(_) => vec![(axis.name, value, 0)],

@@ -1,0 +1,174 @@
+//! One question, asked of one kernel on one case.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use etalon_kernels::check::suite::{Bench, Mode, Question};
+use etalon_kernels::check::{Outcome, Placement, Pools, Prepared};
+use etalon_kernels::kernel::Kernel;
+use etalon_kernels::registry;
+use etalon_kernels::workspace::Workspace;
+use etalon_reference::compare::{Verdict, compare};
+use etalon_reference::record::Status;
+use etalon_reference::{Case, DType, Fill, Tolerance, gather};
+use ndarray::ArrayD;
+use serde::{Deserialize, Serialize};
+
+use super::{Row, question};
+use crate::witness::{Answer, Witness};
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// Inputs, reference, tolerances.
+    Reference,
+    /// The kernel runs.
+    Kernel,
+    /// The witness is waited for.
+    Witness,
+}
+
+/// Threads, memory and what was computed last, kept from case to case.
+pub(super) struct Judge {
+    witness: Option<Witness>,
+    pools: Pools,
+    workspace: Workspace,
+    /// Of the operator that was asked last.
+    bench: Option<(String, Bench)>,
+    /// The problem that was asked last, by all that its inputs hang on.
+    prepared: Option<(String, Prepared)>,
+}
+
+impl Judge {
+    /// With a witness where libtorch is built in; each case may take it `limit`.
+    pub fn new(limit: Duration) -> Judge {
+        let witness = cfg!(feature = "libtorch").then(|| Witness::new(limit));
+        Judge { witness, pools: Pools::new(), workspace: Workspace::new(), bench: None, prepared: None }
+    }
+
+    /// Forgets all that a kernel that panicked may have left half done.
+    pub fn reset(&mut self) {
+        (self.pools, self.workspace, self.bench, self.prepared) = (Pools::new(), Workspace::new(), None, None);
+    }
+
+    /// Asks; `at` hears what is done next.
+    pub fn row(&mut self, case: &Case, question: Question, at: &mut dyn FnMut(Stage)) -> Row {
+        let mut row = Row::blank(case, question);
+        if let Err(error) = self.ask(case, question, &mut row, at) {
+            row.reason = Some(format!("{error:#}"));
+        }
+        row
+    }
+
+    fn ask(&mut self, case: &Case, question: Question, row: &mut Row, at: &mut dyn FnMut(Stage)) -> Result<()> {
+        let entry = registry::find(&case.op).context("the operator is not in the registry")?;
+        let kernel = entry.kernel(&case.kernel).context("no such kernel")?;
+        let problem = entry.operator.problem(&case.point)?;
+        if let Err(reason) = kernel.applies(&*problem, case.dtype) {
+            (row.status, row.reason) = (Status::Skipped, Some(reason));
+            return Ok(());
+        }
+        at(Stage::Reference);
+        let asked = question == Question::Parity && case.fill != Fill::Hostile;
+        if let Some(witness) = self.witness.as_mut().filter(|_| asked) {
+            witness.begin(case);
+        }
+        let Case { point, dtype, fill, seed, .. } = case;
+        let key = format!("{}/{dtype}/{point}/{fill}-{seed}", case.op);
+        if self.prepared.as_ref().is_none_or(|(of, _)| *of != key) {
+            self.prepared = None;
+            self.prepared = Some((key, Prepared::new(entry.operator, point, *dtype, *fill, *seed)?));
+        }
+        let (_, prepared) = self.prepared.as_ref().expect("it was just made");
+        at(Stage::Kernel);
+        if question != Question::Parity {
+            if self.bench.as_ref().is_none_or(|(of, _)| *of != case.op) {
+                self.bench = Some((case.op.clone(), Bench::new(question::standard(entry))));
+            }
+            let (_, bench) = self.bench.as_ref().expect("it was just made");
+            match bench.ask(question, prepared, kernel, Mode::of(case)) {
+                Ok(()) => row.status = Status::Ok,
+                Err(complaint) => row.reason = Some(complaint),
+            }
+            return Ok(());
+        }
+        let pool = self.pools.get(case.threads, case.eager);
+        let outcome = prepared.run(kernel, pool, &mut self.workspace, Placement::ALIGNED)?;
+        if let Some((_, worst)) = outcome.worst() {
+            row.error = Some(worst.max_abs);
+            row.bound = worst.bound.is_finite().then_some(worst.bound);
+            row.headroom = worst.headroom.is_finite().then_some(worst.headroom);
+        }
+        match outcome.verdict {
+            Verdict::Pass => row.status = Status::Ok,
+            Verdict::Mistrusted => {
+                let why = "the expected output is constant or nearly all zeros";
+                (row.status, row.reason) = (Status::Mistrusted, Some(why.into()));
+            }
+            Verdict::Fail => row.reason = outcome.complaint(prepared),
+        }
+        if !asked {
+            row.witness = "not asked: libtorch states no rule for these values".into();
+        } else if let Some(witness) = &mut self.witness {
+            at(Stage::Witness);
+            testify(witness, case, prepared, kernel, &outcome, row);
+        }
+        Ok(())
+    }
+}
+
+/// Holds the kernel's answer against libtorch's: within twice our bound, or within libtorch's own table of tolerances for
+/// f32 and f64 where that is wider.
+fn testify(witness: &mut Witness, case: &Case, prepared: &Prepared, kernel: &Kernel, outcome: &Outcome, row: &mut Row) {
+    let mut answer = witness.ask(case);
+    if let Answer::Outputs(theirs) = &answer {
+        if difference(prepared, kernel, outcome, theirs).is_some() {
+            // It may have spoilt its own memory in a case before.
+            witness.restart();
+            answer = witness.ask(case);
+        }
+    }
+    row.witness = match answer {
+        Answer::Refused(reason) => format!("no answer: {reason}"),
+        Answer::Crashed(how) => format!("crashed: {how}"),
+        Answer::TimedOut(limit) => format!("timed out after {} s", limit.as_secs_f64()),
+        Answer::Outputs(theirs) => {
+            let ports = prepared.problem.outputs(prepared.dtype);
+            let errors = ports.iter().zip(prepared.expected()).zip(&theirs);
+            let error = errors.map(|((port, want), got)| compare(port.dtype, want, &Tolerance::Exact, got).max_abs);
+            row.libtorch_error = Some(error.fold(0.0, f64::max));
+            match difference(prepared, kernel, outcome, &theirs) {
+                None => "agrees".into(),
+                Some(difference) => format!("differs: {difference}"),
+            }
+        }
+    };
+    if row.witness.starts_with("differs") && row.status == Status::Ok {
+        (row.status, row.reason) = (Status::Failed, Some(row.witness.clone()));
+    }
+}
+
+/// The first element that is too far from libtorch's.
+fn difference(prepared: &Prepared, kernel: &Kernel, outcome: &Outcome, theirs: &[ArrayD<f64>]) -> Option<String> {
+    let (rtol, atol) = match prepared.dtype {
+        DType::F64 => (1e-7, 1e-7),
+        _ => (1.3e-6, 1e-5),
+    };
+    let ports = prepared.problem.outputs(prepared.dtype);
+    let tolerances = prepared.tolerances_of(kernel);
+    for (i, (port, theirs)) in ports.iter().zip(theirs).enumerate() {
+        let ours = gather(&port.layout, &outcome.outputs[i]);
+        for (index, (x, y)) in ours.iter().zip(theirs.iter()).enumerate() {
+            let bound = match tolerances.get(i) {
+                // Both are within the bound of the reference.
+                Some(Tolerance::Bound { bound, .. }) => 2.0 * bound.iter().nth(index).copied().unwrap_or(0.0),
+                _ => 0.0,
+            };
+            let allowed = (atol + rtol * y.abs()).max(bound);
+            if (x - y).abs() > allowed {
+                return Some(format!("{}[{index}] is {x:e}, libtorch's {y:e}, more than {allowed:e} apart", port.name));
+            }
+        }
+    }
+    None
+}

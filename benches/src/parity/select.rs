@@ -1,0 +1,184 @@
+//! What there is to ask: drawn problems, one case, or the workloads.
+
+use anyhow::{Context, Result, bail};
+use etalon_kernels::check::draw::{self, Quota};
+use etalon_kernels::check::suite::Question;
+use etalon_kernels::isa::Isa;
+use etalon_kernels::kernel::Kernel;
+use etalon_kernels::registry::{self, Entry};
+use etalon_reference::{Case, DType, Fill, Point, Problem};
+
+use super::question;
+use crate::memory;
+
+/// One question on one case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// The case.
+    pub case: Case,
+    /// The question.
+    pub question: Question,
+}
+
+/// What is not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// What it is: `operator/kernel/dtype`, a case id, or a number of them.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+/// All that there is to ask.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The questions, in the order of the rows.
+    pub asks: Vec<Ask>,
+    /// `operator/kernel/dtype` and question: each must be asked at least once.
+    pub promised: Vec<(String, Question)>,
+    /// What is left out.
+    pub left: Vec<Left>,
+}
+
+/// Most threads of a case.
+pub const MOST_THREADS: usize = 1024;
+
+/// Operations of a workload at most: the reference takes a nanosecond or two for each.
+const WORKLOAD_FLOPS: f64 = 1.1e9;
+
+/// Operations of a workload at most that scalar kernels are asked.
+const SCALAR_FLOPS: f64 = 2e8;
+
+/// `operator/kernel/dtype`, which filters look at.
+pub(super) fn path(op: &str, kernel: &str, dtype: impl std::fmt::Display) -> String {
+    format!("{op}/{kernel}/{dtype}")
+}
+
+/// Every kernel and dtype whose path contains the filter.
+fn chosen(filter: &str) -> Vec<(String, &'static Entry, &'static Kernel, DType)> {
+    let all = registry::ALL.iter().flat_map(|entry| {
+        let of = move |kernel: &'static Kernel| kernel.dtypes.iter().map(move |dtype| (entry, kernel, *dtype));
+        entry.kernels.iter().flat_map(of)
+    });
+    let named =
+        all.map(|(entry, kernel, dtype)| (path(entry.operator.name(), kernel.name, dtype), entry, kernel, dtype));
+    named.filter(|(path, ..)| path.contains(filter)).collect()
+}
+
+impl Selection {
+    /// Drawn problems of every kernel whose path contains `filter`: `cases` for parity, fewer for the other questions.
+    ///
+    /// # Errors
+    /// If the filter chooses nothing.
+    pub fn drawn(filter: &str, cases: usize, seed: u64) -> Result<Selection> {
+        let mut selection = Selection::default();
+        for (path, entry, kernel, dtype) in known(filter)? {
+            if let Err(why) = kernel.isa.usable() {
+                selection.left.push(Left { what: path, why });
+                continue;
+            }
+            for question in Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, dtype)) {
+                selection.promised.push((path.clone(), question));
+                let drawn = draw::cases(entry.operator, kernel, dtype, question, &Quota::of(question, cases), seed);
+                selection.asks.extend(drawn.into_iter().map(|case| Ask { case, question }));
+            }
+        }
+        Ok(selection)
+    }
+
+    /// All questions of one case.
+    ///
+    /// # Errors
+    /// If the text is no case id, or the case cannot be: no such kernel, no such problem, more than there is memory for.
+    pub fn of_case(id: &str) -> Result<Selection> {
+        let case = Case::parse(id, &registry::operators())?;
+        let entry = registry::find(&case.op).context("the operator is not in the registry")?;
+        let kernel = entry.kernel(&case.kernel).with_context(|| {
+            let known: Vec<&str> = entry.kernels.iter().map(|k| k.name).collect();
+            format!("{} has no kernel `{}`: expected {}", case.op, case.kernel, known.join(", "))
+        })?;
+        if case.threads > MOST_THREADS {
+            bail!("{} threads are more than the {MOST_THREADS} that a case may have", case.threads);
+        }
+        let problem = entry.operator.problem(&case.point).with_context(|| format!("`{}` is no problem", case.point))?;
+        if let Err(why) = kernel.applies(&*problem, case.dtype) {
+            return Ok(Selection { left: vec![Left { what: id.into(), why }], ..Selection::default() });
+        }
+        memory::suffices(&*problem, case.dtype).map_err(|why| anyhow::anyhow!("{}: {why}", case.point))?;
+        let concerned = Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, case.dtype));
+        let asks = concerned.map(|question| Ask { case: case.clone(), question }).collect();
+        Ok(Selection { asks, ..Selection::default() })
+    }
+
+    /// The workloads' own points, each asked once of all kernels of the best level and of the strongest one of each level below.
+    ///
+    /// # Errors
+    /// If the filter chooses nothing, or a workload is no problem.
+    pub fn workloads(filter: &str) -> Result<Selection> {
+        let mut selection = Selection::default();
+        let chosen = known(filter)?;
+        let mut left = [0usize; 3];
+        for entry in registry::ALL {
+            let operator = entry.operator;
+            for workload in operator.workloads() {
+                let point = Point::parse(operator.axes(), workload.point)?;
+                let problem = operator.problem(&point).with_context(|| workload.name)?;
+                for &dtype in operator.dtypes() {
+                    let kernels: Vec<&Kernel> = (chosen.iter())
+                        .filter(|(_, of, kernel, d)| {
+                            of.operator.name() == operator.name() && *d == dtype && kernel.isa.usable().is_ok()
+                        })
+                        .map(|(_, _, kernel, _)| *kernel)
+                        .collect();
+                    if kernels.is_empty() {
+                        continue;
+                    }
+                    let flops = problem.work(dtype).flops;
+                    if flops > WORKLOAD_FLOPS {
+                        left[0] += 1;
+                        continue;
+                    }
+                    if memory::suffices(&*problem, dtype).is_err() {
+                        left[1] += 1;
+                        continue;
+                    }
+                    for kernel in worth(&kernels, &*problem, dtype) {
+                        if kernel.isa == Isa::Scalar && flops > SCALAR_FLOPS {
+                            left[2] += 1;
+                            continue;
+                        }
+                        let threads = 1 + selection.asks.len() % 2;
+                        let (op, kernel, point) = (operator.name().into(), kernel.name.into(), point.clone());
+                        let case = Case { op, kernel, dtype, point, threads, eager: false, fill: Fill::Real, seed: 1 };
+                        selection.asks.push(Ask { case, question: Question::Parity });
+                    }
+                }
+            }
+        }
+        let reasons = [
+            format!("more than {WORKLOAD_FLOPS:e} operations, which take the reference too long"),
+            "more than the memory that is available".into(),
+            format!("more than {SCALAR_FLOPS:e} operations, which take a scalar kernel too long"),
+        ];
+        let counted = left.into_iter().zip(["workloads", "workloads", "scalar kernels' workloads"]).zip(reasons);
+        let counted = counted.filter(|((count, _), _)| *count > 0);
+        selection.left.extend(counted.map(|((count, what), why)| Left { what: format!("{count} {what}"), why }));
+        Ok(selection)
+    }
+}
+
+fn known(filter: &str) -> Result<Vec<(String, &'static Entry, &'static Kernel, DType)>> {
+    let chosen = chosen(filter);
+    if chosen.is_empty() {
+        bail!("nothing contains `{filter}`: a filter is a part of operator/kernel/dtype, as in gemm/avx2/f32");
+    }
+    Ok(chosen)
+}
+
+/// All kernels of the best level, and the last one of each level below.
+fn worth<'a>(kernels: &[&'a Kernel], problem: &dyn Problem, dtype: DType) -> Vec<&'a Kernel> {
+    let fit: Vec<&Kernel> = kernels.iter().copied().filter(|k| k.applies(problem, dtype).is_ok()).collect();
+    let last = |isa: Isa| fit.iter().rfind(|k| k.isa == isa && k.plan.is_none()).map(|k| k.name);
+    let worth = |k: &&Kernel| k.isa == Isa::best() || last(k.isa) == Some(k.name);
+    fit.iter().copied().filter(worth).collect()
+}
