@@ -33,6 +33,8 @@ pub struct Axis {
     pub kind: Kind,
     /// Value of a point that does not mention the axis.
     pub default: i64,
+    /// Whether problems with large operands may have it far beyond the tested range.
+    pub extent: bool,
 }
 
 impl Axis {
@@ -44,7 +46,7 @@ impl Axis {
         tested: i64,
         favoured: &'static [i64],
     ) -> Axis {
-        Axis { name, help, kind: Kind::Int { least: 0, tested, favoured }, default }
+        Axis { name, help, kind: Kind::Int { least: 0, tested, favoured }, default, extent: default > 0 }
     }
 
     /// The axis without 0, which is never valid.
@@ -53,9 +55,14 @@ impl Axis {
         Axis { kind: Kind::Int { least: 1, tested, favoured }, ..self }
     }
 
+    /// The axis as one that stays small in every problem: taps, strides, paddings.
+    pub const fn bounded(self) -> Axis {
+        Axis { extent: false, ..self }
+    }
+
     /// A small enumeration; the first name is the default.
     pub const fn choice(name: &'static str, help: &'static str, names: &'static [&'static str]) -> Axis {
-        Axis { name, help, kind: Kind::Choice(names), default: 0 }
+        Axis { name, help, kind: Kind::Choice(names), default: 0, extent: false }
     }
 
     fn show(&self, value: i64) -> String {

@@ -178,7 +178,7 @@ fn reach(
     let value = |point: &Point| measured(measure, operator, dtype, point);
     let here = value(point)?;
     let movers: Vec<&'static str> = (point.axes().iter())
-        .filter(|axis| matches!(axis.kind, Kind::Int { .. }) && axis.default > 0)
+        .filter(|axis| axis.extent)
         .map(|axis| axis.name)
         .filter(|axis| value(&point.clone().with(axis, 2 * point.get(axis) + 1)).is_some_and(|more| more > here))
         .collect();
