@@ -85,6 +85,7 @@ pub fn told(bar: &indicatif::ProgressBar, minutes: &mut u64) {
     if bar.is_hidden() && elapsed.as_secs() / 60 > *minutes && at > 0 {
         *minutes = elapsed.as_secs() / 60;
         let left = elapsed.as_secs_f64() / at as f64 * (length - at.min(length)) as f64;
-        eprintln!("{}: {at} of {length} after {minutes} min, about {:.0} min left", bar.prefix(), (left / 60.0).ceil());
+        let left = (left / 60.0).ceil();
+        output::note(format_args!("{}: {at} of {length} after {minutes} min, about {left:.0} min left", bar.prefix()));
     }
 }

@@ -39,16 +39,24 @@ Example: cargo xtask versus gemm/square.512 --peer libtorch,faer --json ratios.j
 
 /// Help of `parity`.
 pub const PARITY: &str = "\
-Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--junit FILE] [--json FILE] [--list]
+Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--workloads] [--junit FILE] [--json FILE] [--list]
 
-Kernels × dtypes × fills × points against the f64 reference and libtorch. Each failure prints one REPRO: line that runs it
-alone. Zero executed cases is a failure.
+Kernels × dtypes × fills × points against the f64 reference and libtorch, and the same bits for any number of threads, run,
+alignment, level and batch. Each failure prints one REPRO: line that runs it alone. Zero executed cases is a failure.
 
-  FILTER         part of `operator/kernel/dtype`, or a whole case id, which then runs alone
-  --cases N      points per kernel, dtype and fill
-  --seed S       another draw of points and inputs
-  --junit FILE   results for CI; --json FILE one object a line
-  --list         the cases' ids, without running them
+  FILTER              part of `operator/kernel/dtype`, or a whole case id, which is then asked all questions; `gemm` selects
+                      gemm_backward, too, and `gemm/` does not
+  --cases N           points per kernel, dtype and fill
+  --seed S            another draw of points and inputs
+  --workloads         the points of all workloads, once each, instead of drawn ones
+  --fail-fast         stop at the first failure, without shrinking it
+  --shrink SECONDS    time to find a smaller case for the first failure of each kernel; 0 for none
+  --limit SECONDS     time that a kernel, or libtorch, may take for a case
+  --jobs N            cases at a time (default: the number of CPUs)
+  --through PROGRAM   start the processes with kernels through this program, which gets their command line
+  --junit FILE        results for CI
+  --json FILE         one JSON object a line
+  --list              the cases' ids, without running them
 
 Example: cargo xtask parity gemm --cases 200 --seed 7";
 

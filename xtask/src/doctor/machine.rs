@@ -29,7 +29,7 @@ pub fn findings() -> Vec<Finding> {
 
 fn isa() -> Finding {
     let levels = cpu::levels();
-    let forced = std::env::var("ETALON_ISA").ok().filter(|name| !name.is_empty());
+    let forced = std::env::var("ETALON_ISA").ok().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
     match forced {
         Some(name) if !levels.contains(&name.as_str()) => Finding::fault(
             "ISA",
