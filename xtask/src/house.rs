@@ -17,7 +17,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         words: &["unsafe"],
         rooms: &[
@@ -64,6 +64,24 @@ const RULES: [Rule; 4] = [
         words: &["Instant::now", "SystemTime"],
         rooms: &["benches/", "xtask/", "reports/"],
         why: "clocks are read where time is measured or written down",
+    },
+    Rule {
+        words: &["println!", "eprintln!", "print!", "eprint!"],
+        rooms: &[
+            // Cargo reads what build scripts print, the doctor what the probe prints.
+            "benches/build.rs",
+            "kernels/build.rs",
+            "reference/build.rs",
+            "benches/src/bin/probe.rs",
+            "benches/src/bin/versus.rs",
+            // Tests and examples.
+            "*/tests/",
+            "fuzz/",
+            "kernels/examples/",
+            "kernels/src/isa/wide/tests.rs",
+            "kernels/src/check/guard.rs",
+        ],
+        why: "programs print by output::line and output::note: these macros panic in a closed pipe",
     },
 ];
 
@@ -234,6 +252,8 @@ mod tests {
         assert_eq!(breaches("kernels/src/gemm/pack.rs", "use core::arch::x86_64::*;"), 1);
         assert_eq!(breaches("kernels/src/pool.rs", "let t = Instant::now();"), 1);
         assert_eq!(breaches("benches/src/paired.rs", "let t = Instant::now();"), 0);
+        assert_eq!(breaches("reports/src/bin/etalon-report.rs", "println!(\"{page}\");"), 1);
+        assert_eq!(breaches("reports/tests/reports/main.rs", "println!(\"{page}\");"), 0);
     }
 
     #[test]
