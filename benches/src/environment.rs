@@ -84,6 +84,7 @@ fn system(put: &mut Put<'_>) {
     let line =
         |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(|v| json!(v.trim_matches([':', '\t', ' '])));
     put("os.affinity", line("Cpus_allowed_list"));
+    put("os.cpus_online", file("/sys/devices/system/cpu/online"));
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     put("os.memory", memory.lines().next().map(|l| json!(l)));
     let variables: BTreeMap<String, String> = std::env::vars()
@@ -91,26 +92,58 @@ fn system(put: &mut Put<'_>) {
             ["OMP_", "OPENBLAS_", "MKL_", "GOMP_", "KMP_", "ETALON_", "THP_MEM", "RAYON_", "GLIBC_TUNABLES"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
+                // Paths of this machine say nothing to others.
+                && !["ETALON_CWD", "ETALON_HOME", "ETALON_WHEELS"].contains(&name.as_str())
         })
         .collect();
     put("os.thread_variables", Some(json!(variables)));
 }
 
-/// The limits of our control group, not its name, which says nothing to others.
+/// The limits of our control group and those above it, the nearest of each name; not the groups' names, which say nothing to
+/// others.
 fn cgroup() -> Option<Value> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let mut limits = BTreeMap::new();
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let folder = Path::new("/sys/fs/cgroup").join(controllers).join(path.trim_start_matches('/'));
-        for name in ["cpu.max", "memory.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.limit_in_bytes"] {
-            if let Ok(text) = fs::read_to_string(folder.join(name)) {
-                limits.insert(name, text.trim().to_owned());
+        let mount = Path::new("/sys/fs/cgroup").join(controllers);
+        let folders = Path::new(path.trim_start_matches('/')).ancestors().map(|folder| mount.join(folder));
+        for (folder, name) in folders.flat_map(|folder| LIMITS.map(|name| (folder.clone(), name))) {
+            if let Ok(text) = fs::read_to_string(folder.join(name))
+                && !(text.starts_with("max") || text.starts_with("-1"))
+            {
+                limits.entry(name).or_insert_with(|| text.trim().to_owned());
             }
         }
     }
     Some(if limits.is_empty() { json!("no limits") } else { json!(limits) })
+}
+
+/// Files of a control group that limit time and memory, in both versions.
+const LIMITS: [&str; 5] = ["cpu.max", "memory.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.limit_in_bytes"];
+
+/// In words, that this process may use fewer CPUs than the machine has, if that is so.
+pub fn fewer_cpus() -> Option<String> {
+    let usable = std::thread::available_parallelism().ok()?.get();
+    let online = count(&fs::read_to_string("/sys/devices/system/cpu/online").ok()?);
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let allowed = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap_or("unknown").trim();
+    (usable < online).then(|| {
+        format!(
+            "{usable} of {online} CPUs may be used here (affinity {allowed}): more threads are not timed; taskset, OMP_PROC_BIND \
+             or a quota of a control group may be the cause"
+        )
+    })
+}
+
+/// How many CPUs a list like `0-3,8` names.
+fn count(list: &str) -> usize {
+    let size = |range: &str| match range.split_once('-') {
+        Some((first, last)) => Some(last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?)? + 1),
+        None => range.parse::<usize>().ok().map(|_| 1),
+    };
+    list.trim().split(',').filter_map(size).sum()
 }
 
 fn mitigations() -> Option<Value> {

@@ -8,15 +8,19 @@
 use std::path::{Path, PathBuf};
 
 pub mod child;
+pub mod choice;
 pub mod environment;
+pub mod interrupt;
 pub mod memory;
 pub mod output;
 pub mod parity;
 pub mod peaks;
 pub mod peers;
 pub mod profile;
+pub mod records;
 pub mod rounds;
 pub mod row;
+pub mod run_folder;
 pub mod stats;
 pub mod subject;
 pub mod suite;
@@ -41,6 +45,18 @@ pub fn ready() -> anyhow::Result<()> {
 /// `ETALON_CWD` where it was called.
 pub fn from_user(path: &Path) -> PathBuf {
     std::env::var_os("ETALON_CWD").map_or_else(|| path.to_path_buf(), |folder| PathBuf::from(folder).join(path))
+}
+
+/// A path of ours as the user can use it: where the user does not stand in the folder it is relative to, it is absolute.
+pub fn for_user(path: &Path) -> PathBuf {
+    let stands = std::env::var_os("ETALON_CWD").map(PathBuf::from);
+    let here = std::env::current_dir().ok();
+    match stands {
+        Some(stands) if here.is_none_or(|here| here != stands) => {
+            std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+        }
+        _ => path.to_path_buf(),
+    }
 }
 
 /// Exit codes of every command.
@@ -69,6 +85,7 @@ pub fn told(bar: &indicatif::ProgressBar, minutes: &mut u64) {
     if bar.is_hidden() && elapsed.as_secs() / 60 > *minutes && at > 0 {
         *minutes = elapsed.as_secs() / 60;
         let left = elapsed.as_secs_f64() / at as f64 * (length - at.min(length)) as f64;
-        eprintln!("{}: {at} of {length} after {minutes} min, about {:.0} min left", bar.prefix(), (left / 60.0).ceil());
+        let left = (left / 60.0).ceil();
+        output::note(format_args!("{}: {at} of {length} after {minutes} min, about {left:.0} min left", bar.prefix()));
     }
 }

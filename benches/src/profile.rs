@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Profile {
     /// A few workloads, a few rounds: the whole suite within two minutes.
     Smoke,
-    /// Every workload: within twenty minutes on two cores.
+    /// Every workload: about 25 minutes on two cores.
     Standard,
     /// Every workload, long enough to publish: hours.
     Paper,

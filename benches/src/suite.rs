@@ -1,5 +1,6 @@
 //! What there is to time: every operator × workload × dtype × threads × kernel, and how a filter chooses among it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -129,13 +130,13 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
         .collect())
 }
 
-/// `1,2` as a list; by default 1 and the machine's number of CPUs, at most 2.
+/// `1,2` as a list, each number once; by default 1 and the machine's number of CPUs, at most 2.
 pub fn threads(text: Option<&str>) -> Result<Vec<usize>> {
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
     let Some(text) = text else {
         return Ok(if cpus > 1 { vec![1, 2] } else { vec![1] });
     };
-    let list: Vec<usize> = text
+    let mut list: Vec<usize> = text
         .split(',')
         .map(|t| t.trim().parse())
         .collect::<Result<_, _>>()
@@ -143,6 +144,8 @@ pub fn threads(text: Option<&str>) -> Result<Vec<usize>> {
     if list.is_empty() || list.contains(&0) {
         bail!("threads `{text}`: expected numbers above 0, as in 1,2");
     }
+    let mut seen = BTreeSet::new();
+    list.retain(|&t| seen.insert(t));
     if let Some(many) = list.iter().find(|&&t| t > cpus) {
         bail!("{many} threads on {cpus} CPUs: times would say nothing");
     }

@@ -99,6 +99,9 @@ pub enum KernelError {
 }
 
 impl Kernel {
+    /// Length of a name at most: ids of benchmarks have 63 characters for it and the dtype.
+    pub const LONGEST_NAME: usize = 58;
+
     /// A kernel for every problem of its operator, without plan, that promises the canonical order.
     pub const fn new(
         name: &'static str,

@@ -6,6 +6,7 @@ use std::path::Path;
 use etalon_kernels::check::draw::Quota;
 use etalon_kernels::check::suite::Question;
 use etalon_kernels::isa::Isa;
+use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry;
 use etalon_reference::draw::Draw;
 use etalon_reference::{Problem, Side, ops};
@@ -45,7 +46,7 @@ fn names_are_unique_and_short() {
         let names: BTreeSet<&str> = entry.kernels.iter().map(|k| k.name).collect();
         assert_eq!(names.len(), entry.kernels.len(), "{}: two kernels share a name", entry.operator.name());
         for kernel in entry.kernels {
-            assert!(kernel.name.len() + "-bf16".len() < 64, "{}: criterion truncates the name", kernel.name);
+            assert!(kernel.name.len() <= Kernel::LONGEST_NAME, "{}: longer than {}", kernel.name, Kernel::LONGEST_NAME);
             assert!(!kernel.dtypes.is_empty(), "{} computes no dtype", kernel.name);
         }
     }

@@ -165,6 +165,9 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Length of a name at most: ids of benchmarks have 63 characters for it and the number of threads.
+    pub const LONGEST_NAME: usize = 56;
+
     /// A workload of the profiles that take their time.
     pub const fn new(name: &'static str, point: &'static str, source: &'static str) -> Workload {
         Workload { name, point, source, networks: &[], smoke: false, brief: false }

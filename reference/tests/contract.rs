@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use etalon_reference::axis::Kind;
 use etalon_reference::compare::{Verdict, compare};
-use etalon_reference::{Axis, Case, DType, Fill, Operator, Point, Problem, Tolerance, gather, ops, strategy};
+use etalon_reference::{Axis, Case, DType, Fill, Operator, Point, Problem, Tolerance, Workload, gather, ops, strategy};
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -74,7 +74,8 @@ fn workloads_are_problems() {
         for workload in operator.workloads() {
             let name = format!("{}/{}", operator.name(), workload.name);
             assert!(seen.insert(workload.name), "{name} stands twice");
-            assert!(workload.name.len() < 64 && !workload.source.is_empty(), "{name}");
+            assert!(workload.name.len() <= Workload::LONGEST_NAME, "{name}: longer than {}", Workload::LONGEST_NAME);
+            assert!(!workload.source.is_empty(), "{name}");
             let point = Point::parse(operator.axes(), workload.point).unwrap_or_else(|e| panic!("{name}: {e}"));
             let problem = operator.problem(&point).unwrap_or_else(|e| panic!("{name}: {e}"));
             let work = problem.work(operator.dtypes()[0]);

@@ -37,11 +37,25 @@ pub fn compare(a: &Run, b: &Run, threshold: f64) -> Vec<Case> {
     a.iter()
         .filter_map(|(id, a)| Some((id, *a, *b.get(id)?)))
         .map(|(id, a, b)| {
+            // The same samples decide: the interval tells how far others could lie apart.
+            if a == b {
+                let ratio = Ratio { value: 1.0, low: 1.0, high: 1.0 };
+                return Case { id: id.to_string(), ratio, word: Word::Same };
+            }
             let ratio =
                 Ratio { value: a.median_ns / b.median_ns, low: a.low_ns / b.high_ns, high: a.high_ns / b.low_ns };
             Case { id: id.to_string(), ratio, word: word(ratio, threshold) }
         })
         .collect()
+}
+
+/// Cases of both runs of which one has a time that no clock gives, with what is wrong.
+pub fn unusable(a: &Run, b: &Run) -> BTreeMap<String, String> {
+    let has = |run: &Run, id: &str| run.records.iter().any(|r| r.id == id);
+    let named = |run: &Run, name: &'static str| {
+        run.unusable.clone().into_iter().map(move |(id, complaint)| (id, format!("{name}: {complaint}")))
+    };
+    named(b, "B").chain(named(a, "A")).filter(|(id, _)| has(a, id) && has(b, id)).collect()
 }
 
 fn times(run: &Run) -> BTreeMap<&str, &Time> {

@@ -1,7 +1,7 @@
 //! Charts as SVG that takes its colours from the page: plotters draws in stand-in colours, which are then replaced by the
 //! page's variables, so that a picture is right in both themes.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -65,6 +65,7 @@ pub fn color(i: usize) -> String {
 /// # Errors
 /// What plotters says.
 pub fn chart(axes: &Axes<'_>, lines: &[Line], limits: &[Line]) -> Result<Option<String>, Error> {
+    let (lines, limits) = (&drawable(axes, lines)[..], &drawable(axes, limits)[..]);
     let every = || lines.iter().chain(limits).flat_map(|l| &l.points);
     if lines.iter().all(|l| l.points.is_empty()) {
         return Ok(None);
@@ -73,7 +74,8 @@ pub fn chart(axes: &Axes<'_>, lines: &[Line], limits: &[Line]) -> Result<Option<
     let x = logarithmic(fold(f64::min, |p| p.0), fold(f64::max, |p| p.0), axes.base, 1.3);
     let x = x.log_scale().base(axes.base);
     let (low, high) = (fold(f64::min, |p| p.1), fold(f64::max, |p| p.1));
-    let y = if axes.log_y { logarithmic(low, high, 10.0, 1.7) } else { 0.0..high * 1.08 };
+    let y =
+        if axes.log_y { logarithmic(low, high, 10.0, 1.7) } else { 0.0..if high > 0.0 { high * 1.08 } else { 1.0 } };
     draw(HEIGHT, |area| {
         let mut builder = ChartBuilder::on(area);
         builder.margin(8).margin_right(20).x_label_area_size(42).y_label_area_size(56);
@@ -123,6 +125,18 @@ pub fn chart(axes: &Axes<'_>, lines: &[Line], limits: &[Line]) -> Result<Option<
     .map(Some)
 }
 
+/// What fits on an axis. With the marks of ranges beyond, and of empty ones, plotters would never come to an end.
+const SHOWN: RangeInclusive<f64> = 1e-18..=1e18;
+
+/// The lines without points that no axis can show.
+fn drawable(axes: &Axes<'_>, lines: &[Line]) -> Vec<Line> {
+    let fits = |p: &(f64, f64)| SHOWN.contains(&p.0) && (SHOWN.contains(&p.1) || p.1 == 0.0 && !axes.log_y);
+    lines
+        .iter()
+        .map(|l| Line { name: l.name.clone(), points: l.points.iter().copied().filter(fits).collect() })
+        .collect()
+}
+
 /// The range of a logarithmic axis. Marks stand at powers of the base: a short decimal axis runs from one to another, as it
 /// could miss them otherwise.
 fn logarithmic(low: f64, high: f64, base: f64, margin: f64) -> Range<f64> {
@@ -138,6 +152,7 @@ fn logarithmic(low: f64, high: f64, base: f64, margin: f64) -> Range<f64> {
 /// # Errors
 /// What plotters says.
 pub fn bars(mut bars: Vec<(String, f64)>, axis: &str) -> Result<Option<String>, Error> {
+    bars.retain(|bar| bar.1 == 0.0 || SHOWN.contains(&bar.1));
     if bars.is_empty() {
         return Ok(None);
     }

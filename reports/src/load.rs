@@ -1,11 +1,14 @@
 //! Reads record files (`*.jsonl`) and environments (`*.json`).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use etalon_reference::record::{Environment, Record, SCHEMA_VERSION};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use crate::usable::keep_usable;
 
 /// Why records could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,9 @@ pub enum LoadError {
     /// Nothing to tell.
     #[error("no record in {0}; `cargo xtask bench` makes some")]
     Empty(String),
+    /// Nothing that came to its end.
+    #[error("no finished run in {0}; `cargo xtask report {1}` tells of one that was interrupted")]
+    Unfinished(String, String),
 }
 
 /// A file that was read, kept to lie beside the page.
@@ -53,6 +59,8 @@ pub struct Run {
     pub environments: Vec<(String, Environment)>,
     /// The files.
     pub sources: Vec<Source>,
+    /// Records whose times no clock gives, by id, with what is wrong.
+    pub unusable: BTreeMap<String, String>,
     /// Hash of the records: the report's id.
     pub id: String,
 }
@@ -63,7 +71,13 @@ impl Run {
     /// # Errors
     /// [`LoadError`] if a file can't be read, has a line that is no record, or if there is no record at all.
     pub fn read<P: AsRef<Path>>(inputs: &[P]) -> Result<Run, LoadError> {
-        let mut run = Run { records: Vec::new(), environments: Vec::new(), sources: Vec::new(), id: String::new() };
+        let mut run = Run {
+            records: Vec::new(),
+            environments: Vec::new(),
+            sources: Vec::new(),
+            unusable: BTreeMap::new(),
+            id: String::new(),
+        };
         let mut lines = Vec::new();
         for input in inputs.iter().map(AsRef::as_ref) {
             if input.is_dir() {
@@ -101,7 +115,7 @@ impl Run {
         let bytes = fs::read(path).map_err(|source| LoadError::Io { path: path.into(), source })?;
         let before = self.records.len();
         let name = unique_name(path, &self.sources);
-        if let Some(env) = environment(&bytes) {
+        if let Some(env) = environment(path, &bytes) {
             let env = env.map_err(|message| LoadError::Form { path: path.into(), line: 1, message })?;
             self.environments.push((name.clone(), env));
         } else if named || path.extension().is_some_and(|e| e == "jsonl") {
@@ -110,7 +124,11 @@ impl Run {
                     continue;
                 }
                 let form = |message| LoadError::Form { path: path.into(), line: i + 1, message };
-                self.records.push(record(line).map_err(form)?);
+                let mut record = record(line).map_err(form)?;
+                if let Some(complaint) = keep_usable(&mut record) {
+                    self.unusable.insert(record.id.clone(), complaint);
+                }
+                self.records.push(record);
                 lines.push(line.trim().to_string());
             }
         } else {
@@ -155,9 +173,15 @@ fn unique_name(path: &Path, taken: &[Source]) -> String {
     unique
 }
 
-/// The environment that a file is, if it is one at all.
-fn environment(bytes: &[u8]) -> Option<Result<Environment, String>> {
-    let value: Value = serde_json::from_slice(bytes).ok()?;
+/// The environment that a file is, if it is one at all. One that is called so has to be one.
+fn environment(path: &Path, bytes: &[u8]) -> Option<Result<Environment, String>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let called = name.starts_with("environment") && name.ends_with(".json");
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) if called => return Some(Err(format!("no whole environment: {error}"))),
+        Err(_) => return None,
+    };
     (value.get("facts").is_some() && value.get("peaks").is_some()).then_some(())?;
     Some(known_version(&value).and_then(|()| serde_json::from_value(value).map_err(|e| e.to_string())))
 }

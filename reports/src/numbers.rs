@@ -112,7 +112,8 @@ impl Ratio {
 
 /// Geometric mean of ratios with an interval that takes their errors for independent.
 pub fn geometric_mean(ratios: &[Ratio]) -> Option<Ratio> {
-    let usable: Vec<_> = ratios.iter().filter(|r| r.low > 0.0 && r.value.is_finite()).collect();
+    let is_usable = |r: &&Ratio| [r.low, r.value, r.high].iter().all(|x| x.is_normal() && *x > 0.0);
+    let usable: Vec<_> = ratios.iter().filter(is_usable).collect();
     if usable.is_empty() {
         return None;
     }
@@ -164,6 +165,10 @@ mod tests {
         let mean = geometric_mean(&[exact(4.0), exact(0.25)]).unwrap();
         assert!((mean.value - 1.0).abs() < 1e-12);
         assert_eq!(geometric_mean(&[]), None);
+        for none in [0.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(geometric_mean(&[exact(none)]), None);
+            assert_eq!(geometric_mean(&[exact(none), exact(2.0)]), geometric_mean(&[exact(2.0)]));
+        }
         assert_eq!(median(&[3.0, 1.0, 2.0, f64::NAN]), Some(2.0));
     }
 

@@ -1,8 +1,8 @@
 //! The folder: `index.html` with style, script and pictures in it, the raw records and exports beside it. Opens offline.
 //! The page is well-formed XML too, so that any XML reader can query it.
 
+use std::fs;
 use std::path::Path;
-use std::{fs, io};
 
 use etalon_reference::record::{Environment, Record, Status};
 use minijinja::{AutoEscape, Environment as Templates, Value, context};
@@ -11,6 +11,7 @@ use crate::export;
 use crate::load::{Run, fact_text};
 use crate::networks;
 use crate::numbers::{self, Ratio};
+use crate::output::{self, WriteError};
 use crate::pictures::{self, Picture};
 use crate::rows::{Row, Table, is_peer};
 use crate::sections;
@@ -25,8 +26,8 @@ const SCRIPT: &str = include_str!("../templates/page.js");
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     /// The file system said no.
-    #[error("{0}: {1}")]
-    Io(String, io::Error),
+    #[error("the report")]
+    Write(#[from] WriteError),
     /// The template.
     #[error("the template: {0}")]
     Template(#[from] minijinja::Error),
@@ -64,11 +65,10 @@ pub fn write(run: &Run, out: &Path) -> Result<(), PageError> {
     let save = |name: &str, bytes: &[u8]| {
         let path = out.join(name);
         let folder = path.parent().unwrap_or(out);
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&path, bytes))
-            .map_err(|e| PageError::Io(path.display().to_string(), e))
+        let error = |source| WriteError { to: folder.display().to_string(), source };
+        fs::create_dir_all(folder).map_err(error)?;
+        output::save(&path, bytes)
     };
-    save("index.html", html.as_bytes())?;
     let json =
         |value: &serde_json::Value| serde_json::to_vec_pretty(value).map_err(|e| PageError::Export(e.to_string()));
     save("export/bencher.json", &json(&export::bencher(&table))?)?;
@@ -77,6 +77,8 @@ pub fn write(run: &Run, out: &Path) -> Result<(), PageError> {
     for source in &run.sources {
         save(&format!("data/{}", source.name), &source.bytes)?;
     }
+    // The page last: where it is, all that it links to is.
+    save("index.html", html.as_bytes())?;
     Ok(())
 }
 
@@ -177,7 +179,8 @@ fn html(
 
 /// The year of the run, from its id's seconds, for the citation.
 fn year(run: &Run) -> i32 {
-    let seconds = run.records.first().and_then(|r| r.run_id.rsplit('-').next()?.parse::<i64>().ok());
+    // The first number in it: another one tells runs of one second apart.
+    let seconds = run.records.first().and_then(|r| r.run_id.split('-').find_map(|part| part.parse::<i64>().ok()));
     let date = seconds.and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
     date.unwrap_or_else(time::OffsetDateTime::now_utc).year()
 }

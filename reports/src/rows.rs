@@ -102,7 +102,8 @@ impl Row<'_> {
 impl<'a> Table<'a> {
     /// Sorts the records of `run` into their places.
     pub fn new(run: &'a Run) -> Table<'a> {
-        let timed: BTreeSet<_> = run.records.iter().filter(|r| r.time.is_some()).map(|r| &r.run_id).collect();
+        let timed = |r: &&Record| r.time.is_some() || run.unusable.contains_key(&r.id);
+        let timed: BTreeSet<_> = run.records.iter().filter(timed).map(|r| &r.run_id).collect();
         let (rows, checks): (Vec<_>, Vec<_>) =
             run.records.iter().partition(|r| r.time.is_some() || (r.status != Status::Ok && timed.contains(&r.run_id)));
 

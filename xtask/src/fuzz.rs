@@ -32,7 +32,7 @@ pub struct Arguments {
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
     let known = targets(workspace)?;
     if let Some(unknown) = arguments.targets.iter().find(|target| !known.contains(target)) {
-        eprintln!("error: no fuzz target {unknown}; there are {}", known.join(", "));
+        note!("error: no fuzz target {unknown}; there are {}", known.join(", "));
         return Ok(2);
     }
     provide_cargo_fuzz(workspace)?;
@@ -78,6 +78,7 @@ fn targets(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 /// Nightly cargo in the fuzzers' workspace, freed of the pinned toolchain this program runs under.
 fn nightly(workspace: &Workspace) -> Command {
     let mut command = Command::new("cargo");
+    process::forget_cargo(&mut command);
     command.arg("+nightly").current_dir(workspace.fuzz()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
     command
 }
@@ -95,7 +96,7 @@ fn provide_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 fn install(command: &mut Command) -> anyhow::Result<()> {
-    eprintln!("== {}", process::line(command));
+    note!("== {}", process::line(command));
     let status = process::status(command).map_err(|error| fault::setup(format!("{error:#}")))?;
     if status.success() { Ok(()) } else { Err(fault::setup(process::describe(command, status))) }
 }

@@ -17,7 +17,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         words: &["unsafe"],
         rooms: &[
@@ -65,6 +65,24 @@ const RULES: [Rule; 4] = [
         rooms: &["benches/", "xtask/", "reports/"],
         why: "clocks are read where time is measured or written down",
     },
+    Rule {
+        words: &["println!", "eprintln!", "print!", "eprint!"],
+        rooms: &[
+            // Cargo reads what build scripts print, the doctor what the probe prints.
+            "benches/build.rs",
+            "kernels/build.rs",
+            "reference/build.rs",
+            "benches/src/bin/probe.rs",
+            "benches/src/bin/versus.rs",
+            // Tests and examples.
+            "*/tests/",
+            "fuzz/",
+            "kernels/examples/",
+            "kernels/src/isa/wide/tests.rs",
+            "kernels/src/check/guard.rs",
+        ],
+        why: "programs print by output::line and output::note: these macros panic in a closed pipe",
+    },
 ];
 
 /// What no file holds, and why.
@@ -80,15 +98,28 @@ const NOWHERE: [(&str, &str); 5] = [
 const FORBIDDING: [&str; 4] =
     ["reference/src/lib.rs", "reports/src/lib.rs", "xtask/src/main.rs", "fuzz/bodies/src/lib.rs"];
 
-/// Checks every Rust file of the workspace.
+/// The workspace's packages.
+const MEMBERS: [&str; 6] = ["reference", "kernels", "fuzz/bodies", "benches", "reports", "xtask"];
+
+/// Why a library and a program say so.
+const BENCHED: &str =
+    "`cargo bench -- OPTIONS` would hand criterion's options to its test harness, which stops at them";
+
+/// Checks every Rust file of the workspace, and what its packages declare.
 ///
 /// # Errors
 /// With exit code 1 and one line for each breach.
 pub fn check(root: &Path) -> anyhow::Result<()> {
-    eprintln!("== house rules");
+    note!("== house rules");
     let mut breaches = Vec::new();
     for room in ["reference", "kernels", "benches", "reports", "xtask", "fuzz"] {
         visit(root, &root.join(room), &mut breaches)?;
+    }
+    for member in MEMBERS {
+        let text = fs::read_to_string(root.join(member).join("Cargo.toml"))?;
+        if let Some(target) = benched(&text) {
+            breaches.push(format!("{member}/Cargo.toml: {target} without `bench = false`: {BENCHED}"));
+        }
     }
     for file in FORBIDDING {
         let says = fs::read_to_string(root.join(file)).is_ok_and(|text| text.contains("#![forbid(unsafe_code)]"));
@@ -99,7 +130,7 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
     if breaches.is_empty() {
         return Ok(());
     }
-    breaches.iter().for_each(|breach| eprintln!("{breach}"));
+    breaches.iter().for_each(|breach| note!("{breach}"));
     Err(fault::failure(format!("{} breaches of the house rules", breaches.len())))
 }
 
@@ -123,6 +154,23 @@ fn visit(root: &Path, folder: &Path, breaches: &mut Vec<String>) -> anyhow::Resu
         }
     }
     Ok(())
+}
+
+/// The first library or program of a package that `cargo bench` would run with its own harness.
+///
+/// Every one has a table of its own: a library without one is benched, too.
+fn benched(manifest: &str) -> Option<&str> {
+    let tables: Vec<(&str, bool)> = manifest
+        .split("\n[")
+        .map(|table| {
+            (table.lines().next().unwrap_or_default().trim_matches(['[', ']']), table.contains("\nbench = false"))
+        })
+        .collect();
+    let targets = || tables.iter().filter(|(name, _)| ["lib", "bin"].contains(name));
+    if targets().next().is_none() {
+        return Some("a target");
+    }
+    targets().find(|(_, said)| !said).map(|(name, _)| *name)
 }
 
 /// Judges the text of one file.
@@ -204,12 +252,26 @@ mod tests {
         assert_eq!(breaches("kernels/src/gemm/pack.rs", "use core::arch::x86_64::*;"), 1);
         assert_eq!(breaches("kernels/src/pool.rs", "let t = Instant::now();"), 1);
         assert_eq!(breaches("benches/src/paired.rs", "let t = Instant::now();"), 0);
+        assert_eq!(breaches("reports/src/bin/etalon-report.rs", "println!(\"{page}\");"), 1);
+        assert_eq!(breaches("reports/tests/reports/main.rs", "println!(\"{page}\");"), 0);
     }
 
     #[test]
     fn comments_strings_and_longer_names_do_not_count() {
         let quiet = "//! unsafe\n#![forbid(unsafe_code)] // unsafe\nlet s = \"unsafe { \";\nlet fetch::x = 1;\n";
         assert_eq!(breaches("reference/src/lib.rs", quiet), 0);
+    }
+
+    #[test]
+    fn nothing_but_benchmarks_is_benched() {
+        let both = "[package]\nname = \"x\"\n\n[lib]\nname = \"x\"\nbench = false\n\n[[bin]]\nname = \"y\"\n";
+        assert_eq!(benched(both), Some("bin"));
+        assert_eq!(benched(&format!("{both}bench = false\n")), None);
+        assert_eq!(benched("[package]\nname = \"x\"\n"), Some("a target"));
+        for member in MEMBERS {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(member).join("Cargo.toml");
+            assert_eq!(benched(&fs::read_to_string(path).unwrap()), None, "{member}");
+        }
     }
 
     #[test]

@@ -4,12 +4,20 @@
 //! 3 inconclusive, 4 set-up.
 #![forbid(unsafe_code)]
 
+/// Writes a line to standard error, if that is possible.
+macro_rules! note {
+    ($($text:tt)*) => { $crate::output::note(format_args!($($text)*)) };
+}
+
 mod check;
 mod cpu;
 mod doctor;
 mod fault;
 mod fuzz;
+mod help;
 mod house;
+mod interrupt;
+mod output;
 mod process;
 mod setup;
 mod test;
@@ -42,33 +50,33 @@ enum Command {
     /// Formatting, lints, documentation, house rules and every test
     Check(check::Arguments),
     /// Set up, check and time everything, build the report
-    #[command(after_help = tool::BENCH_HELP)]
+    #[command(after_help = help::BENCH)]
     Bench(tool::Arguments),
     /// Paired rounds of our kernels against their peers
-    #[command(after_help = tool::VERSUS_HELP)]
+    #[command(after_help = help::VERSUS)]
     Versus(tool::Arguments),
     /// The numerical gate: kernels against reference and libtorch
-    #[command(after_help = tool::PARITY_HELP)]
+    #[command(after_help = help::PARITY)]
     Parity(tool::Arguments),
     /// Build the HTML report from records
-    #[command(after_help = tool::REPORT_HELP)]
+    #[command(after_help = help::REPORT)]
     Report(tool::Arguments),
     /// Hold the records of two runs against each other
-    #[command(after_help = tool::COMPARE_HELP)]
+    #[command(after_help = help::COMPARE)]
     Compare(tool::Arguments),
     /// Fuzz problem validation and kernels
     Fuzz(fuzz::Arguments),
     /// Freeze libtorch's answers into reference/golden/
-    #[command(after_help = tool::GOLDEN_HELP)]
+    #[command(after_help = help::GOLDEN)]
     Golden(tool::Arguments),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.command) {
+    match interrupt::pass_on().and_then(|()| run(cli.command)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             ExitCode::from(fault::code(&error))
         }
     }

@@ -43,7 +43,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
         }
         step(&format!("the kernels' tests with ETALON_ISA={level}"), &mut command)?;
     }
-    eprintln!("== every test passed");
+    note!("== every test passed");
     Ok(0)
 }
 

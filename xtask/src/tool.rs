@@ -1,6 +1,6 @@
 //! Commands that hand over to a program of the suite: set up, build it in release, run it, pass its exit code on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -39,71 +39,6 @@ pub const COMPARE: Tool = Tool { package: "etalon-reports", binary: "etalon-comp
 /// What one process sees of its libraries.
 pub const PROBE: Tool = Tool { package: "etalon-benches", binary: "etalon-probe", peers: true };
 
-/// Help of `bench`.
-pub const BENCH_HELP: &str = "\
-Usage: cargo xtask bench [FILTER] [--profile smoke|standard|paper] [--threads 1,2]
-
-Every timed case is checked against the reference first, on the buffers that are then timed. Records are written as
-one JSON object a line, the report is built from them, and its path is the last line printed.
-
-  FILTER               the part of a case id to look for: gemm, gemm/square.512, batchnorm
-  --profile smoke      a few rounds of everything, under two minutes after the build
-  --profile standard   the default: intervals tight enough to compare with, under 25 minutes on two cores
-  --profile paper      five processes or more, hours
-  --threads 1,2        thread counts to time
-
-Example: cargo xtask bench gemm --profile smoke --threads 1";
-
-/// Help of `versus`.
-pub const VERSUS_HELP: &str = "\
-Usage: cargo xtask versus [FILTER] [--peer NAMES] [--profile P] [--threads 1,2] [--json FILE]
-
-Our kernel and its peers take turns within each round, in rotating order. The ratio is the median of the rounds' ratios
-with a 95 % bootstrap interval.
-
-  --peer libtorch,openblas,faer   whom to race (default: all that have the operator)
-  --json FILE                     one JSON object a line: id, op, workload, dtype, threads, kernel, ours_ns, peer,
-                                  peer_ns, ratio, ratio_low, ratio_high, share_of_peak
-
-Example: cargo xtask versus gemm/square.512 --peer libtorch,faer --json ratios.jsonl";
-
-/// Help of `parity`.
-pub const PARITY_HELP: &str = "\
-Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--junit FILE] [--json FILE] [--list]
-
-Kernels × dtypes × fills × points against the f64 reference and libtorch. Each failure prints one REPRO: line that runs it
-alone. Zero executed cases is a failure.
-
-  --cases N      points per kernel, dtype and fill
-  --seed S       another draw of points and inputs
-  --junit FILE   results for CI; --json FILE one object a line
-  --list         the cases' ids, without running them
-
-Example: cargo xtask parity gemm --cases 200 --seed 7";
-
-/// Help of `report`.
-pub const REPORT_HELP: &str = "\
-Usage: cargo xtask report [RECORDS…] [-o DIR]
-
-One folder that opens offline: summary, table, pictures, environment, method, citation and the raw records.
-Without RECORDS the newest run is taken.
-
-Example: cargo xtask report -o my-report";
-
-/// Help of `compare`.
-pub const COMPARE_HELP: &str = "\
-Usage: cargo xtask compare A B [--threshold 1.05]
-
-SAME, FASTER, SLOWER or AMBIGUOUS for each case that both runs have, and the geometric mean over them.
-Exit code 1 when a case got slower, 3 when the intervals do not decide.
-
-Example: cargo xtask compare before.jsonl after.jsonl --threshold 1.03";
-
-/// Help of `golden`.
-pub const GOLDEN_HELP: &str = "\
-Runs libtorch over the golden points and writes its answers to reference/golden/, against which builds without libtorch
-check. Run it after an operator is added or the pinned libtorch changes, and commit what it writes.";
-
 impl Tool {
     /// Provides what the program needs, builds it and runs it.
     pub fn set_up_and_run(&self, workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
@@ -126,13 +61,29 @@ impl Tool {
 
     /// Runs the built program with these arguments.
     pub fn run(&self, workspace: &Workspace, provision: &Provision, arguments: &[String]) -> anyhow::Result<u8> {
-        Ok(process::passed_on(process::status(self.command(workspace, provision).args(arguments))?))
+        let status = process::status(self.command(workspace, provision).args(arguments))?;
+        Ok(process::passed_on(self.binary, status))
+    }
+
+    /// The same, hearing the lines that it prints.
+    fn run_heard(
+        &self,
+        workspace: &Workspace,
+        provision: &Provision,
+        arguments: &[String],
+        hear: impl FnMut(&str),
+    ) -> anyhow::Result<u8> {
+        let status = process::status_heard(self.command(workspace, provision).args(arguments), hear)?;
+        Ok(process::passed_on(self.binary, status))
     }
 
     /// The program, ready for arguments.
     pub fn command(&self, workspace: &Workspace, provision: &Provision) -> std::process::Command {
         let mut command = process::cargo(workspace, provision);
         command.args(["run", "--quiet", "--release"]).args(self.selection()).arg("--");
+        if let Ok(stands) = std::env::current_dir() {
+            command.env(process::STANDS, stands);
+        }
         command
     }
 
@@ -152,34 +103,22 @@ pub fn bench(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8>
     let provision = setup::ensure(workspace)?;
     BENCH.build(workspace, &provision)?;
     REPORT.build(workspace, &Provision::None)?;
-    let measured = BENCH.run(workspace, &provision, &arguments.rest)?;
-    let help = arguments.rest.iter().any(|argument| argument == "--help" || argument == "-h");
-    if measured > fault::FAILURE || help {
+    let mut folder = None;
+    let hear = |line: &str| folder = records(line).or(folder.take());
+    let measured = BENCH.run_heard(workspace, &provision, &arguments.rest, hear)?;
+    // A run that came to no end does not say where its records lie.
+    let Some(folder) = folder.filter(|_| measured <= fault::FAILURE) else {
         return Ok(measured);
-    }
-    // The folder, not the records in it: the environment lies beside them.
-    let folder = output(&arguments.rest).map_or_else(|| LATEST.to_owned(), |folder| folder.display().to_string());
-    match REPORT.run(workspace, &Provision::None, &[folder])? {
+    };
+    match REPORT.run(workspace, &Provision::None, &[folder.display().to_string()])? {
         0 => Ok(measured),
         code => Ok(code),
     }
 }
 
-/// Where `etalon-bench` leaves the records and the environment of its newest run.
-const LATEST: &str = "target/etalon/latest";
-
-/// The folder that the bench was told to write to.
-fn output(arguments: &[String]) -> Option<PathBuf> {
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        if argument == "-o" || argument == "--output" {
-            return rest.next().map(PathBuf::from);
-        }
-        if let Some(value) = argument.strip_prefix("--output=") {
-            return Some(PathBuf::from(value));
-        }
-    }
-    None
+/// The folder of the records that `etalon-bench` says it wrote; the environment lies beside them.
+fn records(line: &str) -> Option<PathBuf> {
+    line.strip_prefix("records: ").and_then(|path| Path::new(path).parent()).map(Path::to_path_buf)
 }
 
 #[cfg(test)]
@@ -187,10 +126,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_of_the_records_is_found() {
-        let folder = |text: &str| output(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(folder("gemm --profile smoke -o a/b"), Some("a/b".into()));
-        assert_eq!(folder("--output=c"), Some("c".into()));
-        assert_eq!(folder("gemm"), None);
+    fn the_folder_of_the_records_is_heard() {
+        assert_eq!(
+            records("records: target/etalon/run-smoke-1/records.jsonl"),
+            Some("target/etalon/run-smoke-1".into())
+        );
+        assert_eq!(records("12 cases timed, 0 skipped, 0 failed"), None);
     }
 }

@@ -1,18 +1,21 @@
 //! `etalon-bench`: runs the suite and writes records.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use clap::Parser;
+use etalon_benches::output::{self, Whole, line, note};
 use etalon_benches::profile::Profile;
+use etalon_benches::records::Records;
 use etalon_benches::row::{Run, prepare};
+use etalon_benches::run_folder::RunFolder;
 use etalon_benches::suite::Subject;
-use etalon_benches::{environment, exit, peaks, peers, progress, ready, suite, told, worker};
+use etalon_benches::{
+    choice, environment, exit, for_user, from_user, interrupt, peaks, peers, progress, ready, suite, told, worker,
+};
+use etalon_kernels::kernel::Kernel;
 use etalon_kernels::pool::Pool;
 use etalon_reference::DType;
 use etalon_reference::record::Status;
@@ -24,7 +27,7 @@ struct Arguments {
     /// Part of `operator/workload/dtype`: gemm, gemm/square.512, batchnorm, /f64
     #[arg(default_value = "")]
     filter: String,
-    /// How much time to take: smoke under two minutes, standard under twenty, paper hours
+    /// How much time to take: smoke under two minutes, standard about 25 on two cores, paper hours
     #[arg(long, value_enum, default_value = "standard")]
     profile: Profile,
     /// Numbers of threads, as in 1,2
@@ -34,103 +37,151 @@ struct Arguments {
     #[arg(long)]
     dtype: Option<DType>,
     /// Folder for the records
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = worker::asked() {
-        return code;
-    }
-    match run(&Arguments::parse()) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(exit::USAGE)
+    worker::asked().unwrap_or_else(|| output::end(run(&Arguments::parse())))
+}
+
+/// What is going to be timed.
+struct Plan {
+    subjects: Vec<Subject>,
+    threads: Vec<usize>,
+    profile: Profile,
+}
+
+impl Plan {
+    fn new(arguments: &Arguments) -> Result<Plan> {
+        let profile = arguments.profile;
+        if let Some(fewer) = environment::fewer_cpus() {
+            note(format_args!("note: {fewer}"));
         }
+        let threads = suite::threads(arguments.threads.as_deref())?;
+        let subjects = suite::subjects(&arguments.filter, arguments.dtype, profile)?;
+        ensure!(!subjects.is_empty(), choice::nothing(&arguments.filter, arguments.dtype, profile));
+        let plan = Plan { subjects, threads, profile };
+        ensure!(plan.cases() > 0, "no kernel for `{}` is worth timing on this CPU in this profile", arguments.filter);
+        Ok(plan)
+    }
+
+    fn kernels(&self, subject: &Subject, threads: usize) -> Vec<&'static Kernel> {
+        subject.kernels(self.profile, threads)
+    }
+
+    fn cases(&self) -> usize {
+        let of = |subject| self.threads.iter().map(move |&t| self.kernels(subject, t).len()).sum::<usize>();
+        self.subjects.iter().map(of).sum()
     }
 }
 
 fn run(arguments: &Arguments) -> Result<u8> {
     ready()?;
-    let threads = suite::threads(arguments.threads.as_deref())?;
-    let subjects = suite::subjects(&arguments.filter, arguments.dtype, arguments.profile)?;
-    let home = Path::new("target").join("etalon");
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let id = format!("{}-{seconds}", arguments.profile.name());
-    let folder = arguments.output.clone().unwrap_or_else(|| home.join(format!("run-{id}")));
-    fs::create_dir_all(&folder).with_context(|| format!("the folder {}", folder.display()))?;
-
-    eprintln!("measuring the limits of this machine");
-    let measured = peaks::measure(&threads, arguments.profile.peak_budget(), |_| ());
-    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    let environment = environment::read(measured.clone(), format!("cargo xtask bench {command}").trim());
-    let text = serde_json::to_string_pretty(&environment)?;
-    fs::write(folder.join("environment.json"), &text).context("the environment")?;
-    let run = Run {
-        id,
-        environment: environment::hex(text.as_bytes())[..16].into(),
-        profile: arguments.profile,
-        peaks: measured,
-        peers: peers::NAMES.map(String::from).into(),
+    let plan = Plan::new(arguments)?;
+    let profile = plan.profile;
+    let folder = match &arguments.output {
+        Some(path) => RunFolder::named(&from_user(path), profile.name())?,
+        None => RunFolder::create(&Path::new("target").join("etalon"), profile.name())?,
     };
-
-    let mut file = BufWriter::new(File::create(folder.join("records.jsonl")).context("the records")?);
-    let kernels = |subject: &Subject, threads| subject.kernels(arguments.profile, threads);
-    let cases: usize = subjects.iter().flat_map(|s| threads.iter().map(|&t| kernels(s, t).len())).sum();
-    let bar = progress(cases as u64, "bench");
-    let pools: Vec<Arc<Pool>> = threads.iter().map(|&t| Arc::new(Pool::new(t))).collect();
-    let (mut timed, mut failed, mut skipped, mut minutes) = (0, 0, 0, 0);
-    for subject in subjects.iter().filter(|subject| threads.iter().any(|&t| !kernels(subject, t).is_empty())) {
-        bar.set_message(subject.path());
-        let prepared = prepare(subject);
-        let default = subject.default_kernel().map(|k| k.name);
-        for pool in &pools {
-            for kernel in kernels(subject, pool.threads()) {
-                let record = run.time(subject, &prepared, kernel, pool, default == Some(kernel.name));
-                match record.status {
-                    Status::Ok => timed += 1,
-                    Status::Failed => {
-                        failed += 1;
-                        bar.suspend(|| {
-                            eprintln!("FAILED {}", record.reason.as_deref().unwrap_or(""));
-                            eprintln!("REPRO: cargo xtask parity '{}'", record.id);
-                        });
-                    }
-                    Status::Skipped | Status::Mistrusted => skipped += 1,
-                }
-                serde_json::to_writer(&mut file, &record)?;
-                file.write_all(b"\n").context("the records")?;
-                bar.inc(1);
-                told(&bar, &mut minutes);
-            }
-        }
-        file.flush().context("the records")?;
-    }
+    let records = Arc::new(Records::create(&folder.file("records.jsonl"))?);
+    let bar = progress(plan.cases() as u64, "bench");
+    let (kept, clear, of) = (records.clone(), bar.clone(), folder.clone());
+    interrupt::end_with(move || interrupted(&kept, &clear, &of))?;
+    let measured = measure(&plan, &folder, &records, &bar);
     bar.finish_and_clear();
+    let tally = measured.inspect_err(|_| {
+        if records.hold().count == 0 {
+            folder.discard();
+        }
+    })?;
     if arguments.output.is_none() {
-        link(&home, &folder)?;
+        folder.make_latest()?;
     }
-    println!("{timed} cases timed, {skipped} skipped, {failed} failed");
-    println!("records: {}", folder.join("records.jsonl").display());
-    Ok(match (timed, failed) {
+    line(format_args!("{} cases timed, {} skipped, {} failed", tally.timed, tally.skipped, tally.failed))?;
+    line(format_args!("records: {}", for_user(records.path()).display()))?;
+    Ok(match (tally.timed, tally.failed) {
         (_, 1..) => exit::FAILURE,
         (0, _) => {
-            eprintln!("nothing was timed: no workload contains `{}`", arguments.filter);
+            note("nothing was timed: every case was skipped, each record says why");
             exit::FAILURE
         }
         _ => exit::FINE,
     })
 }
 
-/// Makes `latest` point to the folder.
-fn link(home: &Path, folder: &Path) -> Result<()> {
-    let latest = home.join("latest");
-    if latest.is_symlink() {
-        fs::remove_file(&latest).context("the link `latest`")?;
+/// Cases by what became of them.
+#[derive(Default)]
+struct Tally {
+    timed: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+/// Measures the limits, then every case.
+fn measure(plan: &Plan, folder: &RunFolder, records: &Records, bar: &indicatif::ProgressBar) -> Result<Tally> {
+    note("measuring the limits of this machine");
+    let measured = peaks::measure(&plan.threads, plan.profile.peak_budget(), |_| ());
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let environment = environment::read(measured.clone(), format!("cargo xtask bench {command}").trim());
+    let text = serde_json::to_string_pretty(&environment)?;
+    let mut file = Whole::create(&folder.file("environment.json"))?;
+    file.line(&text)?;
+    file.finish()?;
+    let run = Run {
+        id: folder.id.clone(),
+        // As the file has it, with the end of its last line.
+        environment: environment::hex(format!("{text}\n").as_bytes())[..16].into(),
+        profile: plan.profile,
+        peaks: measured,
+        peers: peers::NAMES.map(String::from).into(),
+    };
+    let pools: Vec<Arc<Pool>> = plan.threads.iter().map(|&t| Arc::new(Pool::new(t))).collect();
+    let mut tally = Tally::default();
+    let mut minutes = 0;
+    let wanted = |subject: &&Subject| plan.threads.iter().any(|&t| !plan.kernels(subject, t).is_empty());
+    bar.reset_elapsed();
+    for subject in plan.subjects.iter().filter(wanted) {
+        bar.set_message(subject.path());
+        let prepared = prepare(subject);
+        let default = subject.default_kernel().map(|k| k.name);
+        for pool in &pools {
+            for kernel in plan.kernels(subject, pool.threads()) {
+                let record = run.time(subject, &prepared, kernel, pool, default == Some(kernel.name));
+                match record.status {
+                    Status::Ok => tally.timed += 1,
+                    Status::Failed => {
+                        tally.failed += 1;
+                        bar.suspend(|| {
+                            note(format_args!("FAILED {}", record.reason.as_deref().unwrap_or("")));
+                            note(format_args!("REPRO: cargo xtask parity '{}'", record.id));
+                        });
+                    }
+                    Status::Skipped | Status::Mistrusted => tally.skipped += 1,
+                }
+                records.add(&record)?;
+                bar.inc(1);
+                told(bar, &mut minutes);
+            }
+        }
     }
-    let name = folder.file_name().context("the folder has a name")?;
-    #[cfg(unix)]
-    std::os::unix::fs::symlink(name, &latest).context("the link `latest`")?;
-    Ok(())
+    records.finish()?;
+    Ok(tally)
+}
+
+/// The last words: where the records are.
+fn interrupted(records: &Records, bar: &indicatif::ProgressBar, folder: &RunFolder) {
+    // Kept to the end, so that no half record follows.
+    let held = records.hold();
+    let (count, all) = (held.count, bar.length().unwrap_or(0));
+    bar.finish_and_clear();
+    if count == 0 {
+        folder.discard();
+        note("interrupted before the first record");
+    } else {
+        let path = for_user(&folder.path);
+        note(format_args!("interrupted: {count} of {all} records are in {}", for_user(records.path()).display()));
+        note(format_args!("`cargo xtask report {}` tells of them", path.display()));
+    }
+    std::mem::forget(held);
 }

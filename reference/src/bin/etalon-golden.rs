@@ -4,8 +4,10 @@
 //! libtorch is asked. An answer outside the operator's own tolerance is not frozen: the program fails.
 #![forbid(unsafe_code)]
 
+use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
-use std::{error::Error, fs};
+use std::{fs, io};
 
 use etalon_reference::axis::Kind;
 use etalon_reference::compare::{Verdict, compare};
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     match write_all() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("etalon-golden: {error}");
+            let _ = writeln!(io::stderr(), "etalon-golden: {error}");
             ExitCode::FAILURE
         }
     }
@@ -47,7 +49,8 @@ fn write_all() -> Result<(), Box<dyn Error>> {
         let path = golden::folder().join(format!("{}.jsonl", operator.name()));
         let text = golden::write(&header, &cases);
         fs::write(&path, &text)?;
-        println!("{}: {} cases, {} bytes", path.display(), cases.len(), text.len());
+        // Who reads this is not asked: the files are what counts.
+        let _ = writeln!(io::stdout(), "{}: {} cases, {} bytes", path.display(), cases.len(), text.len());
     }
     Ok(())
 }

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use etalon_reports::compare::{Word, compare, mean};
+use etalon_reports::compare::{Word, compare, mean, unusable};
 use etalon_reports::load::Run;
+use etalon_reports::output::{self, from_user, line, note};
 
 /// Says for each case that both runs timed whether B is SAME, FASTER, SLOWER or AMBIGUOUS against A.
 ///
-/// Exit code 1 if a case is slower; else 3 if an interval does not decide, or if the runs have no case in common.
+/// Exit code 1 if a case is slower; else 3 if an interval does not decide, if a time is none, or if the runs have no case in common.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Arguments {
@@ -24,21 +25,15 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    output::end(run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<u8> {
     anyhow::ensure!(arguments.threshold >= 1.0, "a threshold is at least 1, as in 1.05");
-    let (a, b) = (Run::read(&[&arguments.a])?, Run::read(&[&arguments.b])?);
+    let (a, b) = (Run::read(&[from_user(&arguments.a)])?, Run::read(&[from_user(&arguments.b)])?);
     let machine = |run: &Run| (run.fact(&["cpu.model"]), run.fact(&["cpu.isa"]), run.fact(&["cpu.caches"]));
     if machine(&a) != machine(&b) {
-        println!("note: the runs were made on different machines");
+        line("note: the runs were made on different machines")?;
     }
     let cases = compare(&a, &b, arguments.threshold);
     for case in &cases {
@@ -48,14 +43,18 @@ fn run(arguments: &Arguments) -> Result<u8> {
             Word::Slower => "SLOWER",
             Word::Ambiguous => "AMBIGUOUS",
         };
-        println!("{word:10} {} × [{}]  {}", case.ratio.text(), case.ratio.interval(), case.id);
+        line(format_args!("{word:10} {} × [{}]  {}", case.ratio.text(), case.ratio.interval(), case.id))?;
+    }
+    let unusable = unusable(&a, &b);
+    for (id, complaint) in &unusable {
+        line(format_args!("{:10} {id}: {complaint}", "NO TIME"))?;
     }
     let Some(mean) = mean(&cases) else {
-        eprintln!("the runs have no timed case in common");
+        note("the runs have no timed case in common");
         return Ok(3);
     };
     let count = |word: Word| cases.iter().filter(|c| c.word == word).count();
-    println!(
+    line(format_args!(
         "\n{} cases: {} same, {} faster, {} slower, {} ambiguous; geometric mean of A / B {} × [{}]",
         cases.len(),
         count(Word::Same),
@@ -64,10 +63,11 @@ fn run(arguments: &Arguments) -> Result<u8> {
         count(Word::Ambiguous),
         mean.text(),
         mean.interval()
-    );
+    ))?;
     Ok(match (count(Word::Slower), count(Word::Ambiguous)) {
         (1.., _) => 1,
         (0, 1..) => 3,
+        (0, 0) if !unusable.is_empty() => 3,
         (0, 0) => 0,
     })
 }

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use etalon_reports::load::Run;
-use etalon_reports::{page, splice};
+use etalon_reports::output::{self, for_user, from_user, line, note};
+use etalon_reports::{latest, page, splice};
 
 /// Writes a report from record files: one folder that opens offline.
 #[derive(Parser)]
 #[command(name = "report")]
 struct Arguments {
-    /// Record files or folders with records and environments
-    #[arg(default_value = "target/etalon/latest")]
+    /// Record files or folders with records and environments; by default the newest finished run in target/etalon
     records: Vec<PathBuf>,
     /// Folder of the report; by default `report` beside the first records
     #[arg(short, long)]
@@ -24,33 +24,52 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+    output::end(run(&Arguments::parse()).map(|()| 0))
 }
 
+/// Where runs lie, below the root.
+const RUNS: &str = "target/etalon";
+
 fn run(arguments: &Arguments) -> Result<()> {
-    let run = Run::read(&arguments.records)?;
+    let inputs = match &arguments.records[..] {
+        [] => vec![newest()?],
+        named => named.iter().map(|path| from_user(path)).collect(),
+    };
+    let run = Run::read(&inputs)?;
+    for (id, complaint) in &run.unusable {
+        note(format_args!("note: {id}: {complaint}"));
+    }
     if let Some(file) = &arguments.splice {
+        let file = &from_user(file);
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let text = splice::splice(&text, &run).with_context(|| {
             format!("{} has no `<!-- results:begin -->` and `<!-- results:end -->`", file.display())
         })?;
-        std::fs::write(file, text).with_context(|| file.display().to_string())?;
-        println!("{}", file.display());
+        output::save(file, text.as_bytes())?;
+        line(for_user(file).display())?;
         return Ok(());
     }
     let beside = || {
-        let first = arguments.records.first().map(PathBuf::as_path).unwrap_or_else(|| "target/etalon/latest".as_ref());
+        let first = &inputs[0];
         let folder = if first.is_dir() { first } else { first.parent().unwrap_or(first) };
         folder.join("report")
     };
-    let out = arguments.output.clone().unwrap_or_else(beside);
+    let out = arguments.output.as_deref().map_or_else(beside, from_user);
     page::write(&run, &out)?;
-    println!("{}", out.join("index.html").display());
+    line(for_user(&out.join("index.html")).display())?;
     Ok(())
+}
+
+/// The run that is taken when none is named, which is said, as is a newer one.
+fn newest() -> Result<PathBuf> {
+    let latest = latest::find(RUNS.as_ref())?;
+    note(format_args!("report of {}", for_user(&latest.run).display()));
+    if let Some(newer) = latest.newer {
+        let newer = for_user(&newer);
+        note(format_args!(
+            "note: a newer run has not come to its end: `cargo xtask report {}` tells of it",
+            newer.display()
+        ));
+    }
+    Ok(latest.run)
 }

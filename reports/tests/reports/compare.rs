@@ -50,6 +50,17 @@ fn untimed_records_do_not_count() {
     assert!(cases.is_empty() && mean(&cases).is_none());
 }
 
+#[test]
+fn a_run_is_the_same_as_itself() {
+    // Intervals as wide as these would decide nothing between two runs.
+    let wide = [timed("x", 100.0, 50.0), timed("y", 3.0, 2.0)];
+    assert_eq!(words(&wide, &wide), [Word::Same, Word::Same]);
+    let output = answer(&wide, &wide);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("SAME       1.00 × [1.00–1.00]"));
+    assert_eq!(words(&wide, &[timed("x", 100.0, 49.0)]), [Word::Ambiguous], "one like it is another one");
+}
+
 /// Runs the program on two record files.
 fn answer(a: &[Value], b: &[Value]) -> Output {
     let folder = TempDir::new().unwrap();

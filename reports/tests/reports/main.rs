@@ -6,8 +6,10 @@ mod load;
 mod networks;
 mod page;
 mod pictures;
+mod programs;
 mod schema;
 mod splice;
+mod unusable;
 mod winograd;
 
 use std::fs;
@@ -54,5 +56,5 @@ fn run_of(records: &[Value]) -> Run {
 
 /// Runs one of the programs.
 fn program<S: AsRef<std::ffi::OsStr>>(path: &str, arguments: &[S]) -> Output {
-    Command::new(path).args(arguments).output().unwrap()
+    Command::new(path).args(arguments).env_remove("ETALON_CWD").output().unwrap()
 }

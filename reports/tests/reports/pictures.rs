@@ -1,5 +1,6 @@
 //! Pictures are XML with something in it, inside their frames.
 
+use etalon_reports::draw::{Axes, Line, bars, chart};
 use etalon_reports::pictures::{self, Picture};
 use etalon_reports::rows::Table;
 use roxmltree::{Document, Node};
@@ -67,4 +68,22 @@ fn a_picture_without_records_is_not_drawn() {
     record["peers"] = serde_json::json!([]);
     let run = run_of(&[record]);
     assert!(pictures::all(&Table::new(&run), &[]).unwrap().is_empty());
+}
+
+#[test]
+fn what_no_axis_can_show_is_left_out() {
+    let axes = |log_y| Axes { x: "x", base: 10.0, y: "y", log_y, marks_only: true };
+    let line = |points: &[(f64, f64)]| [Line { name: "x".into(), points: points.to_vec() }];
+    let impossible = [(0.0, 1.0), (1.0, f64::NAN), (1e308, 1.0), (1.0, 1e308), (1.0, -1.0), (f64::INFINITY, 1.0)];
+    for log_y in [false, true] {
+        assert!(chart(&axes(log_y), &line(&impossible), &[]).unwrap().is_none());
+        let one = [&impossible[..], &[(10.0, 10.0)]].concat();
+        let svg = chart(&axes(log_y), &line(&one), &line(&impossible)).unwrap().expect("one point");
+        assert_eq!(svg.matches("<circle").count(), 1);
+    }
+    // Nothing but zeros: an axis of no length, whose marks plotters would look for without an end.
+    assert!(chart(&axes(false), &line(&[(1.0, 0.0), (2.0, 0.0)]), &[]).unwrap().is_some());
+    assert!(chart(&axes(true), &line(&[(1.0, 0.0)]), &[]).unwrap().is_none());
+    let drawn = bars(vec![("a".into(), f64::NAN), ("b".into(), 1e308), ("c".into(), 2.0)], "x").unwrap().unwrap();
+    assert!(drawn.contains(">\nc\n<") && !drawn.contains(">\nb\n<"), "{drawn}");
 }

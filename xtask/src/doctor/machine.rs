@@ -3,22 +3,33 @@
 use std::fs;
 use std::path::Path;
 
-use super::Finding;
-use crate::cpu;
+use super::{Finding, cgroup};
+use crate::{cpu, process};
 
 /// Everything about the machine, in the order one would ask.
 pub fn findings() -> Vec<Finding> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu::field(&cpuinfo, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let mut findings = vec![Finding::fine("CPU", model), isa(), core_type()];
-    findings.extend([governor(), boost(), smt(), huge_pages(), affinity(), cgroup(), hypervisor(&cpuinfo), load()]);
-    findings.extend(threads());
+    findings.extend([
+        governor(),
+        boost(),
+        smt(),
+        huge_pages(),
+        affinity(),
+        cgroup::finding(Path::new("/")),
+        hypervisor(&cpuinfo),
+        load(),
+    ]);
+    let said = |name: &str| std::env::var(name).ok();
+    findings.extend(threads(said));
+    findings.extend(binding(said));
     findings
 }
 
 fn isa() -> Finding {
     let levels = cpu::levels();
-    let forced = std::env::var("ETALON_ISA").ok().filter(|name| !name.is_empty());
+    let forced = std::env::var("ETALON_ISA").ok().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
     match forced {
         Some(name) if !levels.contains(&name.as_str()) => Finding::fault(
             "ISA",
@@ -108,28 +119,6 @@ fn count(list: &str) -> usize {
     list.trim().split(',').filter_map(size).sum()
 }
 
-fn cgroup() -> Finding {
-    let folder = fs::read_to_string("/proc/self/cgroup")
-        .ok()
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)));
-    let Some(folder) = folder else {
-        return Finding::fine("cgroup", "no limits visible");
-    };
-    let folder = Path::new("/sys/fs/cgroup").join(folder.trim_start_matches('/'));
-    let limit = |file: &str| fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned());
-    let cpu = limit("cpu.max").filter(|limit| !limit.starts_with("max"));
-    let memory = limit("memory.max").filter(|limit| limit != "max");
-    match (cpu, memory) {
-        (None, None) => Finding::fine("cgroup", "no limits"),
-        (None, Some(bytes)) => Finding::fine("cgroup", format!("memory {bytes} bytes")),
-        (Some(quota), _) => Finding::warning(
-            "cgroup",
-            format!("CPU quota {quota}"),
-            "measure without a CPU quota: throttling shows as noise",
-        ),
-    }
-}
-
 fn hypervisor(cpuinfo: &str) -> Finding {
     let guest =
         cpu::field(cpuinfo, "flags").is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor"));
@@ -158,18 +147,23 @@ fn load() -> Finding {
 }
 
 /// Thread variables the user has set, which would act on the peers.
-fn threads() -> Vec<Finding> {
+fn threads(said: impl Fn(&str) -> Option<String>) -> Option<Finding> {
     let names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"];
-    let set = names.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
-    let set: Vec<String> = set.collect();
-    match set.is_empty() {
-        true => Vec::new(),
-        false => vec![Finding::warning(
-            "thread variables",
-            set.join(" "),
-            "unset them: the suite sets each library's threads itself",
-        )],
-    }
+    let set = set(&names, said)?;
+    Some(Finding::warning("thread variables", set, "unset them: the suite sets each library's threads itself"))
+}
+
+/// Variables by which an OpenMP runtime binds threads to CPUs.
+fn binding(said: impl Fn(&str) -> Option<String>) -> Option<Finding> {
+    let set = set(&process::BINDING, said)?;
+    let cure = "unset them: loading libtorch would bind a whole process to one CPU (commands leave them out for what they run)";
+    Some(Finding::warning("thread binding", set, cure))
+}
+
+/// Those of the variables that are set, with their values.
+fn set(names: &[&str], said: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let set: Vec<String> = names.iter().filter_map(|name| Some(format!("{name}={}", said(name)?))).collect();
+    (!set.is_empty()).then(|| set.join(" "))
 }
 
 fn read(path: &str) -> Option<String> {
@@ -186,6 +180,13 @@ mod tests {
         assert_eq!(count("0"), 1);
         assert_eq!(count(""), 0);
         assert_eq!(count("3-1"), 0);
+    }
+
+    #[test]
+    fn variables_that_bind_threads_are_named() {
+        let said = |name: &str| (name == "OMP_PROC_BIND").then(|| "true".to_owned());
+        assert_eq!(binding(said).unwrap().value, "OMP_PROC_BIND=true");
+        assert!(binding(|_| None).is_none() && threads(said).is_none());
     }
 
     #[test]

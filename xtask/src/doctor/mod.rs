@@ -1,13 +1,14 @@
 //! `doctor`: what this machine is, what is wrong with it for measuring, and a one-line cure for each fault.
 
+mod cgroup;
 mod machine;
 mod probe;
 
 use clap::Args;
 
-use crate::process;
 use crate::setup::{self, Provision};
 use crate::workspace::Workspace;
+use crate::{output, process};
 
 /// Arguments of `doctor`.
 #[derive(Args)]
@@ -61,16 +62,17 @@ impl Finding {
         if good { Finding::fine(name, value) } else { Finding::warning(name, value, cure) }
     }
 
-    fn print(&self) {
+    fn print(&self) -> anyhow::Result<()> {
         let mark = match self.grade {
             Grade::Fine => "ok   ",
             Grade::Warning => "warn ",
             Grade::Fault => "FAULT",
         };
-        println!("{mark} {:<18} {}", self.name, self.value);
+        output::line(format_args!("{mark} {:<18} {}", self.name, self.value))?;
         if !self.cure.is_empty() {
-            println!("      {:<18} -> {}", "", self.cure);
+            output::line(format_args!("      {:<18} -> {}", "", self.cure))?;
         }
+        Ok(())
     }
 }
 
@@ -79,14 +81,14 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
     let mut findings = toolchain(workspace);
     findings.extend(machine::findings());
     findings.extend(libraries(workspace));
-    findings.iter().for_each(Finding::print);
+    findings.iter().try_for_each(Finding::print)?;
     if !arguments.no_build && findings.iter().all(|finding| finding.grade != Grade::Fault) {
         let seen = probe::findings(workspace);
-        seen.iter().for_each(Finding::print);
+        seen.iter().try_for_each(Finding::print)?;
         findings.extend(seen);
     }
     let count = |grade| findings.iter().filter(|finding| finding.grade == grade).count();
-    println!("{} faults, {} warnings", count(Grade::Fault), count(Grade::Warning));
+    output::line(format_args!("{} faults, {} warnings", count(Grade::Fault), count(Grade::Warning)))?;
     Ok(if count(Grade::Fault) == 0 { 0 } else { crate::fault::SETUP })
 }
 

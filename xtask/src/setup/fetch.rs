@@ -63,7 +63,7 @@ fn from_registry(platform: &Platform, wheel: &Wheel, store: &Path) -> anyhow::Re
     if path.is_file() {
         match verify(wheel, &path) {
             Ok(()) => return Ok(path),
-            Err(error) => eprintln!("{error}; fetching it again"),
+            Err(error) => note!("{error}; fetching it again"),
         }
         fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
@@ -118,7 +118,7 @@ fn download(platform: &Platform, wheel: &Wheel, folder: &Path) -> anyhow::Result
     }
     command.arg("--dest").arg(folder).arg(format!("{}=={}", wheel.package, wheel.version));
     command.env("TMPDIR", folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    eprintln!("fetching {} {} ({})", wheel.package, wheel.version, space::megabytes(wheel.bytes));
+    note!("fetching {} {} ({})", wheel.package, wheel.version, space::megabytes(wheel.bytes));
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use crate::fault;
 use crate::workspace::Workspace;
+use crate::{fault, output};
 
 pub use pins::VERSION;
 pub use system::openblas;
@@ -55,13 +55,13 @@ pub enum Provision {
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
     let provision = provide(workspace, arguments)?;
     match provision {
-        Provision::Libtorch(folder) => println!("libtorch {VERSION}: {}", folder.display()),
+        Provision::Libtorch(folder) => output::line(format_args!("libtorch {VERSION}: {}", folder.display()))?,
         Provision::Python => {
-            println!("libtorch: that of the Python environment (LIBTORCH_USE_PYTORCH)")
+            output::line("libtorch: that of the Python environment (LIBTORCH_USE_PYTORCH)")?;
         }
         Provision::None => {}
     }
-    println!("OpenBLAS: {}", openblas().context("OpenBLAS vanished")?.display());
+    output::line(format_args!("OpenBLAS: {}", openblas().context("OpenBLAS vanished")?.display()))?;
     Ok(0)
 }
 
@@ -137,7 +137,7 @@ fn build(workspace: &Workspace, folder: &Path, wheels: Option<&Path>) -> anyhow:
     fs::create_dir_all(home).map_err(|error| space::explain(error, &format!("cannot create {}", home.display())))?;
     let lock = File::create(home.join("lock")).map_err(|error| space::explain(error, "cannot create the lock file"))?;
     if lock.try_lock().is_err() {
-        eprintln!("waiting for another set-up to finish");
+        note!("waiting for another set-up to finish");
         lock.lock().context("cannot lock the set-up folder")?;
     }
     // Whoever held the lock may have finished the work.

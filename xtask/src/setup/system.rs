@@ -91,7 +91,7 @@ pub fn provide(install: bool) -> anyhow::Result<()> {
         return Err(fault::setup(format!("{names} missing, and there is no right to install here: {advice}")));
     };
     let packages: Vec<&str> = missing.iter().map(|need| need.apt).collect();
-    eprintln!("installing {} with apt", packages.join(" "));
+    note!("installing {} with apt", packages.join(" "));
     if let Err(reason) = rights.install(&packages) {
         return Err(fault::setup(format!("{names} missing, and apt could not install it ({reason}): {advice}")));
     }

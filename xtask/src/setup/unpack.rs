@@ -21,7 +21,7 @@ pub const VERSION_FILE: &str = "build-version";
 pub fn unpack(platform: &Platform, wheels: &[Verified], folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder.join("lib"))
         .map_err(|error| space::explain(error, "cannot create the staging folder"))?;
-    eprintln!("unpacking libtorch {VERSION} ({})", space::megabytes(platform.unpacked));
+    note!("unpacking libtorch {VERSION} ({})", space::megabytes(platform.unpacked));
     let bar = ProgressBar::new(platform.unpacked);
     bar.set_style(
         ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}, {eta} left")

@@ -1,0 +1,91 @@
+//! What `--help` says of commands that hand over to a program. A test holds it to the options that the program has.
+
+/// Help of `bench`.
+pub const BENCH: &str = "\
+Usage: cargo xtask bench [FILTER] [--profile smoke|standard|paper] [--threads 1,2] [--dtype T] [-o DIR]
+
+Every timed case is checked against the reference first, on the buffers that are then timed. Records are written as
+one JSON object a line, the report is built from them, and its path is the last line printed. An interrupt (Ctrl-C) keeps
+the records written so far and says where they are.
+
+  FILTER               part of `operator/workload/dtype`: gemm, gemm/square.512, batchnorm, /f64
+  --profile smoke      a few rounds of everything, under two minutes after the build
+  --profile standard   the default: intervals tight enough to compare with, about 25 minutes on two cores
+  --profile paper      everything, long enough to publish: hours
+  --threads 1,2        thread counts to time
+  --dtype T            this element type alone: f64, f32
+  -o, --output DIR     folder for the records; by default a new one under target/etalon, to which `latest` then points
+
+Example: cargo xtask bench gemm --profile smoke --threads 1";
+
+/// Help of `versus`.
+pub const VERSUS: &str = "\
+Usage: cargo xtask versus [FILTER] [--peer NAMES] [--profile P] [--threads 1,2] [--json FILE]
+
+Our kernel and its peers take turns within each round, in rotating order. The ratio is the median of the rounds' ratios
+with a 95 % bootstrap interval.
+
+  FILTER                          part of `operator/workload/dtype`
+  --peer libtorch,openblas,faer   whom to race (default: all that have the operator)
+  --profile smoke|standard|paper  how long to take for each case
+  --threads 1,2                   thread counts to time
+  --dtype T                       this element type alone: f64, f32
+  --kernel NAME                   this kernel of ours instead of the default one
+  --point OPERATOR:POINT          a problem that is no workload, as in gemm:m=8,n=8,k=8; may be given several times
+  --json FILE                     one JSON object a line: id, op, workload, dtype, threads, kernel, ours_ns, peer,
+                                  peer_ns, ratio, ratio_low, ratio_high, share_of_peak
+
+Example: cargo xtask versus gemm/square.512 --peer libtorch,faer --json ratios.jsonl";
+
+/// Help of `parity`.
+pub const PARITY: &str = "\
+Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--workloads] [--junit FILE] [--json FILE] [--list]
+
+Kernels × dtypes × fills × points against the f64 reference and libtorch, and the same bits for any number of threads, run,
+alignment, level and batch. Each failure prints one REPRO: line that runs it alone. Zero executed cases is a failure.
+
+  FILTER              part of `operator/kernel/dtype`, or a whole case id, which is then asked all questions; `gemm` selects
+                      gemm_backward, too, and `gemm/` does not
+  --cases N           points per kernel, dtype and fill
+  --seed S            another draw of points and inputs
+  --workloads         the points of all workloads, once each, instead of drawn ones
+  --fail-fast         stop at the first failure, without shrinking it
+  --shrink SECONDS    time to find a smaller case for the first failure of each kernel; 0 for none
+  --limit SECONDS     time that a kernel, or libtorch, may take for a case
+  --jobs N            cases at a time (default: the number of CPUs)
+  --through PROGRAM   start the processes with kernels through this program, which gets their command line
+  --junit FILE        results for CI
+  --json FILE         one JSON object a line
+  --list              the cases' ids, without running them
+
+Example: cargo xtask parity gemm --cases 200 --seed 7";
+
+/// Help of `report`.
+pub const REPORT: &str = "\
+Usage: cargo xtask report [RECORDS…] [-o DIR] [--splice FILE]
+
+One folder that opens offline: summary, table, pictures, environment, method, citation and the raw records.
+Without RECORDS the newest finished run is taken, and named; a newer one that was interrupted is offered.
+
+  RECORDS            files or folders with records and environments
+  -o, --output DIR   folder of the report; by default `report` beside the first records
+  --splice FILE      replace the results between the markers of this Markdown file instead
+
+Example: cargo xtask report -o my-report";
+
+/// Help of `compare`.
+pub const COMPARE: &str = "\
+Usage: cargo xtask compare A B [--threshold 1.05]
+
+SAME, FASTER, SLOWER or AMBIGUOUS for each case that both runs have, and the geometric mean over them.
+Exit code 1 when a case got slower, 3 when the intervals do not decide.
+
+  A, B              files or folders with records
+  --threshold 1.05  ratios within this factor are the same
+
+Example: cargo xtask compare before.jsonl after.jsonl --threshold 1.03";
+
+/// Help of `golden`.
+pub const GOLDEN: &str = "\
+Runs libtorch over the golden points and writes its answers to reference/golden/, against which builds without libtorch
+check. Run it after an operator is added or the pinned libtorch changes, and commit what it writes.";
