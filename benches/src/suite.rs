@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry::{self, Entry};
-use etalon_reference::{DType, Point, Problem, Workload};
+use etalon_reference::{Cache, DType, Point, Problem, Workload};
 
 use crate::profile::Profile;
 
@@ -24,6 +24,8 @@ pub struct Subject {
     pub networks: &'static [(&'static str, u32)],
     /// Whether only the default kernel is worth timing.
     pub brief: bool,
+    /// Where networks find its operands.
+    pub cache: Cache,
     /// Coordinates.
     pub point: Point,
     /// The problem.
@@ -101,8 +103,8 @@ fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Resu
     let point =
         Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
     let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
-    let Workload { source, networks, brief, .. } = *workload;
-    Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, point, problem, dtype })
+    let Workload { source, networks, brief, cache, .. } = *workload;
+    Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, cache, point, problem, dtype })
 }
 
 /// A problem given as `operator:point`.
@@ -123,6 +125,7 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
             source: "command line",
             networks: &[],
             brief: false,
+            cache: Cache::Warm,
             point: point.clone(),
             problem: problem.clone(),
             dtype,

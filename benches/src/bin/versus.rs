@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use etalon_benches::cache::{self, Asked};
 use etalon_benches::profile::Profile;
 use etalon_benches::row::{Run, prepare};
 use etalon_benches::{environment, exit, peaks, peers, progress, ready, stats, suite, worker};
 use etalon_kernels::pool::Pool;
-use etalon_reference::DType;
-use etalon_reference::record::{Record, Status};
-use serde_json::json;
+use etalon_reference::record::{PeerTime, Record, Status, Time};
+use etalon_reference::{Cache, DType};
+use serde_json::{Value, json};
 
 /// Times our kernels beside their peers in paired rounds; the ratio is peer / ours: above 1, ours is faster.
 #[derive(Parser)]
@@ -41,6 +42,9 @@ struct Arguments {
     /// A problem that is no workload, as in gemm:m=100,n=30,k=7
     #[arg(long)]
     point: Vec<String>,
+    /// Where operands lie before each call: states, separated by commas
+    #[arg(long, value_enum, default_value = "warm", value_delimiter = ',')]
+    cache: Vec<Asked>,
     /// Write one JSON object a line to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -93,7 +97,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
     };
     println!("\n{:44} {:3} {:18} {:>11} {:>6}  peer / ours, 95 % interval", "problem", "t", "kernel", "time", "share");
     let bar = progress((subjects.len() * threads.len()) as u64, "versus");
-    let mut ratios: Vec<(String, f64)> = Vec::new();
+    let mut ratios: Vec<((String, Cache), f64)> = Vec::new();
     let (mut timed, mut failed) = (0, 0);
     let pools: Vec<Arc<Pool>> = threads.iter().map(|&t| Arc::new(Pool::new(t))).collect();
     for subject in &subjects {
@@ -106,39 +110,33 @@ fn run(arguments: &Arguments) -> Result<u8> {
                 bar.suspend(|| println!("{:44} no such kernel", subject.path()));
                 continue;
             };
-            let record = run.time(subject, &prepared, kernel, pool, true);
-            bar.suspend(|| println!("{}", line(&subject.path(), &record)));
-            match record.status {
-                Status::Ok => timed += 1,
-                Status::Failed => failed += 1,
-                _ => {}
-            }
-            if let (Some(file), Some(time)) = (json.as_mut(), &record.time) {
-                for peer in &record.peers {
-                    let row = json!({
-                        "id": record.id, "op": record.op, "workload": record.workload, "dtype": record.dtype,
-                        "threads": record.threads, "kernel": record.kernel, "ours_ns": time.median_ns, "peer": peer.peer,
-                        "peer_ns": peer.median_ns, "ratio": peer.ratio, "ratio_low": peer.ratio_low,
-                        "ratio_high": peer.ratio_high, "share_of_peak": record.work.share_of_peak,
-                    });
-                    writeln!(file, "{row}").context("the JSON file")?;
+            for state in cache::states(&arguments.cache, subject.cache) {
+                let record = run.time(subject, &prepared, kernel, pool, state, true);
+                bar.suspend(|| println!("{}", line(&subject.path(), &record)));
+                match record.status {
+                    Status::Ok => timed += 1,
+                    Status::Failed => failed += 1,
+                    _ => {}
                 }
+                if let Some(file) = json.as_mut() {
+                    for row in rows(&record) {
+                        writeln!(file, "{row}").context("the JSON file")?;
+                    }
+                }
+                ratios.extend(record.peers.iter().map(|p| ((p.peer.clone(), state), p.ratio)));
             }
-            ratios.extend(record.peers.iter().map(|p| (p.peer.clone(), p.ratio)));
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
     println!();
-    for peer in &arguments.peer {
-        let of: Vec<f64> = ratios.iter().filter(|(name, _)| name == peer).map(|(_, r)| *r).collect();
+    for (state, peer) in Cache::ALL.iter().flat_map(|state| arguments.peer.iter().map(move |peer| (state, peer))) {
+        let of: Vec<f64> =
+            ratios.iter().filter(|((name, of), _)| name == peer && of == state).map(|(_, r)| *r).collect();
         if !of.is_empty() {
             let worst = of.iter().copied().fold(f64::INFINITY, f64::min);
-            println!(
-                "{peer}: geometric mean {:.2} over {} cases, worst {worst:.2}",
-                stats::geometric_mean(&of),
-                of.len()
-            );
+            let (mean, cases, state) = (stats::geometric_mean(&of), of.len(), tag(state.name()));
+            println!("{peer}{state}: geometric mean {mean:.2} over {cases} cases, worst {worst:.2}");
         }
     }
     Ok(match (timed, failed) {
@@ -151,7 +149,27 @@ fn run(arguments: &Arguments) -> Result<u8> {
     })
 }
 
+/// A state other than the usual one.
+fn tag(cache: &str) -> String {
+    if cache == Cache::Warm.name() { String::new() } else { format!(" {cache}") }
+}
+
+/// One row a peer.
+fn rows(record: &Record) -> Vec<Value> {
+    let row = |time: &Time, peer: &PeerTime| {
+        json!({
+            "id": record.id, "op": record.op, "workload": record.workload, "dtype": record.dtype,
+            "threads": record.threads, "cache": record.cache, "kernel": record.kernel, "ours_ns": time.median_ns,
+            "peer": peer.peer, "way": peer.way, "peer_ns": peer.median_ns, "ratio": peer.ratio,
+            "ratio_low": peer.ratio_low, "ratio_high": peer.ratio_high, "rounds": peer.rounds,
+            "coverage": time.coverage, "few": time.few, "share_of_peak": record.work.share_of_peak,
+        })
+    };
+    record.time.iter().flat_map(|time| record.peers.iter().map(move |peer| row(time, peer))).collect()
+}
+
 fn line(path: &str, record: &Record) -> String {
+    let path = format!("{path}{}", tag(&record.cache));
     let Some(time) = &record.time else {
         return format!(
             "{path:44} t{:<2} {:18} {:?}: {}",
@@ -165,7 +183,10 @@ fn line(path: &str, record: &Record) -> String {
         .map(|p| format!("{} {:.2} [{:.2}, {:.2}]", p.peer, p.ratio, p.ratio_low, p.ratio_high))
         .collect();
     let share = record.work.share_of_peak.map_or("".into(), |s| format!("{:.0} %", 100.0 * s));
-    let note = record.reason.as_ref().map(|r| format!("  ({r})")).unwrap_or_default();
+    let mut note = record.reason.as_ref().map(|r| format!("  ({r})")).unwrap_or_default();
+    if time.few {
+        note += &format!("  few: {} rounds, interval of {:.1} %", time.n, 100.0 * time.coverage.unwrap_or(0.0));
+    }
     format!(
         "{path:44} t{:<2} {:18} {:>11} {share:>6}  {}{note}",
         record.threads,

@@ -1,5 +1,7 @@
 //! What libtorch says of itself, and its threads.
 
+use std::marker::PhantomData;
+
 /// The version of libtorch that this was built with.
 pub const VERSION: &str = match option_env!("ETALON_LIBTORCH_VERSION") {
     Some(version) => version,
@@ -37,6 +39,18 @@ pub fn use_one_thread_between_operators() {
             tch::set_num_interop_threads(1);
         }
     });
+}
+
+/// While it lives, nothing that this thread computes keeps what a gradient would need.
+pub struct Inference {
+    _guard: tch::NoGradGuard,
+    /// The state is the thread's.
+    _here: PhantomData<*const ()>,
+}
+
+/// Until the result is dropped, the calls of this thread are those of inference.
+pub fn inference() -> Inference {
+    Inference { _guard: tch::no_grad_guard(), _here: PhantomData }
 }
 
 #[cfg(test)]
