@@ -7,6 +7,7 @@ use etalon_kernels::isa::evict::evict;
 use etalon_reference::torch::{self, Way};
 use ndarray::ArrayD;
 
+use super::inference::Inference;
 use crate::cache::Eviction;
 use crate::rounds::calls_a_sample;
 use crate::subject::Subject;
@@ -18,13 +19,14 @@ const TRIAL: Duration = Duration::from_micros(100);
 
 struct Libtorch {
     way: Way,
-    /// No call keeps what a gradient would need.
-    _inference: torch::Inference,
+    /// Its tensors are those of inference, and so are its calls.
+    _inference: Inference,
 }
 
 /// The fastest way for this problem, found by trying them in turn.
 pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + '_>, String> {
     let ways = || torch::ways(prepared.operator, &*prepared.problem, prepared.dtype, &prepared.inputs, threads);
+    let _inference = Inference::new();
     let mut tried: Vec<Libtorch> = ways()?.into_iter().map(Libtorch::new).collect();
     let mut times = vec![Duration::MAX; tried.len()];
     if tried.len() > 1 {
@@ -54,7 +56,7 @@ fn trial(subject: &mut Libtorch, calls: usize) -> Duration {
 
 impl Libtorch {
     fn new(way: Way) -> Libtorch {
-        Libtorch { way, _inference: torch::inference() }
+        Libtorch { way, _inference: Inference::new() }
     }
 }
 

@@ -1,7 +1,5 @@
 //! What libtorch says of itself, and its threads.
 
-use std::marker::PhantomData;
-
 /// The version of libtorch that this was built with.
 pub const VERSION: &str = match option_env!("ETALON_LIBTORCH_VERSION") {
     Some(version) => version,
@@ -41,16 +39,9 @@ pub fn use_one_thread_between_operators() {
     });
 }
 
-/// While it lives, nothing that this thread computes keeps what a gradient would need.
-pub struct Inference {
-    _guard: tch::NoGradGuard,
-    /// The state is the thread's.
-    _here: PhantomData<*const ()>,
-}
-
-/// Until the result is dropped, the calls of this thread are those of inference.
-pub fn inference() -> Inference {
-    Inference { _guard: tch::no_grad_guard(), _here: PhantomData }
+/// Whether this thread is in inference mode: what it makes cannot take part in a gradient.
+pub fn makes_inference_tensors() -> bool {
+    tch::Tensor::empty([1], (tch::Kind::Float, tch::Device::Cpu)).is_inference()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod conv;
 mod conv_gradients;
 pub mod deviations;
 mod gemm;
+mod pixels;
 mod script;
 mod tensors;
 mod way;
@@ -24,7 +25,7 @@ mod way;
 use ndarray::ArrayD;
 use tch::{Kind, TchError, Tensor};
 
-pub use about::{Inference, inference, set_threads};
+pub use about::{makes_inference_tensors, set_threads};
 pub use way::{Place, Way};
 
 use crate::{DType, Data, Fill, Operator, Port, Problem, Tolerance};
