@@ -143,6 +143,8 @@ impl Run {
         record.accuracy = accuracy(prepared, &comparisons);
         let mut reasons = Vec::new();
         let mut others = Vec::new();
+        // Who names peers asks why one is absent.
+        let named = self.peers.len() < peers::NAMES.len();
         for name in self.peers.iter().filter(|_| versus) {
             let case = || prepared.case(kernel, threads);
             let survived = if name == "libtorch" { witness::survives(&case(), threads) } else { Ok(()) };
@@ -157,7 +159,7 @@ impl Run {
                     }
                     Err(complaint) => reasons.push(complaint),
                 },
-                Err(reason) if name == "libtorch" => reasons.push(format!("{name}: {reason}")),
+                Err(reason) if named || name == "libtorch" => reasons.push(format!("{name}: {reason}")),
                 Err(_) => {}
             }
         }
