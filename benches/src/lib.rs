@@ -2,11 +2,12 @@
 //! peers and as a share of the measured limits.
 //!
 //! Reading order: [`suite`] (what there is to time), [`subject`] (a thing that is timed, and its agreement), [`peers`],
-//! [`rounds`] and [`stats`] (how time is taken), [`peaks`] and [`environment`] (what it is held against), [`row`] (a record).
-//! `parity` is the numerical gate. [`output`] is how programs print and write files.
+//! [`rounds`], [`stopping`], [`cache`] and [`stats`] (how time is taken), [`peaks`] and [`environment`] (what it is held
+//! against), [`row`] (a record). `parity` is the numerical gate. [`output`] is how programs print and write files.
 
 use std::path::{Path, PathBuf};
 
+pub mod cache;
 pub mod child;
 pub mod choice;
 pub mod environment;
@@ -22,6 +23,7 @@ pub mod rounds;
 pub mod row;
 pub mod run_folder;
 pub mod stats;
+pub mod stopping;
 pub mod subject;
 pub mod suite;
 pub mod witness;

@@ -41,11 +41,19 @@ impl Profile {
         }
     }
 
-    /// Rounds at least.
+    /// Rounds at least, unless calls are so long that they would take several times the budget.
     pub const fn rounds(self) -> usize {
         match self {
             Profile::Smoke => 7,
             Profile::Standard | Profile::Paper => 15,
+        }
+    }
+
+    /// Relative width that a ratio's interval should have; the number of rounds is chosen for it.
+    pub const fn width(self) -> f64 {
+        match self {
+            Profile::Smoke | Profile::Standard => 0.05,
+            Profile::Paper => 0.02,
         }
     }
 

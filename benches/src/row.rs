@@ -10,13 +10,14 @@ use etalon_kernels::pool::Pool;
 use etalon_reference::axis::Kind;
 use etalon_reference::compare::Comparison;
 use etalon_reference::record::{Accuracy, InNetwork, Peak, PeerTime, Record, SCHEMA_VERSION, Status, WorkDone};
-use etalon_reference::{Fill, Problem};
+use etalon_reference::{Cache, Fill, Problem};
 use serde_json::{Value, json};
 
 use crate::profile::Profile;
+use crate::rounds::Method;
 use crate::subject::{Ours, Subject as _, agree};
 use crate::suite::Subject;
-use crate::{environment, peaks, peers, rounds, stats, witness};
+use crate::{cache, environment, peaks, peers, rounds, stats, witness};
 
 /// What all records of a run share.
 pub struct Run {
@@ -51,7 +52,14 @@ pub fn prepare(subject: &Subject) -> Prepared {
 
 impl Run {
     /// A record without result.
-    pub fn blank(&self, subject: &Subject, prepared: Option<&Prepared>, kernel: &Kernel, threads: usize) -> Record {
+    pub fn blank(
+        &self,
+        subject: &Subject,
+        prepared: Option<&Prepared>,
+        kernel: &Kernel,
+        threads: usize,
+        cache: Cache,
+    ) -> Record {
         let operator = subject.entry.operator;
         let work = subject.problem.work(subject.dtype);
         let id = match prepared {
@@ -64,7 +72,10 @@ impl Run {
                 subject.point
             ),
         };
-        let definition = format!("{} {} {} {}", operator.name(), subject.point, subject.dtype, self.profile.name());
+        let mut definition = format!("{} {} {} {}", operator.name(), subject.point, subject.dtype, self.profile.name());
+        if cache != Cache::Warm {
+            definition += &format!(" {cache}");
+        }
         Record {
             schema_version: SCHEMA_VERSION,
             id,
@@ -79,7 +90,7 @@ impl Run {
             networks: in_networks(subject),
             layout: layout(subject),
             threads,
-            cache: "warm".into(),
+            cache: cache.name().into(),
             packing: if kernel.plan.is_some() { "pre-packed" } else { "per-call" }.into(),
             pass: if operator.gradient_of().is_some() { "backward" } else { "forward" }.into(),
             fill: "real".into(),
@@ -95,24 +106,32 @@ impl Run {
         }
     }
 
-    /// Checks the kernel, times it, and, where `versus` says so, its peers in the same rounds.
+    /// Checks the kernel, times it in a cache state, and, where `versus` says so, its peers in the same rounds.
     pub fn time(
         &self,
         subject: &Subject,
         prepared: &Prepared,
         kernel: &'static Kernel,
         pool: &Arc<Pool>,
+        cache: Cache,
         versus: bool,
     ) -> Record {
         let threads = pool.threads();
-        let mut record = self.blank(subject, Some(prepared), kernel, threads);
-        let mut ours = match Ours::new(kernel, prepared, pool.clone()) {
-            Ok(ours) => ours,
+        let mut record = self.blank(subject, Some(prepared), kernel, threads, cache);
+        let ready = || {
+            let eviction = cache::eviction(cache, &*prepared.problem, prepared.dtype)?;
+            let ours = Ours::new(kernel, prepared, pool.clone())?;
+            eviction.as_ref().map_or(Ok(()), |_| ours.evicts())?;
+            Ok((ours, eviction))
+        };
+        let (mut ours, eviction) = match ready() {
+            Ok(ready) => ready,
             Err(reason) => {
                 record.reason = Some(reason);
                 return record;
             }
         };
+        let method = Method { profile: self.profile, threads, eviction: eviction.as_ref() };
         let comparisons = match agree(&mut ours, prepared) {
             Ok(comparisons) => comparisons,
             Err(complaint) => {
@@ -124,6 +143,8 @@ impl Run {
         record.accuracy = accuracy(prepared, &comparisons);
         let mut reasons = Vec::new();
         let mut others = Vec::new();
+        // Who names peers asks why one is absent.
+        let named = self.peers.len() < peers::NAMES.len();
         for name in self.peers.iter().filter(|_| versus) {
             let case = || prepared.case(kernel, threads);
             let survived = if name == "libtorch" { witness::survives(&case(), threads) } else { Ok(()) };
@@ -138,20 +159,21 @@ impl Run {
                     }
                     Err(complaint) => reasons.push(complaint),
                 },
-                Err(reason) if name == "libtorch" => reasons.push(format!("{name}: {reason}")),
+                Err(reason) if named || name == "libtorch" => reasons.push(format!("{name}: {reason}")),
                 Err(_) => {}
             }
         }
-        let samples = if others.is_empty() {
-            rounds::alone(&mut ours, self.profile)
+        let rounds = if others.is_empty() {
+            rounds::alone(&mut ours, method, self.profile.budget())
         } else {
             let mut all: Vec<&mut dyn crate::subject::Subject> = vec![&mut ours];
             all.extend(others.iter_mut().map(|(_, peer)| &mut **peer as _));
-            let rounds = rounds::run(&mut all, self.profile, threads);
-            for (i, (name, _)) in others.iter().enumerate() {
+            let rounds = rounds::run(&mut all, method);
+            for (i, (name, peer)) in others.iter().enumerate() {
                 let ratio = rounds.ratio(i + 1);
                 record.peers.push(PeerTime {
                     peer: name.clone(),
+                    way: peer.way().map(Into::into),
                     median_ns: stats::median(&rounds.samples[i + 1]),
                     ratio: ratio.ratio,
                     ratio_low: ratio.low,
@@ -159,10 +181,10 @@ impl Run {
                     rounds: rounds.samples[0].len(),
                 });
             }
-            rounds.samples.into_iter().next().unwrap_or_default()
+            rounds
         };
         record.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-        let time = stats::time(&samples);
+        let time = stats::time(&rounds.samples[0], rounds.few);
         let work = subject.problem.work(subject.dtype);
         let isa = if kernel.name == "openblas" || kernel.isa == Isa::Scalar { Isa::best() } else { kernel.isa };
         let limit = peaks::limit(&self.peaks, &work, subject.dtype, isa.name(), threads);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use etalon_kernels::aligned::AlignedVec;
 use etalon_kernels::check::{Prepared, initial_outputs};
+use etalon_kernels::isa::evict::evict;
 use etalon_kernels::kernel::{Call, Kernel, Plan};
 use etalon_kernels::pool::Pool;
 use etalon_kernels::workspace::Workspace;
@@ -12,6 +13,8 @@ use etalon_reference::compare::{Comparison, Verdict, compare};
 use etalon_reference::{DType, Data, Element, Slice, SliceMut, Tolerance, gather};
 use half::{bf16, f16};
 use ndarray::ArrayD;
+
+use crate::cache::Eviction;
 
 /// Something that computes the prepared problem.
 pub trait Subject {
@@ -31,6 +34,19 @@ pub trait Subject {
     /// What its outputs satisfy.
     fn tolerances<'a>(&self, prepared: &'a Prepared) -> Cow<'a, [Tolerance]> {
         Cow::Borrowed(prepared.tolerances())
+    }
+    /// Takes operands out of the caches, as far as [`Subject::evicts`] says that it can.
+    fn evict(&self, eviction: &Eviction);
+    /// Whether [`Subject::evict`] takes out all that a cold state is about.
+    ///
+    /// # Errors
+    /// Why not.
+    fn evicts(&self) -> Result<(), String> {
+        Ok(())
+    }
+    /// Which of its functions is called, where it has several.
+    fn way(&self) -> Option<&str> {
+        None
     }
     /// Scratch memory in use, in bytes, if it is known.
     fn workspace_bytes(&self) -> Option<u64> {
@@ -115,6 +131,10 @@ impl Aligned {
         every!(self, v => Element::erase(v))
     }
 
+    fn evict(&self) {
+        every!(self, v => evict(v));
+    }
+
     fn slice_mut(&mut self) -> SliceMut<'_> {
         every!(self, v => Element::erase_mut(v))
     }
@@ -191,6 +211,17 @@ impl Subject for Ours<'_> {
 
     fn tolerances<'a>(&self, prepared: &'a Prepared) -> Cow<'a, [Tolerance]> {
         prepared.tolerances_of(self.kernel)
+    }
+
+    fn evict(&self, eviction: &Eviction) {
+        eviction.inputs.iter().for_each(|&i| self.inputs[i].evict());
+        if eviction.outputs {
+            self.outputs.iter().for_each(Aligned::evict);
+        }
+    }
+
+    fn evicts(&self) -> Result<(), String> {
+        if self.plan.is_some() { Err("packed weights lie in the plan, which is not evicted".into()) } else { Ok(()) }
     }
 
     fn workspace_bytes(&self) -> Option<u64> {

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry::{self, Entry};
-use etalon_reference::{DType, Point, Problem, Workload};
+use etalon_reference::{Cache, DType, Point, Problem, Workload};
 
+use crate::choice;
 use crate::profile::Profile;
 
 /// One problem to time.
@@ -24,6 +25,8 @@ pub struct Subject {
     pub networks: &'static [(&'static str, u32)],
     /// Whether only the default kernel is worth timing.
     pub brief: bool,
+    /// Where networks find its operands.
+    pub cache: Cache,
     /// Coordinates.
     pub point: Point,
     /// The problem.
@@ -101,8 +104,48 @@ fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Resu
     let point =
         Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
     let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
-    let Workload { source, networks, brief, .. } = *workload;
-    Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, point, problem, dtype })
+    let Workload { source, networks, brief, cache, .. } = *workload;
+    Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, cache, point, problem, dtype })
+}
+
+/// The problems that a command line asks for: its points, or else the workloads that its filter chooses.
+///
+/// # Errors
+/// What is wrong with a point, or why there is none.
+pub fn asked(filter: &str, points: &[String], dtype: Option<DType>, profile: Profile) -> Result<Vec<Subject>> {
+    if points.is_empty() {
+        let chosen = subjects(filter, dtype, profile)?;
+        anyhow::ensure!(!chosen.is_empty(), choice::nothing(filter, dtype, profile));
+        return Ok(chosen);
+    }
+    points.iter().map(|point| from_point(point, dtype)).collect::<Result<Vec<_>>>().map(|all| all.concat())
+}
+
+/// Of these problems, those that a kernel computes, with the kernel: the one of this name, or each problem's default.
+///
+/// # Errors
+/// Why it is none of them.
+pub fn with_kernels(subjects: Vec<Subject>, name: Option<&str>) -> Result<Vec<(Subject, &'static Kernel)>> {
+    let mut reasons = Vec::new();
+    let mut chosen = Vec::new();
+    for subject in subjects {
+        let kernel = name.map_or_else(|| subject.default_kernel(), |name| subject.entry.kernel(name));
+        match kernel.map(|kernel| (kernel, kernel.applies(&*subject.problem, subject.dtype))) {
+            Some((kernel, Ok(()))) => chosen.push((subject, kernel)),
+            Some((kernel, Err(reason))) => reasons.push(format!("{}: {}: {reason}", subject.path(), kernel.name)),
+            None => {
+                let names: Vec<&str> = subject.entry.kernels.iter().map(|kernel| kernel.name).collect();
+                let (name, op) = (name.unwrap_or("default"), subject.entry.operator.name());
+                reasons.push(format!("no kernel `{name}` in {op}, which has {}", names.join(", ")));
+            }
+        }
+    }
+    reasons.dedup();
+    reasons.truncate(5);
+    if chosen.is_empty() {
+        bail!("{}", reasons.join("; "));
+    }
+    Ok(chosen)
 }
 
 /// A problem given as `operator:point`.
@@ -116,6 +159,9 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
     let point = Point::parse(entry.operator.axes(), point)?;
     let problem: Arc<dyn Problem> = entry.operator.problem(&point)?.into();
     let dtypes = entry.operator.dtypes().iter().filter(|d| dtype.is_none_or(|only| only == **d));
+    if let (Some(only), None) = (dtype, dtypes.clone().next()) {
+        bail!("{operator} does not compute {only}");
+    }
     Ok(dtypes
         .map(|&dtype| Subject {
             entry,
@@ -123,6 +169,7 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
             source: "command line",
             networks: &[],
             brief: false,
+            cache: Cache::Warm,
             point: point.clone(),
             problem: problem.clone(),
             dtype,
@@ -150,4 +197,37 @@ pub fn threads(text: Option<&str>) -> Result<Vec<usize>> {
         bail!("{many} threads on {cpus} CPUs: times would say nothing");
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused<T>(result: Result<T>) -> String {
+        result.err().map(|error| format!("{error:#}")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_number_of_threads_counts_once() {
+        assert_eq!(threads(Some("1,1")).expect("a list"), [1]);
+        assert!(refused(threads(Some("1,0"))).contains("above 0"));
+    }
+
+    #[test]
+    fn what_cannot_be_timed_says_why() {
+        let asked = |filter, dtype| asked(filter, &[], dtype, Profile::Standard);
+        assert!(refused(asked("nosuch", None)).contains("`nosuch`"));
+        assert!(refused(asked("gemm/square.8/", Some(DType::I8))).contains("does not compute i8"));
+        let point = super::asked("", &["gemm:m=1,n=1,k=1".into()], Some(DType::I8), Profile::Standard);
+        assert_eq!(refused(point), "gemm does not compute i8");
+        let squares = asked("gemm/square.8/f32", None).expect("one");
+        let missing = refused(with_kernels(squares.clone(), Some("nosuch")));
+        assert!(missing.starts_with("no kernel `nosuch` in gemm, which has scalar"), "{missing}");
+        assert_eq!(with_kernels(squares, Some("scalar")).expect("there").len(), 1);
+        let double = asked("conv2d/resnet50.conv1/f64", None).unwrap_or_default();
+        let winograd = double.first().and_then(|s| s.entry.kernels.iter().find(|k| k.name.starts_with("winograd")));
+        if let Some(kernel) = winograd {
+            assert!(refused(with_kernels(double.clone(), Some(kernel.name))).contains("does not compute f64"));
+        }
+    }
 }

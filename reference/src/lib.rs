@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod axis;
+pub mod cache;
 pub mod case;
 pub mod compare;
 #[cfg(feature = "proptest")]
@@ -27,6 +28,7 @@ pub mod tolerance;
 pub mod torch;
 
 pub use axis::{Axis, Point};
+pub use cache::Cache;
 pub use case::Case;
 pub use dtype::DType;
 pub use fill::Fill;

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use ndarray::ArrayD;
 
-use crate::{Axis, DType, Domain, Fill, Point, Port, Tolerance};
+use crate::{Axis, Cache, DType, Domain, Fill, Point, Port, Tolerance};
 
 /// A mathematical contract: inputs, outputs, rules for NaN, ±0 and ∞.
 pub trait Operator: Sync {
@@ -162,6 +162,8 @@ pub struct Workload {
     pub smoke: bool,
     /// Timed for the sums of its networks alone: only the default kernel is.
     pub brief: bool,
+    /// Where networks find its operands.
+    pub cache: Cache,
 }
 
 impl Workload {
@@ -170,7 +172,7 @@ impl Workload {
 
     /// A workload of the profiles that take their time.
     pub const fn new(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-        Workload { name, point, source, networks: &[], smoke: false, brief: false }
+        Workload { name, point, source, networks: &[], smoke: false, brief: false, cache: Cache::Warm }
     }
 
     /// As a layer of networks.
@@ -186,6 +188,11 @@ impl Workload {
     /// For the sums of its networks alone.
     pub const fn brief(self) -> Workload {
         Workload { brief: true, ..self }
+    }
+
+    /// Found by networks in this cache state.
+    pub const fn met(self, cache: Cache) -> Workload {
+        Workload { cache, ..self }
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Cache;
+
 /// Version of the record format; a reader refuses another one.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -54,7 +56,7 @@ pub struct Record {
     pub layout: String,
     /// Threads.
     pub threads: usize,
-    /// Cache state before each call: `warm`, `cold-weights`, `cold`.
+    /// Name of the [`Cache`](crate::Cache) state before each call: `warm`, `cold-weights`, `cold`.
     pub cache: String,
     /// `per-call` or `pre-packed`.
     pub packing: String,
@@ -82,6 +84,13 @@ pub struct Record {
     pub definition: String,
 }
 
+impl Record {
+    /// The case id, and the cache state where it is not `warm`: what names a timed row in a file that may hold several states.
+    pub fn name(&self) -> String {
+        if self.cache == Cache::Warm.name() { self.id.clone() } else { format!("{}@{}", self.id, self.cache) }
+    }
+}
+
 /// A workload as a layer of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InNetwork {
@@ -100,10 +109,16 @@ pub struct Time {
     pub n: usize,
     /// Median.
     pub median_ns: f64,
-    /// 95 % interval of the median, by bootstrap.
+    /// Interval of the median, between two of the samples: of 95 % or more from six samples on.
     pub low_ns: f64,
     /// Upper end.
     pub high_ns: f64,
+    /// How often such an interval holds the median; absent in older files, whose intervals are bootstraps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
+    /// Whether calls are so long that there are fewer samples than the profile asks for; absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub few: bool,
     /// Mean.
     pub mean_ns: f64,
     /// Median absolute deviation.
@@ -142,11 +157,14 @@ pub struct WorkDone {
 pub struct PeerTime {
     /// `libtorch`, `openblas`, `faer`, `gemm`, `matrixmultiply`.
     pub peer: String,
+    /// Which of its functions was the fastest, where it has several; absent where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
     /// Median time, in nanoseconds.
     pub median_ns: f64,
     /// Median of the rounds' ratios peer / ours: above 1, ours is faster.
     pub ratio: f64,
-    /// 95 % interval of the ratio.
+    /// Interval of the ratio, of the coverage that the record's time states: there are as many rounds as samples.
     pub ratio_low: f64,
     /// Upper end.
     pub ratio_high: f64,

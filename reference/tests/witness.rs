@@ -11,7 +11,7 @@ use std::process::Command;
 
 use etalon_reference::compare::{Comparison, Verdict, compare};
 use etalon_reference::torch::deviations::{self, Conduct};
-use etalon_reference::{Case, DType, Data, Fill, Operator, Problem, gather, ops, strategy, torch};
+use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Problem, gather, ops, strategy, torch};
 use ndarray::ArrayD;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -164,6 +164,48 @@ fn libtorch_treats_special_values_alike() {
 #[test]
 fn what_is_timed_agrees_with_the_reference() {
     on_drawn("ways", |operator| operator.dtypes().to_vec(), &[Fill::Exact, Fill::Real], ways);
+}
+
+/// Ways that drawn problems seldom have, each by its name: what it is asked for is also that it is there.
+#[test]
+fn ways_for_special_shapes_agree_with_the_reference() {
+    let gradient = "convolution_backward";
+    let table: &[(&str, &str, &[&str])] = &[
+        ("conv2d", "c=3,h=4,w=5,k=2", &["conv2d", "mm_out"]),
+        ("conv2d", "n=3,c=3,h=4,w=5,k=2,bias=channel,relu=yes", &["mkldnn._convolution_pointwise", "bmm_out"]),
+        ("conv2d", "n=3,c=3,h=4,w=5,k=2,bias=channel,scale=channel,relu=yes,layout=nhwc", &["mm_out"]),
+        ("conv2d", "c=3,h=5,w=5,k=4,r=3,s=3,sh=2,pt=1,relu=yes", &["conv2d", "mkldnn._convolution_pointwise"]),
+        ("conv2d_backward_data", "c=3,h=4,w=5,k=2", &[gradient, "mm_out"]),
+        ("conv2d_backward_data", "n=3,c=3,h=4,w=5,k=2", &[gradient, "bmm_out"]),
+        ("conv2d_backward_data", "n=3,c=3,h=4,w=5,k=2,layout=nhwc", &[gradient, "mm_out"]),
+        ("conv2d_backward_weights", "c=3,h=4,w=5,k=2,bias=channel", &[gradient, "mm_out"]),
+        ("conv2d_backward_weights", "n=3,c=3,h=4,w=5,k=2", &[gradient]),
+        ("conv2d_backward_weights", "n=3,c=3,h=4,w=5,k=2,bias=channel,layout=nhwc", &[gradient, "mm_out"]),
+        (
+            "conv_transpose2d",
+            "c=3,h=4,w=5,k=2,r=3,s=2,sh=2,bias=channel",
+            &["conv_transpose2d", "slow_conv_transpose2d_out", gradient],
+        ),
+        ("conv_transpose2d", "n=2,c=2,h=4,w=5,k=4,r=3,s=2,g=2,pt=1,bias=channel", &["conv_transpose2d", gradient]),
+        ("batchnorm_relu", "n=2,c=3,h=2,residual=add", &["native_batch_norm_out", "native_batch_norm"]),
+        (
+            "batchnorm_relu",
+            "mode=infer,n=2,c=3,h=2,residual=add",
+            &["native_batch_norm_out", "native_batch_norm", "batch_norm"],
+        ),
+    ];
+    torch::set_threads(1);
+    for (op, point, names) in table {
+        let operator = ops::find(op).expect("the operator");
+        let point = Point::parse(operator.axes(), point).unwrap_or_else(|error| panic!("{op}: {point}: {error}"));
+        let case = of_case(operator, DType::F32, point, Fill::Real, 1);
+        ways(&case).unwrap_or_else(|complaint| panic!("{complaint}"));
+        let problem = operator.problem(&case.point).expect("a problem");
+        let inputs = case.fill.make(&problem.inputs(case.dtype), case.seed);
+        let found = torch::ways(operator, &*problem, case.dtype, &inputs, 1).expect("ways");
+        let found: Vec<&str> = found.iter().map(|way| way.name).collect();
+        assert!(names.iter().all(|name| found.contains(name)), "{case}: {found:?} of {names:?}");
+    }
 }
 
 #[test]

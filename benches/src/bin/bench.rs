@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use etalon_benches::cache::{self, Asked};
 use etalon_benches::output::{self, Whole, line, note};
 use etalon_benches::profile::Profile;
 use etalon_benches::records::Records;
@@ -17,8 +18,8 @@ use etalon_benches::{
 };
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::pool::Pool;
-use etalon_reference::DType;
 use etalon_reference::record::Status;
+use etalon_reference::{Cache, DType};
 
 /// Checks and times every operator × workload × dtype × kernel × threads, and writes one record a case.
 #[derive(Parser)]
@@ -36,6 +37,9 @@ struct Arguments {
     /// Only this element type
     #[arg(long)]
     dtype: Option<DType>,
+    /// Where operands lie before each call: states, separated by commas
+    #[arg(long, value_enum, default_value = "warm", value_delimiter = ',')]
+    cache: Vec<Asked>,
     /// Folder for the records
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -50,6 +54,7 @@ struct Plan {
     subjects: Vec<Subject>,
     threads: Vec<usize>,
     profile: Profile,
+    cache: Vec<Asked>,
 }
 
 impl Plan {
@@ -61,7 +66,7 @@ impl Plan {
         let threads = suite::threads(arguments.threads.as_deref())?;
         let subjects = suite::subjects(&arguments.filter, arguments.dtype, profile)?;
         ensure!(!subjects.is_empty(), choice::nothing(&arguments.filter, arguments.dtype, profile));
-        let plan = Plan { subjects, threads, profile };
+        let plan = Plan { subjects, threads, profile, cache: arguments.cache.clone() };
         ensure!(plan.cases() > 0, "no kernel for `{}` is worth timing on this CPU in this profile", arguments.filter);
         Ok(plan)
     }
@@ -70,8 +75,13 @@ impl Plan {
         subject.kernels(self.profile, threads)
     }
 
+    fn states(&self, subject: &Subject) -> Vec<Cache> {
+        cache::states(&self.cache, subject.cache)
+    }
+
     fn cases(&self) -> usize {
-        let of = |subject| self.threads.iter().map(move |&t| self.kernels(subject, t).len()).sum::<usize>();
+        let kernels = |subject| self.threads.iter().map(move |&t| self.kernels(subject, t).len()).sum::<usize>();
+        let of = |subject| kernels(subject) * self.states(subject).len();
         self.subjects.iter().map(of).sum()
     }
 }
@@ -146,8 +156,10 @@ fn measure(plan: &Plan, folder: &RunFolder, records: &Records, bar: &indicatif::
         let prepared = prepare(subject);
         let default = subject.default_kernel().map(|k| k.name);
         for pool in &pools {
-            for kernel in plan.kernels(subject, pool.threads()) {
-                let record = run.time(subject, &prepared, kernel, pool, default == Some(kernel.name));
+            let states = plan.states(subject);
+            let kernels = plan.kernels(subject, pool.threads()).into_iter();
+            for (kernel, state) in kernels.flat_map(|kernel| states.iter().map(move |state| (kernel, *state))) {
+                let record = run.time(subject, &prepared, kernel, pool, state, default == Some(kernel.name));
                 match record.status {
                     Status::Ok => tally.timed += 1,
                     Status::Failed => {

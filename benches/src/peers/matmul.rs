@@ -2,11 +2,13 @@
 
 use etalon_kernels::aligned::AlignedVec;
 use etalon_kernels::check::Prepared;
+use etalon_kernels::isa::evict::evict;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm};
 use etalon_reference::{DType, Data, Element, gather};
 use ndarray::ArrayD;
 
+use crate::cache::Eviction;
 use crate::subject::Subject;
 
 /// Operands of `C = A·B`.
@@ -35,6 +37,15 @@ impl<T: Element, F: FnMut(&mut Operands<T>)> Subject for Matmul<T, F> {
 
     fn call(&mut self) {
         (self.multiply)(&mut self.operands);
+    }
+
+    fn evict(&self, eviction: &Eviction) {
+        let x = &self.operands;
+        // Of the inputs a product reads the first two.
+        eviction.inputs.iter().for_each(|&i| evict(if i == 0 { &x.a } else { &x.b }));
+        if eviction.outputs {
+            evict(&x.c);
+        }
     }
 
     fn outputs(&self) -> Result<Vec<ArrayD<f64>>, String> {

@@ -3,6 +3,8 @@
 mod faer;
 mod gemm_crate;
 #[cfg(feature = "libtorch")]
+mod inference;
+#[cfg(feature = "libtorch")]
 mod libtorch;
 mod matmul;
 mod matrixmultiply;

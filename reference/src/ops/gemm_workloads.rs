@@ -1,5 +1,6 @@
 //! GEMM shapes of real networks and suites.
 
+use crate::Cache::ColdWeights;
 use crate::Workload;
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
@@ -44,14 +45,14 @@ pub static WORKLOADS: &[Workload] = &[
     w("deepbench.rnn_h1760_b128", "m=1760,n=128,k=1760", DEEPBENCH),
     w("deepbench.rnn_h1760_b16", "m=1760,n=16,k=1760", DEEPBENCH),
     w("deepbench.35x8457", "m=35,n=8457,k=1760", DEEPBENCH),
-    w("deepbench.7680x1", "m=7680,n=1,k=2560", DEEPBENCH),
-    w("deepbench.3072x1", "m=3072,n=1,k=1024", DEEPBENCH),
+    w("deepbench.7680x1", "m=7680,n=1,k=2560", DEEPBENCH).met(ColdWeights),
+    w("deepbench.3072x1", "m=3072,n=1,k=1024", DEEPBENCH).met(ColdWeights),
     w("deepbench.64x1", "m=64,n=1,k=1216", DEEPBENCH),
-    w("llama7b.wo_decode", "m=1,n=4096,k=4096", TORCHBENCH),
-    w("llama7b.wo_decode8", "m=8,n=4096,k=4096", TORCHBENCH),
-    w("llama7b.wo_decode_nt", "m=1,n=4096,k=4096,b=t", TORCHBENCH),
-    w("resnet50.fc", "m=1,n=1000,k=2048", BENCHDNN),
-    w("dlrm.3", "m=1,n=1024,k=479", BENCHDNN),
+    w("llama7b.wo_decode", "m=1,n=4096,k=4096", TORCHBENCH).met(ColdWeights),
+    w("llama7b.wo_decode8", "m=8,n=4096,k=4096", TORCHBENCH).met(ColdWeights),
+    w("llama7b.wo_decode_nt", "m=1,n=4096,k=4096,b=t", TORCHBENCH).met(ColdWeights),
+    w("resnet50.fc", "m=1,n=1000,k=2048", BENCHDNN).met(ColdWeights),
+    w("dlrm.3", "m=1,n=1024,k=479", BENCHDNN).met(ColdWeights),
     w("ncf.3", "k=128", BENCHDNN),
     w("rten.mix.wide", "m=128,n=2048,k=512", "rten bench_gemm_mix"),
     w("rten.mix.tall", "m=2048,n=128,k=512", "rten bench_gemm_mix"),

@@ -39,6 +39,11 @@ pub fn use_one_thread_between_operators() {
     });
 }
 
+/// Whether this thread is in inference mode: what it makes cannot take part in a gradient.
+pub fn makes_inference_tensors() -> bool {
+    tch::Tensor::empty([1], (tch::Kind::Float, tch::Device::Cpu)).is_inference()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,40 +54,95 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     Ok(std::iter::once(y).chain((0..4).map(|_| absent.shallow_clone())).collect())
 }
 
-fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
-    let norm: &BatchnormRelu = downcast(problem);
-    let outputs = operands.outputs()?;
-    let [x, gamma, beta, residual, mean, var] = [0, 1, 2, 3, 4, 5].map(|i| operands.inputs[i].shallow_clone());
-    let mut y = outputs[0].shallow_clone();
-    let train = norm.mode == Mode::Train;
-    let [mean, var] = if train { [&outputs[1], &outputs[2]].map(Tensor::shallow_clone) } else { [mean, var] };
-    // In inference nothing is saved: both are empty.
-    let (saved_mean, saved_rstd) = (outputs[3].shallow_clone(), outputs[4].shallow_clone());
-    let (gamma, beta) = (norm.affine.then_some(gamma), norm.affine.then_some(beta));
-    let BatchnormRelu { residual: add, relu, momentum, eps, .. } = *norm;
-    let way = Way::out("native_batch_norm_out", outputs, move || {
-        let (gamma, beta) = (gamma.as_ref(), beta.as_ref());
-        let _ = x.f_native_batch_norm_out(
-            &y,
-            &saved_mean,
-            &saved_rstd,
-            gamma,
-            beta,
-            Some(&mean),
-            Some(&var),
-            train,
-            momentum,
-            eps,
-        )?;
-        if add {
-            let _ = y.f_add_(&residual)?;
+/// What a way of the forward operator works on.
+struct Forward {
+    norm: BatchnormRelu,
+    x: Tensor,
+    gamma: Option<Tensor>,
+    beta: Option<Tensor>,
+    residual: Tensor,
+    /// Running statistics: in training they are updated in the outputs.
+    mean: Tensor,
+    var: Tensor,
+    /// A buffer for each output. In inference nothing is saved: all but the first are empty.
+    outputs: Vec<Tensor>,
+}
+
+impl Forward {
+    fn new(norm: &BatchnormRelu, operands: &Operands<'_>) -> Result<Forward, TchError> {
+        let outputs = operands.outputs()?;
+        let [x, gamma, beta, residual, mean, var] = [0, 1, 2, 3, 4, 5].map(|i| operands.inputs[i].shallow_clone());
+        let train = norm.mode == Mode::Train;
+        let [mean, var] = if train { [&outputs[1], &outputs[2]].map(Tensor::shallow_clone) } else { [mean, var] };
+        let (gamma, beta) = (norm.affine.then_some(gamma), norm.affine.then_some(beta));
+        Ok(Forward { norm: norm.clone(), x, gamma, beta, residual, mean, var, outputs })
+    }
+
+    fn kept(&self) -> Vec<Tensor> {
+        self.outputs.iter().map(Tensor::shallow_clone).collect()
+    }
+
+    /// What remains behind the normalisation, in place.
+    fn finish(&self, y: &mut Tensor) -> Result<(), TchError> {
+        if self.norm.residual {
+            let _ = y.f_add_(&self.residual)?;
         }
-        if relu {
+        if self.norm.relu {
             let _ = y.f_relu_()?;
         }
         Ok(())
-    });
-    Ok(vec![way.tried()?])
+    }
+
+    /// Into the buffers.
+    fn native_out(&self) -> Result<(), TchError> {
+        let BatchnormRelu { momentum, eps, .. } = self.norm;
+        let [y, saved_mean, saved_rstd] = [0, 3, 4].map(|i| &self.outputs[i]);
+        let (gamma, beta, mean, var) = (self.gamma.as_ref(), self.beta.as_ref(), Some(&self.mean), Some(&self.var));
+        let train = self.norm.mode == Mode::Train;
+        let _ =
+            self.x.f_native_batch_norm_out(y, saved_mean, saved_rstd, gamma, beta, mean, var, train, momentum, eps)?;
+        self.finish(&mut y.shallow_clone())
+    }
+
+    /// Fresh tensors.
+    fn native(&self) -> Result<Vec<Tensor>, TchError> {
+        let BatchnormRelu { momentum, eps, .. } = self.norm;
+        let (gamma, beta, mean, var) = (self.gamma.as_ref(), self.beta.as_ref(), Some(&self.mean), Some(&self.var));
+        let train = self.norm.mode == Mode::Train;
+        let (y, saved_mean, saved_rstd) = self.x.f_native_batch_norm(gamma, beta, mean, var, train, momentum, eps)?;
+        let mut outputs = self.kept();
+        outputs[0] = y;
+        if train {
+            (outputs[3], outputs[4]) = (saved_mean, saved_rstd);
+        }
+        self.finish(&mut outputs[0])?;
+        Ok(outputs)
+    }
+
+    /// A fresh tensor, by the function that layers call.
+    fn layer(&self) -> Result<Vec<Tensor>, TchError> {
+        let BatchnormRelu { momentum, eps, .. } = self.norm;
+        let (gamma, beta, mean, var) = (self.gamma.as_ref(), self.beta.as_ref(), Some(&self.mean), Some(&self.var));
+        let mut outputs = self.kept();
+        outputs[0] = self.x.f_batch_norm(gamma, beta, mean, var, false, momentum, eps, false)?;
+        self.finish(&mut outputs[0])?;
+        Ok(outputs)
+    }
+}
+
+/// Into buffers that are ready, and into fresh ones; the function that layers call does not tell what it saves in training.
+fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let norm: &BatchnormRelu = downcast(problem);
+    let one = Forward::new(norm, operands)?;
+    let mut ways = vec![Way::out("native_batch_norm_out", one.kept(), move || one.native_out()).tried()?];
+    let one = Forward::new(norm, operands)?;
+    ways.push(Way::fresh("native_batch_norm", move || one.native()).tried()?);
+    if norm.mode == Mode::Infer {
+        let one = Forward::new(norm, operands)?;
+        // Without elements it fails.
+        ways.extend(Way::fresh("batch_norm", move || one.layer()).tried());
+    }
+    Ok(ways)
 }
 
 /// `native_batch_norm_backward` behind the ReLU's gate, which `tch` does not expose. The gate is written to `gate`, where

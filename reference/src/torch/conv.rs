@@ -1,7 +1,9 @@
 //! `conv2d`.
 
-use tch::{TchError, Tensor};
+use tch::{IValue, TchError, Tensor};
 
+use super::pixels::{self, Product};
+use super::script::{Script, arguments};
 use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
@@ -67,35 +69,94 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     Ok(vec![if conv.relu { y.f_relu()? } else { y }])
 }
 
-/// `conv2d`, which has no `out=` form of its own, what remains in place; and oneDNN by name.
+/// What remains behind the sums, in place.
+struct Finish {
+    scale: Option<Tensor>,
+    bias: Option<Tensor>,
+    relu: bool,
+}
+
+impl Finish {
+    fn of(conv: &Conv2d, operands: &Operands<'_>) -> Finish {
+        let [scale, bias] = [2, 3].map(|i| operands.inputs[i].shallow_clone());
+        Finish { scale: conv.scale.then_some(scale), bias: conv.bias.then_some(bias), relu: conv.relu }
+    }
+
+    /// The bias that a convolution may add itself: with a scale it comes behind that.
+    fn own(&mut self) -> Option<Tensor> {
+        if self.scale.is_none() { self.bias.take() } else { None }
+    }
+
+    fn apply(&self, y: &mut Tensor) -> Result<(), TchError> {
+        if let Some(scale) = &self.scale {
+            let _ = y.f_mul_(&channels(scale)?)?;
+        }
+        if let Some(bias) = &self.bias {
+            let _ = y.f_add_(&channels(bias)?)?;
+        }
+        if self.relu {
+            let _ = y.f_relu_()?;
+        }
+        Ok(())
+    }
+}
+
+/// `conv2d`, which has no `out=` form of its own, what remains in place; oneDNN by name, alone and with a ReLU as the graph
+/// compiler uses it; a product of matrices, where it is one.
 fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
     let conv: &Conv2d = downcast(problem);
-    let way = |name: &'static str, onednn: bool| {
-        let [x, w, scale, bias] = [0, 1, 2, 3].map(|i| operands.inputs[i].shallow_clone());
-        let (geometry, with_scale, with_bias, relu) = (Geometry::new(conv), conv.scale, conv.bias, conv.relu);
-        Way::fresh(name, move || {
-            // Without a scale the bias is the convolution's own.
-            let own = (with_bias && !with_scale).then_some(&bias);
-            let mut y = if onednn {
-                let Geometry { stride, padding, dilation, groups, .. } = geometry;
-                geometry.padded(&x)?.f_mkldnn_convolution(&w, own, padding, stride, dilation, groups)?
-            } else {
-                geometry.convolve(&x, &w, own)?
-            };
-            if with_scale {
-                let _ = y.f_mul_(&channels(&scale)?)?;
-                if with_bias {
-                    let _ = y.f_add_(&channels(&bias)?)?;
-                }
-            }
-            if relu {
-                let _ = y.f_relu_()?;
-            }
-            Ok(vec![y])
-        })
-    };
-    let mut ways = vec![way("conv2d", false).tried()?];
+    let mut ways = vec![called("conv2d", false, conv, operands).tried()?];
     // Not every libtorch has oneDNN, nor oneDNN every shape.
-    ways.extend(way("mkldnn_convolution", true).tried());
+    ways.extend(called("mkldnn_convolution", true, conv, operands).tried());
+    if conv.relu && !conv.scale {
+        ways.extend(pointwise(conv, operands).and_then(Way::tried));
+    }
+    if pixels::is_product(conv) {
+        ways.push(product(conv, operands)?.tried()?);
+    }
     Ok(ways)
+}
+
+fn called(name: &'static str, onednn: bool, conv: &Conv2d, operands: &Operands<'_>) -> Way {
+    let [x, w] = [0, 1].map(|i| operands.inputs[i].shallow_clone());
+    let (geometry, mut finish) = (Geometry::new(conv), Finish::of(conv, operands));
+    let own = finish.own();
+    Way::fresh(name, move || {
+        let mut y = if onednn {
+            let Geometry { stride, padding, dilation, groups, .. } = geometry;
+            geometry.padded(&x)?.f_mkldnn_convolution(&w, own.as_ref(), padding, stride, dilation, groups)?
+        } else {
+            geometry.convolve(&x, &w, own.as_ref())?
+        };
+        finish.apply(&mut y)?;
+        Ok(vec![y])
+    })
+}
+
+/// oneDNN's convolution with bias and ReLU in one.
+fn pointwise(conv: &Conv2d, operands: &Operands<'_>) -> Result<Way, TchError> {
+    let geometry = Geometry::new(conv);
+    let Geometry { stride, padding, dilation, groups, .. } = geometry;
+    let call = format!(
+        "return ops.mkldnn._convolution_pointwise(x, w, bias, {padding:?}, {stride:?}, {dilation:?}, {groups}, \"relu\", [], \"\")"
+    );
+    let script = Script::new("x: Tensor, w: Tensor, bias: Optional[Tensor]", "Tensor", &[&call])?;
+    let [x, w, bias] = [0, 1, 3].map(|i| operands.inputs[i].shallow_clone());
+    let biased = conv.bias;
+    Ok(Way::fresh("mkldnn._convolution_pointwise", move || {
+        let mut arguments = arguments(&[&geometry.padded(&x)?, &w]);
+        arguments.push(if biased { IValue::Tensor(bias.shallow_clone()) } else { IValue::None });
+        script.call(&arguments)
+    }))
+}
+
+fn product(conv: &Conv2d, operands: &Operands<'_>) -> Result<Way, TchError> {
+    let (outputs, finish) = (operands.outputs()?, Finish::of(conv, operands));
+    let w = pixels::weights(conv, &operands.inputs[1])?;
+    let product = Product::of(&w, (&conv.x, &operands.inputs[0]), (&conv.y, &outputs[0]))?;
+    let mut y = outputs[0].shallow_clone();
+    Ok(Way::out(product.name, outputs, move || {
+        product.call()?;
+        finish.apply(&mut y)
+    }))
 }

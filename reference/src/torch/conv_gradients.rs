@@ -3,6 +3,7 @@
 use tch::{TchError, Tensor};
 
 use super::conv::Geometry;
+use super::pixels;
 use super::script::{Script, arguments};
 use super::{Operands, Twin, Way};
 use crate::Problem;
@@ -13,6 +14,7 @@ use crate::ops::conv2d::Conv2d;
 use crate::ops::conv2d_backward_data::Conv2dBackwardData;
 use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use crate::ops::gemm::{CHUNK, chain};
+use crate::ops::images::ImageLayout;
 
 pub(super) const BACKWARD_DATA: Twin =
     Twin { op: "conv2d_backward_data", forward: data, slack: data_slack, ways: data_ways };
@@ -119,7 +121,10 @@ fn data_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>,
     let [dy, w] = [0, 1].map(|i| operands.inputs[i].shallow_clone());
     let x = Geometry::new(&conv).padded(&like(&conv.x, &dy)?)?;
     let script = gradients(&conv, None, DATA)?;
-    Ok(vec![Way::fresh("convolution_backward", move || data_of(&conv, &script, &dy, &x, &w)).tried()?])
+    let product = pixels::is_product(&conv).then(|| pixels::data_gradient(&conv, operands)?.tried());
+    let mut ways = vec![Way::fresh("convolution_backward", move || data_of(&conv, &script, &dy, &x, &w)).tried()?];
+    ways.extend(product.transpose()?);
+    Ok(ways)
 }
 
 /// dw and dbias; the padded images are made in each call, as the convolution's are.
@@ -157,7 +162,13 @@ fn weights_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Wa
     let problem = downcast::<Conv2dBackwardWeights>(problem).clone();
     let [dy, x] = [0, 1].map(|i| operands.inputs[i].shallow_clone());
     let (script, w) = (weights_script(&problem)?, like_weights(&problem.conv, &dy)?);
-    Ok(vec![Way::fresh("convolution_backward", move || weights_of(&problem, &script, &dy, &x, &w)).tried()?])
+    let one = problem.conv.x.n == 1 || problem.conv.x.layout == ImageLayout::Nhwc;
+    let product = (one && pixels::is_product(&problem.conv))
+        .then(|| pixels::weights_gradient(&problem.conv, problem.bias, operands)?.tried());
+    let mut ways =
+        vec![Way::fresh("convolution_backward", move || weights_of(&problem, &script, &dy, &x, &w)).tried()?];
+    ways.extend(product.transpose()?);
+    Ok(ways)
 }
 
 /// What libtorch's padding leaves out; where it differs before and behind, all is computed and cut.
@@ -175,7 +186,42 @@ fn transposed(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, T
 fn transposed_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
     let problem = downcast::<ConvTranspose2d>(problem).clone();
     let inputs = [0, 1, 2].map(|i| operands.inputs[i].shallow_clone());
-    Ok(vec![Way::fresh("conv_transpose2d", move || transposed(&problem, &inputs)).tried()?])
+    let (slow, gradient) = (slow_transposed(&problem, operands)?, transposed_by_gradient(&problem, operands)?);
+    let mut ways = vec![Way::fresh("conv_transpose2d", move || transposed(&problem, &inputs)).tried()?];
+    ways.extend(slow.map(Way::tried).transpose()?);
+    ways.push(gradient.tried()?);
+    Ok(ways)
+}
+
+/// A product and the scattering of its columns, which writes where it is told. It has no groups.
+fn slow_transposed(problem: &ConvTranspose2d, operands: &Operands<'_>) -> Result<Option<Way>, TchError> {
+    let Geometry { stride, padding, dilation, groups, pad } = Geometry::new(&problem.conv);
+    let outputs = operands.outputs()?;
+    if groups != 1 || pad.is_some() || problem.conv.x.is_empty() || problem.conv.y.is_empty() {
+        return Ok(None);
+    }
+    let ([x, w, bias], y) = ([0, 1, 2].map(|i| operands.inputs[i].shallow_clone()), outputs[0].shallow_clone());
+    let (biased, added) = (problem.bias, problem.added.map(|x| x as i64));
+    let taps = [problem.conv.rows.taps as i64, problem.conv.cols.taps as i64];
+    Ok(Some(Way::out("slow_conv_transpose2d_out", outputs, move || {
+        let bias = biased.then_some(&bias);
+        x.f_slow_conv_transpose2d_out(&y, &w, taps, bias, stride, padding, added, dilation).map(drop)
+    })))
+}
+
+/// As the gradient of the convolution whose transpose it is, with the bias behind it.
+fn transposed_by_gradient(problem: &ConvTranspose2d, operands: &Operands<'_>) -> Result<Way, TchError> {
+    let (conv, biased) = (problem.conv.clone(), problem.bias);
+    let [x, w, bias] = [0, 1, 2].map(|i| operands.inputs[i].shallow_clone());
+    let (y, bias) = (Geometry::new(&conv).padded(&like(&conv.x, &x)?)?, bias.f_reshape([1, -1, 1, 1])?);
+    let script = gradients(&conv, None, DATA)?;
+    Ok(Way::fresh("convolution_backward", move || {
+        let mut y = data_of(&conv, &script, &x, &y, &w)?;
+        if biased {
+            let _ = y[0].f_add_(&bias)?;
+        }
+        Ok(y)
+    }))
 }
 
 fn transposed_script(problem: &ConvTranspose2d) -> Result<Script, TchError> {

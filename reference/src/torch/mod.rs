@@ -17,6 +17,7 @@ mod conv;
 mod conv_gradients;
 pub mod deviations;
 mod gemm;
+mod pixels;
 mod script;
 mod tensors;
 mod way;
@@ -24,8 +25,8 @@ mod way;
 use ndarray::ArrayD;
 use tch::{Kind, TchError, Tensor};
 
-pub use about::set_threads;
-pub use way::Way;
+pub use about::{makes_inference_tensors, set_threads};
+pub use way::{Place, Way};
 
 use crate::{DType, Data, Fill, Operator, Port, Problem, Tolerance};
 
@@ -194,7 +195,8 @@ pub fn ways(
             ports: problem.outputs(dtype),
             data: inputs,
         };
-        (twin.ways)(problem, &operands)
+        let ways = tch::no_grad(|| (twin.ways)(problem, &operands))?;
+        Ok(ways.into_iter().map(|way| way.reading(&operands.inputs)).collect())
     };
     make().map_err(message)
 }

@@ -14,6 +14,25 @@ pub struct Way {
     pub name: &'static str,
     call: Box<dyn FnMut() -> Result<(), TchError>>,
     outputs: Rc<RefCell<Vec<Tensor>>>,
+    /// The problem's inputs, which the call reads.
+    inputs: Vec<Tensor>,
+}
+
+/// Where a tensor's elements lie, as long as the way lives and is not called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Address of the first byte.
+    pub address: usize,
+    /// From the first element to the end of the last one.
+    pub bytes: usize,
+}
+
+impl Place {
+    fn of(tensor: &Tensor) -> Place {
+        let reach = tensor.size().into_iter().zip(tensor.stride()).map(|(extent, stride)| (extent - 1) * stride);
+        let elements = if tensor.numel() == 0 { 0 } else { 1 + reach.sum::<i64>() as usize };
+        Place { address: tensor.data_ptr() as usize, bytes: elements * tensor.kind().elt_size_in_bytes() }
+    }
 }
 
 impl Way {
@@ -23,7 +42,7 @@ impl Way {
         outputs: Vec<Tensor>,
         call: impl FnMut() -> Result<(), TchError> + 'static,
     ) -> Way {
-        Way { name, call: Box::new(call), outputs: Rc::new(RefCell::new(outputs)) }
+        Way { name, call: Box::new(call), outputs: Rc::new(RefCell::new(outputs)), inputs: Vec::new() }
     }
 
     /// A way that returns fresh tensors; those of the last call live until the next one.
@@ -36,7 +55,20 @@ impl Way {
             *kept.borrow_mut() = call()?;
             Ok(())
         };
-        Way { name, call: Box::new(keep), outputs }
+        Way { name, call: Box::new(keep), outputs, inputs: Vec::new() }
+    }
+
+    /// With the inputs that it reads.
+    pub(super) fn reading(self, inputs: &[Tensor]) -> Way {
+        Way { inputs: inputs.iter().map(Tensor::shallow_clone).collect(), ..self }
+    }
+
+    /// Where the inputs at these positions lie, and the outputs of the last call, if they are asked for.
+    pub fn places(&self, inputs: &[usize], outputs: bool) -> Vec<Place> {
+        let read = inputs.iter().map(|&i| Place::of(&self.inputs[i]));
+        let written = self.outputs.borrow();
+        let written = written.iter().filter(|_| outputs).map(Place::of);
+        read.chain(written).filter(|place| place.bytes > 0).collect()
     }
 
     /// Tries it once.
