@@ -10,6 +10,7 @@ mod doctor;
 mod fault;
 mod fuzz;
 mod house;
+mod mutants;
 mod process;
 mod setup;
 mod test;
@@ -58,6 +59,8 @@ enum Command {
     Compare(tool::Arguments),
     /// Fuzz problem validation and kernels
     Fuzz(fuzz::Arguments),
+    /// Plant faults in kernels and checks, and see whether the gate finds them
+    Mutants(mutants::Arguments),
     /// Freeze libtorch's answers into reference/golden/
     #[command(after_help = tool::GOLDEN_HELP)]
     Golden(tool::Arguments),
@@ -87,6 +90,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Report(arguments) => tool::REPORT.set_up_and_run(&workspace, &arguments),
         Command::Compare(arguments) => tool::COMPARE.set_up_and_run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
+        Command::Mutants(arguments) => mutants::run(&workspace, &arguments),
         Command::Golden(arguments) => tool::GOLDEN.set_up_and_run(&workspace, &arguments),
     }
 }
