@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// Problems of each operator.
-const CASES: u32 = 600;
+const CASES: u32 = 300;
 /// Operations of a problem at most.
-const FLOPS: f64 = 2e5;
+const FLOPS: f64 = 5e5;
 
 /// Mostly hostile: the other fills have no trouble to offer.
 fn fills() -> impl Strategy<Value = Fill> {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// Operations of a drawn problem at most.
-const FLOPS: f64 = 3e5;
+const FLOPS: f64 = 5e5;
 
 /// Runs `property` on drawn values, for each operator.
 fn for_each<S: Strategy>(

@@ -95,7 +95,8 @@ fn provide_cargo_fuzz(workspace: &Workspace) -> anyhow::Result<()> {
     install(process::plain_cargo(workspace).args(["install", "cargo-fuzz", "--locked"]))
 }
 
-fn install(command: &mut Command) -> anyhow::Result<()> {
+/// Installs a tool.
+pub fn install(command: &mut Command) -> anyhow::Result<()> {
     note!("== {}", process::line(command));
     let status = process::status(command).map_err(|error| fault::setup(format!("{error:#}")))?;
     if status.success() { Ok(()) } else { Err(fault::setup(process::describe(command, status))) }

@@ -17,6 +17,7 @@ mod fuzz;
 mod help;
 mod house;
 mod interrupt;
+mod mutants;
 mod output;
 mod process;
 mod setup;
@@ -66,6 +67,8 @@ enum Command {
     Compare(tool::Arguments),
     /// Fuzz problem validation and kernels
     Fuzz(fuzz::Arguments),
+    /// Plant faults in kernels and checks, and see whether the gate finds them
+    Mutants(mutants::Arguments),
     /// Freeze libtorch's answers into reference/golden/
     #[command(after_help = help::GOLDEN)]
     Golden(tool::Arguments),
@@ -95,6 +98,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Report(arguments) => tool::REPORT.set_up_and_run(&workspace, &arguments),
         Command::Compare(arguments) => tool::COMPARE.set_up_and_run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
+        Command::Mutants(arguments) => mutants::run(&workspace, &arguments),
         Command::Golden(arguments) => tool::GOLDEN.set_up_and_run(&workspace, &arguments),
     }
 }

@@ -24,6 +24,11 @@ impl Workspace {
         Ok(Workspace { root, home })
     }
 
+    /// A copy of this checkout in another folder, with what set-up provides for this one.
+    pub fn at(&self, root: PathBuf) -> Workspace {
+        Workspace { root, home: self.home.clone() }
+    }
+
     /// The root of the checkout.
     pub fn root(&self) -> &Path {
         &self.root

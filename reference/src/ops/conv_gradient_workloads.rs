@@ -3,6 +3,8 @@
 use crate::Workload;
 
 const TORCHBENCH: &str = "TorchBench operator logs";
+/// Batches by pixels with groups and strides, which the layers of networks do not have.
+const COMPOSED: &str = "composed for the suite";
 const OWN: &str = "shapes of image generators and of segmentation networks";
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
@@ -34,6 +36,7 @@ pub(super) const BACKWARD: &[Workload] = &[
     w("resnet50.res4b_2b_n4", "n=4,c=256,h=14,w=14,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1", TORCHBENCH),
     w("resnet50.res4b_2b_nhwc", "c=256,h=14,w=14,k=256,r=3,s=3,pt=1,pl=1,pb=1,pr=1,layout=nhwc", TORCHBENCH),
     w("mobilenet_v1.dw5_1", "c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1", "oneDNN benchdnn, conv shapes"),
+    smoke("composed.n5_nhwc_g2_s2", "n=5,c=18,h=20,w=17,k=20,r=3,s=3,g=2,sh=2,sw=2,pt=1,pl=1,layout=nhwc", COMPOSED),
 ];
 
 pub(super) const TRANSPOSED: &[Workload] = &[
@@ -47,6 +50,7 @@ pub(super) const TRANSPOSED: &[Workload] = &[
     w("k2s2.c128_h28", "c=128,h=28,w=28,k=64,r=2,s=2,sh=2,sw=2,bias=channel", OWN),
     w("k2s2.c256_h14", "c=256,h=14,w=14,k=128,r=2,s=2,sh=2,sw=2", OWN),
     w("k2s2.c256_h56", "c=256,h=56,w=56,k=128,r=2,s=2,sh=2,sw=2", OWN),
+    smoke("composed.n5_g2_s3", "n=5,c=12,h=9,w=10,k=10,r=4,s=3,g=2,sh=3,sw=2,pt=1,pl=1,bias=channel", COMPOSED),
     w("k3s2.c128_h28_nhwc", "c=128,h=28,w=28,k=64,r=3,s=3,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1,oh=1,ow=1,layout=nhwc", OWN),
 ];
 

@@ -7,6 +7,8 @@ use crate::Workload;
 const BENCHDNN: &str = "oneDNN benchdnn, conv shapes";
 const TORCHBENCH: &str = "TorchBench operator logs";
 const STUDY: &str = "own: error of Winograd over channels";
+/// Batches by pixels, groups, a folded scale and a stride together, which the layers of networks do not have.
+const COMPOSED: &str = "composed for the suite";
 const DEEPBENCH: &str = "DeepBench, convolution";
 
 const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
@@ -57,6 +59,13 @@ const OTHERS: &[Workload] = &[
     w("mobilenet_v1.dw5_1_n4", "n=4,c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
     w("mobilenet_v1.dw5_1_n16", "n=16,c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1", BENCHDNN),
     w("mobilenet_v1.dw5_1_nhwc", "c=1,h=14,w=14,k=1,r=3,s=3,g=512,pt=1,pl=1,pb=1,pr=1,layout=nhwc", BENCHDNN),
+    w(
+        "composed.n5_nhwc_g3_scaled",
+        "n=5,c=20,h=19,w=21,k=24,r=3,s=3,g=3,sh=2,pt=1,pl=1,pb=1,layout=nhwc,bias=channel,scale=channel,relu=yes",
+        COMPOSED,
+    )
+    .smoke(),
+    w("composed.n4_nhwc_5x5", "n=4,c=48,h=28,w=28,k=64,r=5,s=5,pt=2,pl=2,pb=2,pr=2,layout=nhwc,bias=channel", COMPOSED),
     w("study.winograd_c16", "c=16,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
     w("study.winograd_c32", "c=32,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),
     w("study.winograd_c64", "c=64,h=28,w=28,k=64,r=3,s=3,pt=1,pl=1,pb=1,pr=1", STUDY),

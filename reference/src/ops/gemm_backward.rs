@@ -207,6 +207,7 @@ impl Operator for GemmBackwardOperator {
     }
 
     fn workloads(&self) -> &'static [Workload] {
+        const COMPOSED: &str = "composed for the suite";
         const fn w(name: &'static str, point: &'static str) -> Workload {
             Workload::new(name, point, "TorchBench operator logs")
         }
@@ -214,6 +215,8 @@ impl Operator for GemmBackwardOperator {
             w("square.64", "m=64,n=64,k=64").smoke(),
             w("square.512", "m=512,n=512,k=512"),
             w("bert.512x3072x768-gelu", "m=512,n=3072,k=768,bias=row,act=gelu"),
+            Workload::new("composed.batch5-relu", "m=48,n=130,k=65,batch=5,alpha=0.5,bias=row,act=relu", COMPOSED)
+                .smoke(),
         ];
         WORKLOADS
     }

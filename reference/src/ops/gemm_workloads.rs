@@ -15,6 +15,8 @@ const SWEEP: &str = "size sweep";
 const DEEPBENCH: &str = "DeepBench";
 const BENCHDNN: &str = "oneDNN benchdnn inputs";
 const TORCHBENCH: &str = "TorchBench operator logs";
+/// β, longer lines, transposed operands and batches, which the shapes of networks alone do not have.
+const COMPOSED: &str = "composed for the suite";
 
 /// What benchmarks time.
 pub static WORKLOADS: &[Workload] = &[
@@ -57,5 +59,11 @@ pub static WORKLOADS: &[Workload] = &[
     w("rten.mix.wide", "m=128,n=2048,k=512", "rten bench_gemm_mix"),
     w("rten.mix.tall", "m=2048,n=128,k=512", "rten bench_gemm_mix"),
     w("gemm_rs.skinny", "m=16,n=16,k=6144", "gemm crate bench.rs"),
+    smoke("composed.add_96x130x260", "m=96,n=130,k=260,beta=1,bias=row", COMPOSED),
+    w("composed.add_512x768x768", "m=512,n=768,k=768,beta=1", COMPOSED),
+    smoke("composed.padded_tt_batch3", "m=65,n=97,k=129,batch=3,a=t,b=t,lda=7,ldb=9,ldc=3,alpha=2,beta=0.5", COMPOSED),
+    w("composed.padded_384x384x1024", "m=384,n=384,k=1024,lda=16,ldb=16,ldc=16,alpha=0.5,beta=-1", COMPOSED),
+    w("composed.shared_b_batch8", "m=64,n=256,k=256,batch=8,share=b,beta=-1,act=relu", COMPOSED),
+    w("composed.strided_vector_batch4", "m=1,n=1024,k=1024,batch=4,b=t,ldb=8,beta=1", COMPOSED),
     w("attention.bmm", "m=128,n=128,k=64,batch=12,b=t", "TorchBench BertForMaskedLM"),
 ];

@@ -1,0 +1,193 @@
+//! What the results say, as a page.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use super::faults::Planted;
+use super::results::{Outcome, Results, Set, Verdict};
+
+/// The page: planted faults by kind, the samples' rates with their intervals, and who survived.
+pub fn render(results: &Results, planted: &[Planted], reasons: &HashMap<String, String>) -> String {
+    let mut page = String::from(
+        "# Do the checks find faults?\n\nWritten by `cargo xtask mutants` from `results.jsonl`. METHODOLOGY says what is asked.\n",
+    );
+    let latest: Vec<&Verdict> = results.latest().collect();
+    own(&mut page, &latest, planted);
+    samples(&mut page, &latest);
+    survivors(&mut page, &latest, reasons);
+    page
+}
+
+/// Our own faults, by kind.
+fn own(page: &mut String, latest: &[&Verdict], planted: &[Planted]) {
+    let verdicts: HashMap<&str, &Verdict> =
+        latest.iter().filter(|v| v.set == Set::Faults).map(|v| (&*v.key, *v)).collect();
+    let caught = |fault: &&Planted| verdicts.get(&*fault.name).is_some_and(|v| v.outcome == Outcome::Caught);
+    let (found, judged) = (
+        planted.iter().filter(caught).count(),
+        planted.iter().filter(|fault| verdicts.contains_key(&*fault.name)).count(),
+    );
+    let _ = write!(
+        page,
+        "\n## Planted faults\n\n{found} of {judged} found; {} are planted.\n\n\
+         | kind | planted | found | seconds to the first failure: median, most |\n|---|---|---|---|\n",
+        planted.len()
+    );
+    let mut kinds: BTreeMap<&str, Vec<&Planted>> = BTreeMap::new();
+    planted.iter().for_each(|fault| kinds.entry(&fault.kind).or_default().push(fault));
+    for (kind, faults) in &kinds {
+        let times = faults.iter().copied().filter(|fault| caught(fault)).map(|fault| verdicts[&*fault.name].seconds);
+        let _ = writeln!(
+            page,
+            "| {kind} | {} | {} | {} |",
+            faults.len(),
+            faults.iter().filter(|fault| caught(fault)).count(),
+            spread(times.collect())
+        );
+    }
+    let _ = write!(page, "\n| fault | what is wrong | found by | seconds |\n|---|---|---|---|\n");
+    for fault in planted {
+        let (by, seconds) = match verdicts.get(&*fault.name) {
+            None => ("not asked yet".to_owned(), String::new()),
+            Some(v) if v.outcome == Outcome::Caught => (by(v), v.seconds.to_string()),
+            Some(v) => ("**nobody**".to_owned(), v.seconds.to_string()),
+        };
+        let _ = writeln!(page, "| `{}` | {} | {by} | {seconds} |", fault.name, fault.what);
+    }
+}
+
+/// Who found it, and with which question.
+fn by(verdict: &Verdict) -> String {
+    let judge = verdict.judge.as_deref().unwrap_or_default();
+    verdict.question.as_ref().map_or(judge.to_owned(), |question| format!("{judge}: {question}"))
+}
+
+/// The samples of mutants.
+fn samples(page: &mut String, latest: &[&Verdict]) {
+    let _ = write!(
+        page,
+        "\n## Mutants\n\nA random sample of what cargo-mutants makes.\n\n\
+         | of | compile | found | rate, 95 % interval | seconds to the first failure: median, most | do not compile |\n\
+         |---|---|---|---|---|---|\n"
+    );
+    for (set, name) in [(Set::Kernels, "kernels"), (Set::Checks, "checks")] {
+        let of = |outcome| latest.iter().filter(move |v| v.set == set && v.outcome == outcome);
+        let (caught, survived) = (of(Outcome::Caught).count(), of(Outcome::Survived).count());
+        let times = spread(of(Outcome::Caught).map(|v| v.seconds).collect());
+        let unviable = of(Outcome::Unviable).count();
+        let viable = caught + survived;
+        let _ = writeln!(page, "| {name} | {viable} | {caught} | {} | {times} | {unviable} |", rate(caught, viable));
+    }
+}
+
+/// Who survived, and why.
+fn survivors(page: &mut String, latest: &[&Verdict], reasons: &HashMap<String, String>) {
+    let survivors: Vec<_> = latest.iter().filter(|v| v.set != Set::Faults && v.outcome == Outcome::Survived).collect();
+    if survivors.is_empty() {
+        return;
+    }
+    let _ = write!(page, "\n### Survivors\n\n| key | mutant | reason |\n|---|---|---|\n");
+    for v in survivors {
+        let reason = reasons.get(&v.key).map_or("**none yet**", String::as_str);
+        let _ = writeln!(page, "| {} | `{}` | {reason} |", v.key, v.name.replace('|', "\\|"));
+    }
+}
+
+/// Median and largest.
+fn spread(mut times: Vec<f64>) -> String {
+    times.sort_by(f64::total_cmp);
+    match times.last() {
+        Some(most) => format!("{}, {most}", times[times.len() / 2]),
+        None => "–".into(),
+    }
+}
+
+/// A share with its interval.
+fn rate(caught: usize, of: usize) -> String {
+    if of == 0 {
+        return "–".into();
+    }
+    let (low, high) = wilson(caught, of);
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    format!("{} % ({} to {})", percent(caught as f64 / of as f64), percent(low), percent(high))
+}
+
+/// Wilson's 95 % interval of a share: it keeps its coverage near 1, where the normal one is of no width.
+fn wilson(caught: usize, of: usize) -> (f64, f64) {
+    const Z: f64 = 1.959_964;
+    let (n, share) = (of as f64, caught as f64 / of as f64);
+    let centre = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::gate::Found;
+    use crate::mutants::{faults, results};
+    use crate::workspace::Workspace;
+
+    #[test]
+    fn intervals_are_wilsons() {
+        // Newcombe, "Two-sided confidence intervals for the single proportion", 1998: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+        for (caught, of, low, high) in
+            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
+        {
+            let found = wilson(caught, of);
+            assert!((found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5, "{caught} of {of}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_page_tells_what_was_found_and_what_was_not() {
+        let planted = ["a.one", "a.two", "a.three"].map(|name| Planted {
+            name: name.into(),
+            kind: "bits".into(),
+            what: "wrong".into(),
+        });
+        let found = |outcome| Found {
+            outcome,
+            judge: Some("parity a/".into()),
+            question: Some("threads".into()),
+            case: None,
+            seconds: 2.0,
+        };
+        let verdict = |set, key: &str, outcome| Verdict::new(set, key, key, "abc", 1.0, &found(outcome));
+        let results = Results::of(vec![
+            verdict(Set::Faults, "a.one", Outcome::Caught),
+            verdict(Set::Faults, "a.two", Outcome::Survived),
+            verdict(Set::Kernels, "k1", Outcome::Caught),
+            verdict(Set::Kernels, "k2", Outcome::Survived),
+            verdict(Set::Kernels, "k3", Outcome::Survived),
+            verdict(Set::Kernels, "k4", Outcome::Unviable),
+        ]);
+        let reasons = HashMap::from([("k2".to_owned(), "it decides speed alone".to_owned())]);
+        let page = render(&results, &planted, &reasons);
+        for line in [
+            "1 of 2 found; 3 are planted.",
+            "| bits | 3 | 1 | 2, 2 |",
+            "| `a.one` | wrong | parity a/: threads | 2 |",
+            "| `a.two` | wrong | **nobody** | 2 |",
+            "| `a.three` | wrong | not asked yet |  |",
+            "| kernels | 3 | 1 | 33.3 % (6.1 to 79.2) | 2, 2 | 1 |",
+            "| checks | 0 | 0 | – | – | 0 |",
+            "| k2 | `k2` | it decides speed alone |",
+            "| k3 | `k3` | **none yet** |",
+        ] {
+            assert!(page.contains(line), "`{line}` is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn the_kept_page_is_that_of_the_results() {
+        let workspace = Workspace::find().expect("this checkout");
+        let kept = workspace.root().join("reports").join("mutants").join("README.md");
+        let Ok(kept) = std::fs::read_to_string(kept) else { return };
+        let results = Results::read(&workspace).expect("results");
+        let planted = faults::planted(&workspace).expect("a table");
+        let reasons = results::reasons(&workspace).expect("reasons");
+        assert!(kept == render(&results, &planted, &reasons), "run `cargo xtask mutants --summary`");
+    }
+}
