@@ -162,7 +162,6 @@ mod tests {
         {
             let fixed = coverage(spread, |machine| fixed(machine, limits));
             let looking = coverage(spread, |machine| looking(machine, limits));
-            println!("spread {spread}: fixed in advance {fixed:.3}, stopped when narrow {looking:.3}");
             assert!(fixed >= kept, "fixed in advance, spread {spread}: {fixed:.3}");
             assert!(looking < lost, "stopped when narrow, spread {spread}: {looking:.3}");
         }
@@ -175,7 +174,6 @@ mod tests {
             let limits = Limits { least: rounds, most: rounds, few: true };
             let stated = stats::median_interval(&vec![1.0; rounds]).coverage;
             let kept = coverage(0.03, |machine| fixed(machine, limits));
-            println!("{rounds} rounds: states {stated:.3}, keeps {kept:.3}");
             assert!(kept > stated - 0.035, "{rounds} rounds: {kept:.3} of {stated:.3}");
         }
     }
