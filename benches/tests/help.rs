@@ -15,9 +15,7 @@ fn told(name: &str) -> &'static str {
 fn options(program: &str) -> BTreeSet<String> {
     let output = Command::new(program).arg("--help").output().expect("the program runs");
     let text = String::from_utf8(output.stdout).expect("text");
-    let words = text.lines().filter(|line| line.trim_start().starts_with('-')).flat_map(|line| {
-        line.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).take_while(|word| !word.starts_with("---"))
-    });
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '-'));
     words.filter(|word| word.starts_with("--") && word.len() > 2 && *word != "--help").map(str::to_owned).collect()
 }
 

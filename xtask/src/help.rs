@@ -2,7 +2,8 @@
 
 /// Help of `bench`.
 pub const BENCH: &str = "\
-Usage: cargo xtask bench [FILTER] [--profile smoke|standard|paper] [--threads 1,2] [--dtype T] [-o DIR]
+Usage: cargo xtask bench [FILTER] [--profile smoke|standard|paper] [--threads 1,2] [--dtype T] [--cache STATES]
+                         [-o DIR]
 
 Every timed case is checked against the reference first, on the buffers that are then timed. Records are written as
 one JSON object a line, the report is built from them, and its path is the last line printed. An interrupt (Ctrl-C) keeps
@@ -14,6 +15,8 @@ the records written so far and says where they are.
   --profile paper      everything, long enough to publish: hours
   --threads 1,2        thread counts to time
   --dtype T            this element type alone: f64, f32
+  --cache STATES       where operands lie before each call: warm (the default), cold-weights, cold, or named (the state in
+                       which networks meet the workload); several are separated by commas
   -o, --output DIR     folder for the records; by default a new one under target/etalon, to which `latest` then points
 
 Example: cargo xtask bench gemm --profile smoke --threads 1";
@@ -30,6 +33,7 @@ with a 95 % bootstrap interval.
   --profile smoke|standard|paper  how long to take for each case
   --threads 1,2                   thread counts to time
   --dtype T                       this element type alone: f64, f32
+  --cache STATES                  where operands lie before each call: warm (the default), cold-weights, cold, or named
   --kernel NAME                   this kernel of ours instead of the default one
   --point OPERATOR:POINT          a problem that is no workload, as in gemm:m=8,n=8,k=8; may be given several times
   --json FILE                     one JSON object a line: id, op, workload, dtype, threads, kernel, ours_ns, peer,

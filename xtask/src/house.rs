@@ -73,7 +73,6 @@ const RULES: [Rule; 5] = [
             "kernels/build.rs",
             "reference/build.rs",
             "benches/src/bin/probe.rs",
-            "benches/src/bin/versus.rs",
             // Tests and examples.
             "*/tests/",
             "fuzz/",

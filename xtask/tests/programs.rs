@@ -104,3 +104,51 @@ fn a_closed_pipe_is_quiet_and_a_full_disk_an_error() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write to standard output: No space left") && !said.contains("panicked"), "{said}");
 }
+
+#[test]
+fn cargo_and_xtask_in_turn_build_nothing_again() {
+    let checkout = tempfile::tempdir().unwrap();
+    let package = checkout.path().join("reports");
+    let write = |path: &str, text: &str| {
+        fs::create_dir_all(package.join(path).parent().unwrap()).unwrap();
+        fs::write(package.join(path), text).unwrap();
+    };
+    // As scripts of some packages do that libtorch's binding is built with.
+    let script = "use std::io::Write;\nfn main() {\n\
+        for name in [\"CARGO_MANIFEST_DIR\", \"CARGO_PKG_NAME\"] {\n\
+        println!(\"cargo::rerun-if-env-changed={name}\"); }\n\
+        std::fs::File::options().create(true).append(true).open(\"ran\").unwrap().write_all(b\"x\").unwrap();\n}\n";
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"etalon-reports\"\nedition = \"2024\"\n[[bin]]\nname = \"etalon-report\"\npath = \"main.rs\"\n",
+    );
+    write("main.rs", "fn main() {}\n");
+    write("build.rs", script);
+    fs::write(checkout.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"reports\"]\n").unwrap();
+    fs::create_dir(checkout.path().join("xtask")).unwrap();
+
+    let shell = |program: &str| {
+        let mut command = Command::new(program);
+        command.current_dir(checkout.path()).env("CARGO_TARGET_DIR", checkout.path().join("target"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
+            if name != "CARGO_TARGET_DIR" {
+                command.env_remove(name);
+            }
+        }
+        command
+    };
+    let plain = || {
+        let mut cargo = shell(env!("CARGO"));
+        cargo.args(["build", "--release", "--offline", "-p", "etalon-reports"]).output().unwrap()
+    };
+    let xtask = || {
+        let mut xtask = shell(env!("CARGO_BIN_EXE_etalon-xtask"));
+        // What cargo tells the program that it runs.
+        xtask.env("CARGO", env!("CARGO")).env("CARGO_MANIFEST_DIR", checkout.path().join("xtask"));
+        xtask.env("CARGO_PKG_NAME", "etalon-xtask").arg("report").output().unwrap()
+    };
+    for output in [plain(), xtask(), plain(), xtask()] {
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(fs::read_to_string(package.join("ran")).unwrap(), "x", "the build script ran once");
+}
