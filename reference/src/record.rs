@@ -172,6 +172,50 @@ pub struct PeerTime {
     pub rounds: usize,
 }
 
+/// Ours and a peer, timed in paired rounds and each alone in a process of its own: one line of an audit's file. Its schema
+/// is `reports/schema/audit.schema.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The case id.
+    pub id: String,
+    /// Operator.
+    pub op: String,
+    /// Workload's name, if the point is one.
+    pub workload: Option<String>,
+    /// Element type.
+    pub dtype: String,
+    /// Threads.
+    pub threads: usize,
+    /// Our kernel.
+    pub kernel: String,
+    /// The peer.
+    pub peer: String,
+    /// Which of its functions was the fastest in the paired rounds, where it has several.
+    pub way: Option<String>,
+    /// Median of the rounds' ratios peer / ours, warm.
+    pub paired: f64,
+    /// Its interval.
+    pub paired_low: f64,
+    /// Upper end.
+    pub paired_high: f64,
+    /// Median of the peer's processes over median of ours.
+    pub alone: f64,
+    /// Least ratio of two processes of the same turn.
+    pub alone_low: f64,
+    /// Greatest.
+    pub alone_high: f64,
+    /// Median time of a call in each of our processes, in nanoseconds.
+    pub ours_alone_ns: Vec<f64>,
+    /// The same of the peer's.
+    pub peer_alone_ns: Vec<f64>,
+    /// The larger of the two ratios over the smaller one, less 1.
+    pub disagreement: f64,
+    /// Why they disagree, where something is known.
+    pub reason: Option<String>,
+}
+
 /// Errors of the worst output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
