@@ -59,7 +59,7 @@ impl Input {
                 dtype,
                 point,
                 threads: 1 + threads % THREADS,
-                eager: threads / THREADS % 2 == 0,
+                eager: (threads / THREADS).is_multiple_of(2),
                 fill: Fill::ALL[fill % Fill::ALL.len()],
                 seed: seed[0] as u64 | (seed[1] as u64) << 8,
             },

@@ -61,7 +61,7 @@ pub fn cases(
     let mut add = |draw: &mut Draw<'_>, point: Point, fill: Fill| {
         let (turn, seed) = (cases.len(), draw.bits() % (1 << 32));
         // Modes change slower than threads, so that each number of threads meets both.
-        let (threads, eager) = (THREADS[turn % THREADS.len()], turn / THREADS.len() % 2 == 0);
+        let (threads, eager) = (THREADS[turn % THREADS.len()], (turn / THREADS.len()).is_multiple_of(2));
         let (op, kernel) = (operator.name().into(), kernel.name.into());
         cases.push(Case { op, kernel, dtype, point, threads, eager, fill, seed });
     };
