@@ -4,8 +4,6 @@
 //! this program again ([`worker`](crate::worker)).
 
 use std::io::{self, BufRead, Write};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 
 use crate::child::{self, Lost, Worker};
-use crate::worker;
+use crate::worker::{self, Program};
 
 /// What libtorch says to a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +94,7 @@ pub(crate) fn write(reply: &Reply, to: &mut dyn Write) -> io::Result<()> {
 
 /// The process, started when it is first asked and again after it was lost.
 pub struct Witness {
-    program: PathBuf,
+    program: Program,
     limit: Duration,
     running: Option<Running>,
 }
@@ -110,13 +108,8 @@ struct Running {
 }
 
 impl Witness {
-    /// A witness that is this program again. Each case may take `limit`.
-    pub fn new(limit: Duration) -> Witness {
-        Witness::of(std::env::current_exe().unwrap_or_default(), limit)
-    }
-
-    /// Of another program of the suite.
-    pub fn of(program: PathBuf, limit: Duration) -> Witness {
+    /// A witness that is this program again, or another one of the suite. Each case may take `limit`.
+    pub fn new(program: Program, limit: Duration) -> Witness {
         Witness { program, limit, running: None }
     }
 
@@ -186,7 +179,7 @@ impl Witness {
     }
 
     fn start(&self) -> io::Result<Running> {
-        let process = Worker::start(Command::new(&self.program).args([worker::OPTION, worker::WITNESS]))?;
+        let process = Worker::start(&mut self.program.worker(worker::WITNESS))?;
         Ok(Running { process, answered: 0, request: None })
     }
 }
@@ -251,7 +244,8 @@ pub fn survives(case: &Case, threads: usize) -> Result<(), String> {
     // Kept for the next case.
     static WITNESS: Mutex<Option<Witness>> = Mutex::new(None);
     let mut witness = WITNESS.lock().unwrap_or_else(PoisonError::into_inner);
-    let witness = witness.get_or_insert_with(|| Witness::new(WAYS_LIMIT));
+    let program = Program::this().map_err(|error| error.to_string())?;
+    let witness = witness.get_or_insert_with(|| Witness::new(program, WAYS_LIMIT));
     match witness.settle(&request(case, Wanted::Ways(threads))) {
         Answer::Outputs(_) | Answer::Refused(_) => Ok(()),
         Answer::Crashed(how) => Err(format!("it is not timed, because it crashes: {how}")),

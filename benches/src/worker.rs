@@ -3,7 +3,8 @@
 //! A program that wants workers begins its `main` with [`asked`].
 
 use std::io::{self, BufRead};
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{exit, output, parity, witness};
@@ -14,6 +15,40 @@ pub const OPTION: &str = "--worker";
 pub const WITNESS: &str = "witness";
 /// The second argument of one that runs kernels.
 pub const KERNEL: &str = "kernel";
+
+/// The program that workers are.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// One that begins with [`asked`].
+    pub path: PathBuf,
+    /// A program that starts it, with its command line as arguments.
+    pub through: Option<PathBuf>,
+}
+
+impl Program {
+    /// This program.
+    ///
+    /// # Errors
+    /// If the system does not say where it lies.
+    pub fn this() -> io::Result<Program> {
+        Ok(Program { path: std::env::current_exe()?, through: None })
+    }
+
+    /// What is started.
+    pub fn starter(&self) -> &Path {
+        self.through.as_ref().unwrap_or(&self.path)
+    }
+
+    /// The command of a worker of this kind.
+    pub fn worker(&self, kind: &str) -> Command {
+        let mut command = Command::new(self.starter());
+        if self.through.is_some() {
+            command.arg(&self.path);
+        }
+        command.args([OPTION, kind]);
+        command
+    }
+}
 
 static AVAILABLE: AtomicBool = AtomicBool::new(false);
 

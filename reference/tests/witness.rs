@@ -10,7 +10,7 @@ use std::env;
 use std::process::Command;
 
 use etalon_reference::compare::{Comparison, Verdict, compare};
-use etalon_reference::torch::deviations::{self, Conduct};
+use etalon_reference::torch::deviations::{self, Conduct, Deviation};
 use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Problem, gather, ops, strategy, torch};
 use ndarray::ArrayD;
 use proptest::prelude::*;
@@ -217,20 +217,29 @@ fn autograd_agrees_with_the_gradient_operators() {
 #[test]
 fn known_deviations_are_still_there() {
     for row in deviations::ALL {
-        let child = Command::new(env::current_exe().expect("a path"))
-            .args(["--exact", "libtorch_answers_the_case", "--ignored", "--test-threads=1"])
-            .env("ETALON_CASE", row.example)
-            .output()
-            .expect("this test runs again");
-        let text = String::from_utf8_lossy(&child.stdout);
-        let conduct = match child.status.code() {
-            Some(0) => None,
-            None => Some(Conduct::Crashes),
-            Some(_) if text.contains("torch error") => Some(Conduct::Refuses),
-            Some(_) => Some(Conduct::Differs),
-        };
-        assert_eq!(conduct, Some(row.conduct), "{} ({}): {text}", row.what, row.issue);
+        // What is overwritten depends on what lies there: one crash in a few runs is enough.
+        let tries = if row.conduct == Conduct::Crashes { 3 } else { 1 };
+        let seen: Vec<(Option<Conduct>, String)> = (0..tries).map(|_| conduct_of(row)).collect();
+        let shown = seen.iter().any(|(conduct, _)| *conduct == Some(row.conduct));
+        assert!(shown, "{} ({}) is {:?}, observed {seen:?}", row.what, row.issue, row.conduct);
     }
+}
+
+/// What libtorch does with the row's example in a process of its own, and what that prints.
+fn conduct_of(row: &Deviation) -> (Option<Conduct>, String) {
+    let child = Command::new(env::current_exe().expect("a path"))
+        .args(["--exact", "libtorch_answers_the_case", "--ignored", "--test-threads=1"])
+        .env("ETALON_CASE", row.example)
+        .output()
+        .expect("this test runs again");
+    let text = String::from_utf8_lossy(&child.stdout).into_owned();
+    let conduct = match child.status.code() {
+        Some(0) => None,
+        None => Some(Conduct::Crashes),
+        Some(_) if text.contains("torch error") => Some(Conduct::Refuses),
+        Some(_) => Some(Conduct::Differs),
+    };
+    (conduct, text)
 }
 
 #[test]

@@ -43,26 +43,28 @@ Example: cargo xtask versus gemm/square.512 --peer libtorch,faer --json ratios.j
 
 /// Help of `parity`.
 pub const PARITY: &str = "\
-Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--workloads] [--junit FILE] [--json FILE] [--list]
+Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--workloads] [--fail-fast] [--shrink SECONDS] [--limit SECONDS]
+                          [--jobs N] [--through PROGRAM] [--junit FILE] [--json FILE] [--list]
 
-Kernels × dtypes × fills × points against the f64 reference and libtorch, and the same bits for any number of threads, run,
-alignment, level and batch. Each failure prints one REPRO: line that runs it alone. Zero executed cases is a failure.
+Every kernel is asked every question: whether it agrees with the f64 reference (and libtorch), and gives the same bits for any
+number of threads, run, alignment, level and batch, within its buffers. Each failure prints one REPRO: line that runs its case
+alone; of each kernel the first one is shrunk. Kernels and libtorch run in processes of their own: what crashes or hangs there
+is a row, and the run goes on. A kernel that a question could not be asked of has failed.
 
-  FILTER              part of `operator/kernel/dtype`, or a whole case id, which is then asked all questions; `gemm` selects
-                      gemm_backward, too, and `gemm/` does not
-  --cases N           points per kernel, dtype and fill
-  --seed S            another draw of points and inputs
-  --workloads         the points of all workloads, once each, instead of drawn ones
-  --fail-fast         stop at the first failure, without shrinking it
-  --shrink SECONDS    time to find a smaller case for the first failure of each kernel; 0 for none
-  --limit SECONDS     time that a kernel, or libtorch, may take for a case
-  --jobs N            cases at a time (default: the number of CPUs)
-  --through PROGRAM   start the processes with kernels through this program, which gets their command line
-  --junit FILE        results for CI
-  --json FILE         one JSON object a line
-  --list              the cases' ids, without running them
+  FILTER             a part of operator/kernel/dtype: `gemm` selects gemm_backward, too, and `gemm/` does not;
+                     or a case id, which is asked every question
+  --cases N          points per kernel, dtype and fill for agreement (default 32); the other questions get fewer
+  --seed S           another draw of points and inputs
+  --workloads        the points of all workloads instead of drawn ones
+  --fail-fast        stop at the first failure
+  --shrink SECONDS   time to find a smaller case for the first failure of each kernel (default 20)
+  --limit SECONDS    time of a kernel, or of libtorch, for a case (default 60)
+  --jobs N           cases at a time (default: the number of CPUs)
+  --through PROGRAM  what starts the processes, as in valgrind
+  --junit FILE       results for CI; --json FILE one object a line
+  --list             the cases' ids, without running them
 
-Example: cargo xtask parity gemm --cases 200 --seed 7";
+Example: cargo xtask parity gemm/ --cases 200 --seed 7";
 
 /// Help of `report`.
 pub const REPORT: &str = "\

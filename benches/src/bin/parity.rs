@@ -1,7 +1,7 @@
 //! `etalon-parity`: the numerical gate.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use etalon_benches::output::{self, Whole, line, note};
 use etalon_benches::parity::{self, Manner, Question, Row, Selection};
-use etalon_benches::{exit, from_user, progress, ready, told, worker};
+use etalon_benches::worker::{self, Program};
+use etalon_benches::{exit, from_user, progress, ready, told};
 use etalon_reference::record::Status;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -45,7 +46,7 @@ struct Arguments {
     /// Cases at a time [default: the number of CPUs]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Start the processes with kernels through this program, which gets their command line as its arguments
+    /// Start the processes through this program, which gets their command line as its arguments
     #[arg(long, value_name = "PROGRAM")]
     through: Option<PathBuf>,
     /// Write JUnit XML to this file
@@ -77,6 +78,11 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<u8> {
     ready()?;
     let selection = select(arguments)?;
+    if selection.asks.is_empty() {
+        left_out(&selection);
+        note(format_args!("no case was executed: all that `{}` selects is skipped", arguments.filter));
+        return Ok(exit::USAGE);
+    }
     if arguments.list {
         return list(&selection);
     }
@@ -84,8 +90,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
     let manner = Manner {
         jobs: jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         limit: Duration::from_secs_f64(arguments.limit),
-        program: std::env::current_exe()?,
-        through: arguments.through.as_deref().map(from_user),
+        program: Program { through: arguments.through.as_deref().map(program), ..Program::this()? },
         fail_fast: arguments.fail_fast,
     };
     let json = arguments.json.as_deref().map(|path| Whole::create(&from_user(path))).transpose()?;
@@ -103,6 +108,11 @@ fn run(arguments: &Arguments) -> Result<u8> {
         file.finish()?;
     }
     summary(arguments, &selection, &rows)
+}
+
+/// A program by its name is looked for where programs are, one by its path where the user stands.
+fn program(path: &Path) -> PathBuf {
+    if path.components().count() > 1 { from_user(path) } else { path.to_path_buf() }
 }
 
 fn select(arguments: &Arguments) -> Result<Selection> {
@@ -124,11 +134,11 @@ fn list(selection: &Selection) -> Result<u8> {
             break;
         }
     }
-    if listed.is_empty() {
-        selection.left.iter().for_each(|left| note(format_args!("skipped: {}: {}", left.what, left.why)));
-        return Ok(exit::USAGE);
-    }
     Ok(exit::FINE)
+}
+
+fn left_out(selection: &Selection) {
+    selection.left.iter().for_each(|left| note(format_args!("skipped: {}: {}", left.what, left.why)));
 }
 
 /// Asks everything, and tells failures as they come.
@@ -181,9 +191,7 @@ fn shrink(selection: &Selection, manner: &Manner, time: Duration, rows: &mut [Ro
 
 /// Prints what became of everything.
 fn summary(arguments: &Arguments, selection: &Selection, rows: &[Row]) -> Result<u8> {
-    for left in &selection.left {
-        note(format_args!("skipped: {}: {}", left.what, left.why));
-    }
+    left_out(selection);
     let count = |status: Status| rows.iter().filter(|row| row.status == status).count();
     let (failed, skipped) = (count(Status::Failed), count(Status::Skipped));
     let unasked = unasked(selection, rows);

@@ -1,23 +1,20 @@
 //! The supervisor: hands cases to workers, outlives them, and gives the rows in the order of the cases.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use etalon_reference::record::Status;
 
 use super::judge::Stage;
 use super::work::{Request, Said};
 use super::{Ask, Row};
 use crate::child::{Lost, Worker};
-use crate::worker;
+use crate::worker::{self, Program};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -27,9 +24,7 @@ pub struct Manner {
     /// How long a kernel may take for a case, and a witness.
     pub limit: Duration,
     /// The program that is its own worker.
-    pub program: PathBuf,
-    /// A program that starts the workers, with the worker's command line as its arguments.
-    pub through: Option<PathBuf>,
+    pub program: Program,
     /// Whether to begin nothing new after a failure.
     pub fail_fast: bool,
 }
@@ -44,8 +39,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// first row that failed is the last one.
 ///
 /// # Errors
-/// Those of `each`.
+/// Those of `each`; or workers cannot be started.
 pub fn run(asks: &[Ask], manner: &Manner, mut each: impl FnMut(Row) -> Result<bool>) -> Result<()> {
+    let first = Worker::<Said>::start(&mut manner.program.worker(worker::KERNEL));
+    drop(first.with_context(|| format!("cannot start {}", manner.program.starter().display()))?);
     let groups = groups(asks);
     let (next, last) = (AtomicUsize::new(0), AtomicUsize::new(asks.len()));
     let (sender, rows) = mpsc::channel::<(usize, Row)>();
@@ -144,10 +141,11 @@ impl Runner<'_> {
 
     fn exchange(&mut self, ask: &Ask, limit: Duration, stage: &mut Stage) -> Result<Row, Lost> {
         if self.process.is_none() {
-            self.process = Some(self.start().map_err(|error| Lost::Crashed(format!("at its start: {error}")))?);
+            let started = Worker::start(&mut self.manner.program.worker(worker::KERNEL));
+            self.process = Some(started.map_err(|error| Lost::Crashed(format!("at its start: {error}")))?);
         }
         let process = self.process.as_mut().expect("it was just started");
-        process.send(&Request::new(ask, self.manner.limit))?;
+        process.send(&Request::new(ask, self.manner))?;
         loop {
             let patience = match stage {
                 Stage::Reference => limit * REFERENCE,
@@ -163,18 +161,5 @@ impl Runner<'_> {
                 }
             }
         }
-    }
-
-    fn start(&self) -> io::Result<Worker<Said>> {
-        let Manner { program, through, .. } = self.manner;
-        let mut command = match through {
-            None => Command::new(program),
-            Some(through) => {
-                let mut command = Command::new(through);
-                command.arg(program);
-                command
-            }
-        };
-        Worker::start(command.args([worker::OPTION, worker::KERNEL]))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use etalon_reference::Case;
 use serde::{Deserialize, Serialize};
 
 use super::judge::{Judge, Stage};
-use super::{Ask, Row, question};
-use crate::{child, worker};
+use super::{Ask, Manner, Row, question};
+use crate::child;
+use crate::worker::{self, Program};
 
 /// A line to a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,12 +23,18 @@ pub(super) struct Request {
     question: String,
     /// Seconds that the witness has.
     limit: f64,
+    /// What starts the witness.
+    through: Option<PathBuf>,
 }
 
 impl Request {
-    pub fn new(ask: &Ask, limit: Duration) -> String {
-        let request =
-            Request { case: ask.case.to_string(), question: question::name(ask.question), limit: limit.as_secs_f64() };
+    pub fn new(ask: &Ask, manner: &Manner) -> String {
+        let request = Request {
+            case: ask.case.to_string(),
+            question: question::name(ask.question),
+            limit: manner.limit.as_secs_f64(),
+            through: manner.program.through.clone(),
+        };
         serde_json::to_string(&request).expect("text and a number")
     }
 
@@ -73,7 +81,8 @@ pub(crate) fn work() -> io::Result<()> {
     worker::serve(|line| {
         let request: Request = serde_json::from_str(line)?;
         let (case, question) = request.read().map_err(io::Error::other)?;
-        let judge = judge.get_or_insert_with(|| Judge::new(Duration::from_secs_f64(request.limit)));
+        let program = Program { through: request.through, ..Program::this()? };
+        let judge = judge.get_or_insert_with(|| Judge::new(program, Duration::from_secs_f64(request.limit)));
         let mut heard = Ok(());
         let asked = panic::catch_unwind(AssertUnwindSafe(|| {
             judge.row(&case, question, &mut |stage| {

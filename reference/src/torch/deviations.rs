@@ -5,16 +5,20 @@
 use crate::operator::downcast;
 use crate::ops::batchnorm_relu::{BatchnormRelu, Mode};
 use crate::ops::batchnorm_relu_backward::BatchnormReluBackward;
+use crate::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
+use crate::ops::conv2d::Conv2d;
+use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use crate::ops::gemm::{Activation, Gemm};
 use crate::ops::gemm_backward::GemmBackward;
-use crate::{Data, Problem};
+use crate::ops::images::ImageLayout;
+use crate::{DType, Data, Problem};
 
 /// What libtorch does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conduct {
     /// It gives an error.
     Refuses,
-    /// It ends the process. It is not asked.
+    /// It ends the process, or overwrites memory with which a process ends later, or computes wrongly. It is not asked.
     Crashes,
     /// It gives another answer.
     Differs,
@@ -28,7 +32,7 @@ pub struct Deviation {
     pub conduct: Conduct,
     /// When and how.
     pub what: &'static str,
-    /// Where it was reported: `pytorch#…`, of this or of the nearest case.
+    /// Where it was reported: `pytorch#…` or `oneDNN#…`, of this or of the nearest case.
     pub issue: &'static str,
     /// A case id that shows it.
     pub example: &'static str,
@@ -51,6 +55,20 @@ fn infinite(data: &Data) -> bool {
 /// Whether there is a NaN or an infinity, gaps included.
 fn special(data: &Data) -> bool {
     data.to_f64().iter().any(|x| !x.is_finite())
+}
+
+/// Channels of a block of oneDNN's kernels for AVX-512, the widest.
+const BLOCK: usize = 16;
+
+/// Whether oneDNN computes the gradient of these weights with a workspace that it writes past: the positions that a stride
+/// leaves are gathered, with room for the channels that there are, and addressed as if there were a whole block of them.
+///
+/// Small images overrun into memory that is there, so that nothing shows: they count, too.
+fn overruns(conv: &Conv2d, inputs: &[Data]) -> bool {
+    let strided = conv.rows.stride > 1 || conv.cols.stride > 1;
+    let point = conv.rows.taps == 1 && conv.cols.taps == 1;
+    let by_pixels = conv.x.layout == ImageLayout::Nhwc;
+    inputs[0].dtype() != DType::F64 && strided && point && by_pixels && conv.group_in() < BLOCK
 }
 
 /// Every known difference of libtorch 2.13.
@@ -118,6 +136,22 @@ pub static ALL: &[Deviation] = &[
         example: "batchnorm_relu_backward/libtorch/f32/c=0/t1#real-0",
         applies: |problem, _| downcast::<BatchnormReluBackward>(problem).images.c == 0,
     },
+    Deviation {
+        op: "conv2d_backward_weights",
+        conduct: Conduct::Crashes,
+        what: "1×1 with a stride, NHWC, fewer than 16 input channels: oneDNN writes past its workspace",
+        issue: "oneDNN#6035",
+        example: "conv2d_backward_weights/libtorch/f32/n=32,c=4,h=128,w=128,k=8,r=1,s=1,sh=2,sw=2,layout=nhwc/t1#real-1",
+        applies: |problem, inputs| overruns(&downcast::<Conv2dBackwardWeights>(problem).conv, inputs),
+    },
+    Deviation {
+        op: "conv_transpose2d_backward",
+        conduct: Conduct::Crashes,
+        what: "1×1 with a stride, NHWC, fewer than 16 output channels: oneDNN writes past its workspace",
+        issue: "oneDNN#6035",
+        example: "conv_transpose2d_backward/libtorch/f32/n=32,c=8,h=64,w=64,k=4,r=1,s=1,sh=2,sw=2,layout=nhwc,oh=1,ow=1/t1#real-1",
+        applies: |problem, inputs| overruns(&downcast::<ConvTranspose2dBackward>(problem).forward.conv, inputs),
+    },
 ];
 
 /// The first row that applies.
@@ -128,4 +162,34 @@ pub fn known(op: &str, problem: &dyn Problem, inputs: &[Data]) -> Option<&'stati
 /// The row that says that libtorch would end the process.
 pub(super) fn crash(op: &str, problem: &dyn Problem, inputs: &[Data]) -> Option<&'static Deviation> {
     ALL.iter().find(|row| row.conduct == Conduct::Crashes && row.applies(op, problem, inputs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Case, ops};
+
+    fn known_of(id: &str) -> Option<Conduct> {
+        let case = Case::parse(id, ops::ALL).expect("a case id");
+        let problem = ops::find(&case.op).expect("an operator").problem(&case.point).expect("a problem");
+        let inputs = case.fill.make(&problem.inputs(case.dtype), case.seed);
+        known(&case.op, &*problem, &inputs).map(|row| row.conduct)
+    }
+
+    #[test]
+    fn small_overruns_are_not_asked_either() {
+        let weights =
+            |dtype: &str, point: &str| known_of(&format!("conv2d_backward_weights/x/{dtype}/{point}/t1#real-1"));
+        let small = "n=1,c=3,h=5,w=5,k=2,r=1,s=1,sh=2,layout=nhwc";
+        assert_eq!(weights("f32", small), Some(Conduct::Crashes));
+        assert_eq!(weights("f64", small), None);
+        for other in [
+            "c=3,k=2,r=1,s=1,layout=nhwc",
+            "c=3,k=2,r=1,s=1,sh=2",
+            "c=3,k=2,r=3,s=1,sh=2,layout=nhwc",
+            "c=16,k=2,r=1,s=1,sh=2,layout=nhwc",
+        ] {
+            assert_eq!(weights("f32", other), None, "{other}");
+        }
+    }
 }

@@ -86,9 +86,17 @@ fn find(operator: &dyn Operator, problem: &dyn Problem, inputs: &[Data]) -> Resu
     twin(operator.name()).ok_or_else(|| format!("{} has no libtorch twin", operator.name()))
 }
 
-/// The tolerance for libtorch's own orders of summation. The operator's bounds count the roundings of its order, which
-/// cuts a sum of n terms into chains; libtorch may add them in one chain of n. Bounds grow by the ratio of the two.
-/// Equal bits stay equal bits.
+/// How many times wider than the operator's bounds those of libtorch's own orders of summation are. The operator's bounds
+/// count the roundings of its order, which cuts a sum of n terms into chains; libtorch may add them in one chain of n. Bounds
+/// grow by the ratio of the two.
+///
+/// # Panics
+/// If the operator has no twin.
+pub fn slack(op: &str, problem: &dyn Problem) -> f64 {
+    (twin(op).expect("a twin").slack)(problem).max(1.0)
+}
+
+/// The tolerance for libtorch's own orders of summation: bounds [`slack`] times as wide. Equal bits stay equal bits.
 ///
 /// # Panics
 /// If the operator has no twin.
@@ -100,7 +108,7 @@ pub fn tolerance(
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
-    let slack = (twin(operator.name()).expect("a twin").slack)(problem).max(1.0);
+    let slack = slack(operator.name(), problem);
     let widened = |tolerance| match tolerance {
         Tolerance::Exact => Tolerance::Exact,
         Tolerance::Bound { formula, bound } => Tolerance::Bound { formula, bound: bound * slack },
