@@ -1,16 +1,18 @@
 //! Drawing of points for one kernel: from what it supports, beside its thresholds, and large.
 //!
-//! A seed decides everything: the same seed draws the same points on every machine.
+//! A seed decides everything: the same seed draws the same points on every machine. Values of axes are distributed as those of
+//! [`strategy`](crate::strategy), which shrinks, but takes much longer to draw.
 
-use proptest::prelude::Rng;
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::reach::{Side, Threshold, domains, grow};
-use crate::strategy::problems_in;
+use crate::axis::{Axis, Kind};
+use crate::reach::{Side, Threshold, domains, fit, grow};
 use crate::{DType, Domain, Operator, Point, Problem};
 
-/// Draws from a domain before it counts as one that the kernel has no part in.
+/// Points before a domain counts as one without problems: of those of all axes, most are none for some operators.
+const DRAWS: usize = 1000;
+/// Problems of a domain before it counts as one that the kernel has no part in.
 const TRIES: usize = 48;
 /// Operands of a large point span more than this many bytes.
 pub const LARGE: f64 = 1048576.0;
@@ -20,7 +22,9 @@ pub struct Draw<'a> {
     operator: &'static dyn Operator,
     dtype: DType,
     supports: &'a dyn Fn(&dyn Problem) -> bool,
-    runner: TestRunner,
+    /// The domains in which the kernel has a part, as far as is known.
+    open: Vec<Option<&'static Domain>>,
+    rng: ChaCha8Rng,
 }
 
 impl<'a> Draw<'a> {
@@ -31,35 +35,32 @@ impl<'a> Draw<'a> {
         supports: &'a dyn Fn(&dyn Problem) -> bool,
         seed: u64,
     ) -> Draw<'a> {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let config = Config { failure_persistence: None, ..Config::default() };
-        Draw { operator, dtype, supports, runner: TestRunner::new_with_rng(config, rng) }
+        let (open, rng) = (domains(operator).collect(), ChaCha8Rng::seed_from_u64(seed));
+        Draw { operator, dtype, supports, open, rng }
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.runner.rng().next_u64()
+        self.rng.next_u64()
     }
 
     /// `count` points whose check costs at most `most`, from all domains in which the kernel has a part, in turn. Fewer
     /// if no domain gives any. Every fourth one may cost as much, the others a sixteenth, where the domain allows it: most
     /// faults show on small problems, and many small ones are asked in the time of a large one.
     pub fn points(&mut self, count: usize, most: f64) -> Vec<Point> {
-        let mut open: Vec<Option<&'static Domain>> = domains(self.operator).collect();
         let mut points = Vec::new();
         let mut turn = 0;
-        while points.len() < count && !open.is_empty() {
-            turn %= open.len();
+        while points.len() < count && !self.open.is_empty() {
+            turn %= self.open.len();
+            let domain = self.open[turn];
             let small = if points.len() % 4 == 3 { most } else { most / 16.0 };
-            match self.point(open[turn], small).or_else(|| self.point(open[turn], most)) {
+            match self.point(domain, small).or_else(|| self.point(domain, most)) {
                 Some(point) => {
                     points.push(point);
                     turn += 1;
                 }
                 None => {
-                    open.remove(turn);
+                    self.open.remove(turn);
                 }
             }
         }
@@ -86,29 +87,53 @@ impl<'a> Draw<'a> {
         (0..count).filter_map(|_| self.moved(most, place)).collect()
     }
 
+    /// A problem in a domain, supported or not.
+    fn problem(&mut self, domain: Option<&'static Domain>, most: f64) -> Option<(Point, Box<dyn Problem>)> {
+        let fixed = |axis: &str| domain.is_some_and(|domain| domain.fixes(axis));
+        let axes = self.operator.axes();
+        (0..DRAWS).find_map(|_| {
+            let point = Point::from_values(axes, axes.iter().map(|axis| value(axis, &mut self.rng)).collect());
+            fit(self.operator, domain.map_or(point.clone(), |domain| domain.restrict(point)), fixed, most)
+        })
+    }
+
     /// A supported point in a domain.
     fn point(&mut self, domain: Option<&'static Domain>, most: f64) -> Option<Point> {
-        let drawn = problems_in(self.operator, domain, most);
         (0..TRIES).find_map(|_| {
-            let (point, problem) = drawn.new_tree(&mut self.runner).ok()?.current();
+            let (point, problem) = self.problem(domain, most)?;
             (self.supports)(&*problem).then_some(point)
         })
     }
 
     /// A drawn point after `place`, which is told the limit of cost, if that is supported, too.
     fn moved(&mut self, most: f64, place: impl Fn(&Point, u64, f64) -> Option<Point>) -> Option<Point> {
-        let all: Vec<Option<&'static Domain>> = domains(self.operator).collect();
+        if self.open.is_empty() {
+            return None;
+        }
         // A few operations more or less do not matter here: the other sizes are fitted afterwards.
         let small = 1e5;
         (0..TRIES).find_map(|turn| {
             // The other sizes as small as they can be, if that gives a point.
             let most = if turn < TRIES / 2 { most / 10.0 } else { most };
-            let domain = all[self.bits() as usize % all.len()];
-            let (start, _) = problems_in(self.operator, domain, small).new_tree(&mut self.runner).ok()?.current();
-            let moved = place(&start, self.bits(), most)?;
+            let domain = self.open[self.rng.next_u64() as usize % self.open.len()];
+            let (start, _) = self.problem(domain, small)?;
+            let moved = place(&start, self.rng.next_u64(), most)?;
             let problem = self.operator.problem(&moved).ok()?;
             (self.supports)(&*problem).then_some(moved)
         })
+    }
+}
+
+/// A value of one axis: of a choice the default half of the time, of an integer a favoured one two times in three.
+fn value(axis: &Axis, rng: &mut ChaCha8Rng) -> i64 {
+    let (dice, raw) = (rng.next_u32(), i64::from(rng.next_u32()));
+    match axis.kind {
+        Kind::Choice(_) if dice.is_multiple_of(2) => 0,
+        Kind::Choice(names) => raw % names.len() as i64,
+        Kind::Int { favoured, .. } if !favoured.is_empty() && !dice.is_multiple_of(3) => {
+            favoured[raw as usize % favoured.len()]
+        }
+        Kind::Int { least, tested, .. } => least + raw % (tested + 1 - least),
     }
 }
 

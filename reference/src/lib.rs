@@ -9,7 +9,6 @@ pub mod axis;
 pub mod cache;
 pub mod case;
 pub mod compare;
-#[cfg(feature = "proptest")]
 pub mod draw;
 pub mod dtype;
 pub mod fill;

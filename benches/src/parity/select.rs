@@ -1,7 +1,7 @@
 //! What there is to ask: drawn problems, one case, or the workloads.
 
 use anyhow::{Context, Result, bail};
-use etalon_kernels::check::draw::{self, Quota};
+use etalon_kernels::check::draw::{Drawing, Quota};
 use etalon_kernels::check::suite::Question;
 use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::Kernel;
@@ -77,9 +77,11 @@ impl Selection {
                 selection.left.push(Left { what: path, why });
                 continue;
             }
+            let supports = |problem: &dyn Problem| kernel.applies(problem, dtype).is_ok();
+            let mut drawing = Drawing::new(entry.operator, kernel, dtype, &supports, seed);
             for question in Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, dtype)) {
                 selection.promised.push((path.clone(), question));
-                let drawn = draw::cases(entry.operator, kernel, dtype, question, &Quota::of(question, cases), seed);
+                let drawn = drawing.cases(question, &Quota::of(question, cases));
                 selection.asks.extend(drawn.into_iter().map(|case| Ask { case, question }));
             }
         }

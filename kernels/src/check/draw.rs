@@ -46,39 +46,54 @@ impl Quota {
     }
 }
 
-/// The cases of one question, in a fixed order. None if the kernel supports nothing that can be drawn.
-pub fn cases(
+/// Draws the cases of one kernel, question by question.
+pub struct Drawing<'a> {
     operator: &'static dyn Operator,
-    kernel: &Kernel,
+    kernel: &'a Kernel,
     dtype: DType,
-    question: Question,
-    quota: &Quota,
-    seed: u64,
-) -> Vec<Case> {
-    let supports = |problem: &dyn Problem| kernel.applies(problem, dtype).is_ok();
-    let mut draw = Draw::new(operator, dtype, &supports, seed ^ (question as u64) << 48);
-    let mut cases = Vec::new();
-    let mut add = |draw: &mut Draw<'_>, point: Point, fill: Fill| {
-        let (turn, seed) = (cases.len(), draw.bits() % (1 << 32));
+    draw: Draw<'a>,
+    /// Points beside the kernel's thresholds, drawn when first asked for: every question that asks for them gets the same
+    /// points, with inputs of its own.
+    beside: Option<(f64, Vec<Point>)>,
+}
+
+impl<'a> Drawing<'a> {
+    /// `supports` is the kernel's: whether it applies to a problem.
+    pub fn new(
+        operator: &'static dyn Operator,
+        kernel: &'a Kernel,
+        dtype: DType,
+        supports: &'a dyn Fn(&dyn Problem) -> bool,
+        seed: u64,
+    ) -> Drawing<'a> {
+        Drawing { operator, kernel, dtype, draw: Draw::new(operator, dtype, supports, seed), beside: None }
+    }
+
+    /// The cases of one question, in a fixed order. None if the kernel supports nothing that can be drawn.
+    pub fn cases(&mut self, question: Question, quota: &Quota) -> Vec<Case> {
+        let mut points: Vec<(Point, Fill)> = Vec::new();
+        for fill in Fill::ALL {
+            points.extend(self.draw.points(quota.drawn, quota.cost).into_iter().map(|point| (point, fill)));
+        }
+        // Sums of small integers are the same in any order: where bits are compared, reals show more.
+        let fills = if question == Question::Parity { [Fill::Exact, Fill::Real] } else { [Fill::Real; 2] };
+        if quota.thresholds {
+            if self.beside.as_ref().is_none_or(|(cost, _)| *cost != quota.far_cost) {
+                let beside = self.draw.beside(self.kernel.thresholds, quota.far_cost);
+                self.beside = Some((quota.far_cost, beside.into_iter().map(|(.., point)| point).collect()));
+            }
+            let beside = self.beside.iter().flat_map(|(_, points)| points.iter().cloned()).enumerate();
+            points.extend(beside.map(|(turn, point)| (point, fills[turn / 2 % 2])));
+        }
+        let large = self.draw.large(quota.large, quota.far_cost).into_iter().enumerate();
+        points.extend(large.map(|(turn, point)| (point, fills[turn % 2])));
+        points.into_iter().enumerate().map(|(turn, (point, fill))| self.case(turn, point, fill)).collect()
+    }
+
+    fn case(&mut self, turn: usize, point: Point, fill: Fill) -> Case {
         // Modes change slower than threads, so that each number of threads meets both.
         let (threads, eager) = (THREADS[turn % THREADS.len()], (turn / THREADS.len()).is_multiple_of(2));
-        let (op, kernel) = (operator.name().into(), kernel.name.into());
-        cases.push(Case { op, kernel, dtype, point, threads, eager, fill, seed });
-    };
-    for fill in Fill::ALL {
-        for point in draw.points(quota.drawn, quota.cost) {
-            add(&mut draw, point, fill);
-        }
+        let (op, kernel) = (self.operator.name().into(), self.kernel.name.into());
+        Case { op, kernel, dtype: self.dtype, point, threads, eager, fill, seed: self.draw.bits() % (1 << 32) }
     }
-    // Sums of small integers are the same in any order: where bits are compared, reals show more.
-    let fills = if question == Question::Parity { [Fill::Exact, Fill::Real] } else { [Fill::Real; 2] };
-    if quota.thresholds {
-        for (turn, (_, _, point)) in draw.beside(kernel.thresholds, quota.far_cost).into_iter().enumerate() {
-            add(&mut draw, point, fills[turn / 2 % 2]);
-        }
-    }
-    for (turn, point) in draw.large(quota.large, quota.far_cost).into_iter().enumerate() {
-        add(&mut draw, point, fills[turn % 2]);
-    }
-    cases
 }

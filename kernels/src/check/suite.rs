@@ -9,7 +9,7 @@ use std::sync::Arc;
 use etalon_reference::compare::Verdict;
 use etalon_reference::{Case, DType, Data, Fill, Operator, Problem, gather, scatter};
 
-use super::draw::{Quota, cases};
+use super::draw::{Drawing, Quota};
 use super::shrink::smallest;
 use super::{Guard, Outcome, Placement, Pools, Prepared};
 use crate::kernel::{Call, Kernel, KernelError};
@@ -315,13 +315,15 @@ pub fn examine(
     standard: Option<&'static Kernel>,
 ) -> Result<u32, Box<Rejection>> {
     let bench = Bench::new(standard);
+    let supports = |problem: &dyn Problem| kernel.applies(problem, dtype).is_ok();
+    let mut drawing = Drawing::new(operator, kernel, dtype, &supports, extent.seed);
     let mut ran = 0;
     for &question in questions.iter().filter(|&&question| bench.can_ask(question, operator, kernel, dtype)) {
         let mut quota = Quota { cost: extent.cost, ..Quota::of(question, extent.cases) };
         if !extent.large {
             (quota.large, quota.far_cost) = (0, extent.cost);
         }
-        let cases = cases(operator, kernel, dtype, question, &quota, extent.seed);
+        let cases = drawing.cases(question, &quota);
         if cases.is_empty() {
             let detail = format!("{}/{}/{dtype}: no case was executed", operator.name(), kernel.name);
             return Err(Box::new(Rejection { question, case: None, detail }));
