@@ -263,8 +263,10 @@ mod tests {
         assert_eq!(operators(&first[..registry::ALL.len()]).len(), registry::ALL.len());
         assert_eq!(first, order(1));
         assert_ne!(first, order(2));
-        let mut all = (first, subjects.iter().map(suite::Subject::path).collect::<Vec<_>>());
-        (all.0.sort(), all.1.sort());
-        assert_eq!(all.0, all.1);
+        let sorted = |mut paths: Vec<String>| {
+            paths.sort();
+            paths
+        };
+        assert_eq!(sorted(first), sorted(subjects.iter().map(suite::Subject::path).collect()));
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Reading order: [`suite`] (what there is to time), [`subject`] (a thing that is timed, and its agreement), [`peers`],
 //! [`rounds`], [`stopping`], [`cache`] and [`stats`] (how time is taken), [`peaks`] and [`environment`] (what it is held
-//! against), [`row`] (a record). [`audit`] holds paired ratios against those of
-//! programs alone. `parity` is the numerical gate. [`output`] is how programs print and write files.
+//! against), [`row`] (a record). [`audit`] holds paired ratios against those of programs alone, `parity` is the numerical
+//! gate, [`output`] is how programs print and write files.
 
 use std::path::{Path, PathBuf};
 

@@ -193,7 +193,7 @@ mod tests {
         let limits = Limits { least: 15, most: 200, few: false };
         let quiet = vec![1.0, 1.001, 0.999, 1.0, 1.002];
         let noisy = vec![1.0, 1.1, 0.9, 1.05, 0.95];
-        assert_eq!(rounds(&[quiet.clone()], limits, Profile::Standard), 15);
+        assert_eq!(rounds(std::slice::from_ref(&quiet), limits, Profile::Standard), 15);
         assert!(rounds(&[quiet, noisy], limits, Profile::Standard) > 50);
     }
 }

@@ -44,6 +44,11 @@ fn of_versus() {
 }
 
 #[test]
+fn of_audit() {
+    complete("AUDIT", env!("CARGO_BIN_EXE_etalon-audit"));
+}
+
+#[test]
 fn of_parity() {
     complete("PARITY", env!("CARGO_BIN_EXE_etalon-parity"));
 }

@@ -23,7 +23,7 @@ pub enum Word {
 /// A case of both runs.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Case id.
+    /// Case id, and the cache state where it is not the usual one.
     pub id: String,
     /// Time of A over time of B: above 1, B is faster.
     pub ratio: Ratio,
@@ -58,9 +58,9 @@ pub fn unusable(a: &Run, b: &Run) -> BTreeMap<String, String> {
     named(b, "B").chain(named(a, "A")).filter(|(id, _)| has(a, id) && has(b, id)).collect()
 }
 
-fn times(run: &Run) -> BTreeMap<&str, &Time> {
+fn times(run: &Run) -> BTreeMap<String, &Time> {
     let timed = |r: &'_ Record| r.time.is_some();
-    run.records.iter().filter(|r| timed(r)).filter_map(|r| Some((r.id.as_str(), r.time.as_ref()?))).collect()
+    run.records.iter().filter(|r| timed(r)).filter_map(|r| Some((r.name(), r.time.as_ref()?))).collect()
 }
 
 fn word(ratio: Ratio, threshold: f64) -> Word {

@@ -11,7 +11,7 @@ pub fn bencher(table: &Table<'_>) -> Value {
     for row in &table.rows {
         if let Some(t) = &row.record.time {
             let latency = json!({"value": t.median_ns, "lower_value": t.low_ns, "upper_value": t.high_ns});
-            out.insert(row.record.id.clone(), json!({"latency": latency}));
+            out.insert(row.record.name(), json!({"latency": latency}));
         }
     }
     Value::Object(out)
@@ -24,7 +24,7 @@ pub fn github_action(table: &Table<'_>) -> Value {
         .map(|(r, t)| {
             let peers: Vec<String> = r.peers.iter().map(|p| format!("{} {:.2}", p.peer, p.ratio)).collect();
             json!({
-                "name": r.id, "unit": "ns", "value": t.median_ns,
+                "name": r.name(), "unit": "ns", "value": t.median_ns,
                 "range": format!("± {:.0}", (t.high_ns - t.low_ns) / 2.0), "extra": peers.join("\n"),
             })
         })
@@ -45,6 +45,7 @@ pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
         "point",
         "dtype",
         "threads",
+        "cache",
         "kernel",
         "isa",
         "packing",
@@ -86,6 +87,7 @@ pub fn csv(table: &Table<'_>) -> Result<Vec<u8>, csv::Error> {
             point(r),
             r.dtype.clone(),
             r.threads.to_string(),
+            r.cache.clone(),
             r.kernel.clone(),
             r.isa.clone(),
             r.packing.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use etalon_reference::record::{Environment, Record, SCHEMA_VERSION};
+use etalon_reference::record::{Audit, Environment, Record, SCHEMA_VERSION};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -55,6 +55,8 @@ pub struct Source {
 pub struct Run {
     /// Records in the order of the files and their lines.
     pub records: Vec<Record>,
+    /// Rows of audits: paired ratios beside those of programs alone.
+    pub audits: Vec<Audit>,
     /// Environments, each with the name of its file.
     pub environments: Vec<(String, Environment)>,
     /// The files.
@@ -73,6 +75,7 @@ impl Run {
     pub fn read<P: AsRef<Path>>(inputs: &[P]) -> Result<Run, LoadError> {
         let mut run = Run {
             records: Vec::new(),
+            audits: Vec::new(),
             environments: Vec::new(),
             sources: Vec::new(),
             unusable: BTreeMap::new(),
@@ -124,12 +127,16 @@ impl Run {
                     continue;
                 }
                 let form = |message| LoadError::Form { path: path.into(), line: i + 1, message };
+                lines.push(line.trim().to_string());
+                if let Some(audit) = audit(line) {
+                    self.audits.push(audit.map_err(form)?);
+                    continue;
+                }
                 let mut record = record(line).map_err(form)?;
                 if let Some(complaint) = keep_usable(&mut record) {
                     self.unusable.insert(record.id.clone(), complaint);
                 }
                 self.records.push(record);
-                lines.push(line.trim().to_string());
             }
         } else {
             return Ok(());
@@ -192,6 +199,18 @@ fn known_version(value: &Value) -> Result<(), String> {
         Some(v) => Err(format!("schema_version {v}; this reader knows {SCHEMA_VERSION}")),
         None => Err("no schema_version".into()),
     }
+}
+
+/// The row of an audit that a line is, if it is one: a record says nothing of programs alone.
+fn audit(line: &str) -> Option<Result<Audit, String>> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    value.get("alone")?;
+    let row = known_version(&value).and_then(|()| serde_json::from_value::<Audit>(value).map_err(|e| e.to_string()));
+    let usable = |row: &Audit| {
+        let ratios = [row.paired, row.paired_low, row.paired_high, row.alone, row.alone_low, row.alone_high];
+        ratios.iter().all(|ratio| *ratio > 0.0 && ratio.is_finite()) && row.disagreement >= 0.0
+    };
+    Some(row.and_then(|row| if usable(&row) { Ok(row) } else { Err("a ratio is not a positive number".into()) }))
 }
 
 /// Numbers of an [`Accuracy`](etalon_reference::record::Accuracy) that JSON writes as null when they are infinite.

@@ -170,6 +170,7 @@ fn html(
         command => run.fact(&["command"]), sha => run.fact(&["git.sha"]), cpu => run.fact(&["cpu.model"]),
         isa => run.fact(&["cpu.isa"]), libtorch => run.fact(&["libtorch.version"]),
         peer_names => table.peers.clone(), peers => peers, shares => shares, networks => sections::networks(&networks::sums(table)),
+        states => sections::states(table), state => table.state.clone(), audit => sections::audit(&run.audits),
         study => sections::winograd(study), study_threads => study.threads.clone(), study_pictures => sections::pictures(drawn),
         families => families, checks => checks,
         failures => failures, environments => environments, pictures => sections::pictures(pictures), lines => lines, timed => timed,
@@ -208,8 +209,13 @@ fn line(row: &Row<'_>, table: &Table<'_>) -> Value {
         anchor => row.anchor.clone(), op => r.op.clone(), workload => row.workload(),
         source => r.source.clone().unwrap_or_default(), dtype => r.dtype.clone(), threads => r.threads,
         kernel => r.kernel.clone(), tags => row.tags().join(", "), id => r.id.clone(), shown => row.shown,
-        status => export::status(r), reason => r.reason.clone().unwrap_or_default(), cells => cells,
+        status => export::status(r), reason => note(row), cells => cells,
     }
+}
+
+/// What is to be known of a row: that its rounds are few, and the record's reason.
+fn note(row: &Row<'_>) -> String {
+    row.few().into_iter().chain(row.record.reason.clone()).collect::<Vec<_>>().join("; ")
 }
 
 /// A number that the page's script reads; the largest stands for infinity, as everywhere behind the loader.

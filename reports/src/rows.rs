@@ -41,6 +41,8 @@ pub struct Table<'a> {
     pub checks: Vec<&'a Record>,
     /// Peers that occur.
     pub peers: Vec<String>,
+    /// The cache state that is summed up: one, because times in different states have nothing in common.
+    pub state: String,
 }
 
 impl Row<'_> {
@@ -63,6 +65,13 @@ impl Row<'_> {
             tags.push(r.packing.clone());
         }
         tags
+    }
+
+    /// That there are fewer samples than the profile asks for, and what their interval covers.
+    pub fn few(&self) -> Option<String> {
+        let time = self.record.time.as_ref().filter(|time| time.few)?;
+        let covers = time.coverage.map(|c| format!(", interval of {:.1} %", 100.0 * c));
+        Some(format!("few: {} rounds{}", time.n, covers.unwrap_or_default()))
     }
 
     /// In one line, for sentences and pictures.
@@ -133,12 +142,28 @@ impl<'a> Table<'a> {
                 Row { record, anchor: format!("r{}", i + 1), headline, shown: first || wrong }
             })
             .collect();
-        Table { rows, checks, peers: peers(&run.records) }
+        let mut table = Table { rows, checks, peers: peers(&run.records), state: String::new() };
+        table.state = table.states().first().cloned().unwrap_or_default();
+        table
     }
 
-    /// Rows that stand for their case.
+    /// Cache states of the rows, the usual one first.
+    pub fn states(&self) -> Vec<String> {
+        let states: BTreeSet<_> = self.rows.iter().map(|row| &row.record.cache).collect();
+        let usual = |state: &&String| state.as_str() != "warm";
+        let mut states: Vec<String> = states.into_iter().cloned().collect();
+        states.sort_by_key(|state| usual(&state));
+        states
+    }
+
+    /// The same rows, of which another state is summed up.
+    pub fn in_state(&self, state: &str) -> Table<'a> {
+        Table { state: state.into(), ..self.clone() }
+    }
+
+    /// Rows that stand for their case, of the state that is summed up.
     pub fn headlines(&self) -> impl Iterator<Item = &Row<'a>> {
-        self.rows.iter().filter(|r| r.headline)
+        self.rows.iter().filter(|r| r.headline && r.record.cache == self.state)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Sections with data of their own, as values for the template.
 
+use etalon_reference::record::Audit;
 use minijinja::{Value, context};
 
 use crate::draw;
 use crate::networks::NetworkSum;
-use crate::numbers;
+use crate::numbers::{self, Ratio};
 use crate::pictures::Picture;
+use crate::rows::Table;
+use crate::summary;
 use crate::winograd::{Study, StudyRow};
 
 /// Each picture with its legend.
@@ -49,4 +52,56 @@ pub fn winograd(study: &Study) -> Vec<Value> {
         }
     };
     study.rows.iter().map(one).collect()
+}
+
+/// Rows of the table of the cache states that are not summed up elsewhere: each with each peer.
+pub fn states(table: &Table<'_>) -> Vec<Value> {
+    let others = table.states().into_iter().filter(|state| *state != table.state);
+    let of = |state: String| {
+        let peers = summary::by_peer(&table.in_state(&state)).into_iter();
+        peers.map(move |p| {
+            context! {
+                state => state.clone(), peer => p.peer, cases => p.cases, mean => p.mean.text(),
+                interval => p.mean.interval(), word => p.mean.word(), worst => p.worst.0.text(),
+                worst_label => p.worst.1, worst_anchor => p.worst.2,
+            }
+        })
+    };
+    others.flat_map(of).collect()
+}
+
+/// What an audit found: its rows, the largest disagreement first, and for each peer a summary.
+pub fn audit(audits: &[Audit]) -> Option<Value> {
+    let mut sorted: Vec<&Audit> = audits.iter().collect();
+    sorted.sort_by(|a, b| b.disagreement.total_cmp(&a.disagreement));
+    let mut peers: Vec<&str> = audits.iter().map(|row| row.peer.as_str()).collect();
+    peers.sort_unstable();
+    peers.dedup();
+    let sums = peers.into_iter().map(|peer| {
+        let of: Vec<f64> = audits.iter().filter(|row| row.peer == peer).map(|row| row.disagreement).collect();
+        let largest = of.iter().copied().fold(0.0, f64::max);
+        context! {
+            peer => peer, cases => of.len(), median => off(numbers::median(&of).unwrap_or(0.0)), largest => off(largest),
+        }
+    });
+    let one = |row: &&Audit| {
+        let ratio = |value, low, high| Ratio { value, low, high };
+        let paired = ratio(row.paired, row.paired_low, row.paired_high);
+        let alone = ratio(row.alone, row.alone_low, row.alone_high);
+        context! {
+            op => row.op.clone(), workload => row.workload.clone(), id => row.id.clone(), dtype => row.dtype.clone(),
+            threads => row.threads, peer => row.peer.clone(), way => row.way.clone(),
+            paired => format!("{} [{}]", paired.text(), paired.interval()),
+            alone => format!("{} [{}]", alone.text(), alone.interval()),
+            off => off(row.disagreement), reason => row.reason.clone(),
+        }
+    };
+    (!audits.is_empty()).then(|| {
+        context! { sums => sums.collect::<Vec<_>>(), rows => sorted.iter().map(one).collect::<Vec<_>>() }
+    })
+}
+
+/// A disagreement in percent.
+fn off(disagreement: f64) -> String {
+    format!("{:.1}", 100.0 * disagreement)
 }

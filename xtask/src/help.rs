@@ -25,8 +25,8 @@ Example: cargo xtask bench gemm --profile smoke --threads 1";
 pub const VERSUS: &str = "\
 Usage: cargo xtask versus [FILTER] [--peer NAMES] [--profile P] [--threads 1,2] [--json FILE]
 
-Our kernel and its peers take turns within each round, in rotating order. The ratio is the median of the rounds' ratios
-with a 95 % bootstrap interval.
+Our kernel and its peers take turns within each round, in rotating order, each warm before its sample. The ratio is the
+median of the rounds' ratios with its interval, of 95 % or what the row says.
 
   FILTER                          part of `operator/workload/dtype`
   --peer libtorch,openblas,faer   whom to race (default: all that have the operator)
@@ -36,10 +36,32 @@ with a 95 % bootstrap interval.
   --cache STATES                  where operands lie before each call: warm (the default), cold-weights, cold, or named
   --kernel NAME                   this kernel of ours instead of the default one
   --point OPERATOR:POINT          a problem that is no workload, as in gemm:m=8,n=8,k=8; may be given several times
-  --json FILE                     one JSON object a line: id, op, workload, dtype, threads, kernel, ours_ns, peer,
-                                  peer_ns, ratio, ratio_low, ratio_high, share_of_peak
+  --json FILE                     one JSON object a line: id, op, workload, dtype, threads, cache, kernel, ours_ns, peer,
+                                  way, peer_ns, ratio, ratio_low, ratio_high, rounds, coverage, few, share_of_peak
 
 Example: cargo xtask versus gemm/square.512 --peer libtorch,faer --json ratios.jsonl";
+
+/// Help of `audit`.
+pub const AUDIT: &str = "\
+Usage: cargo xtask audit [FILTER] [--sample N] [--seed S] [--peer NAMES] [--launches N] [--json FILE]
+
+Whether paired ratios are what programs would see that do nothing else: ours and each peer are timed once more, each alone
+in a process of its own, in turn, and that ratio stands beside the paired one. Exit code 1 if the median disagreement is
+above 3 %, or one above 10 % has no reason.
+
+  FILTER                          part of `operator/workload/dtype`
+  --peer libtorch,openblas,faer   whom to race (default: libtorch)
+  --sample N                      cases, spread over the operators (default: 40); 0 for all
+  --seed S                        another sample
+  --launches N                    processes for each subject of a case (default: 3)
+  --profile smoke|standard|paper  how long the paired rounds take
+  --threads 1,2                   thread counts to time
+  --dtype T                       this element type alone: f64, f32
+  --kernel NAME                   this kernel of ours instead of the default one
+  --point OPERATOR:POINT          a problem that is no workload, as in gemm:m=8,n=8,k=8; may be given several times
+  --json FILE                     one JSON object a line; as audit.jsonl in the folder of a run, the report shows it
+
+Example: cargo xtask audit --json target/etalon/latest/audit.jsonl";
 
 /// Help of `parity`.
 pub const PARITY: &str = "\

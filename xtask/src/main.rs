@@ -56,6 +56,9 @@ enum Command {
     /// Paired rounds of our kernels against their peers
     #[command(after_help = help::VERSUS)]
     Versus(tool::Arguments),
+    /// Paired ratios beside those of programs alone
+    #[command(after_help = help::AUDIT)]
+    Audit(tool::Arguments),
     /// The numerical gate: kernels against reference and libtorch
     #[command(after_help = help::PARITY)]
     Parity(tool::Arguments),
@@ -94,6 +97,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Check(arguments) => check::run(&workspace, &arguments),
         Command::Bench(arguments) => tool::bench(&workspace, &arguments),
         Command::Versus(arguments) => tool::VERSUS.set_up_and_run(&workspace, &arguments),
+        Command::Audit(arguments) => tool::AUDIT.set_up_and_run(&workspace, &arguments),
         Command::Parity(arguments) => tool::PARITY.set_up_and_run(&workspace, &arguments),
         Command::Report(arguments) => tool::REPORT.set_up_and_run(&workspace, &arguments),
         Command::Compare(arguments) => tool::COMPARE.set_up_and_run(&workspace, &arguments),

@@ -26,6 +26,9 @@ pub const STANDS: &str = "ETALON_CWD";
 /// Loading libtorch with one of them binds the first thread, and with it all that it starts, to one CPU.
 pub const BINDING: [&str; 4] = ["OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"];
 
+/// What makes glibc keep the memory that it was given, on huge pages.
+const KEEP_MEMORY: &str = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184";
+
 /// What cargo returns when compilation fails or a program it runs panics.
 const CARGO_FAILED: i32 = 101;
 
@@ -42,6 +45,9 @@ pub fn cargo(workspace: &Workspace, provision: &Provision) -> Command {
     set_unless_said(&mut command, "OPENBLAS_NUM_THREADS", "1");
     // libtorch's allocations on huge pages, without which its page faults are what one times.
     set_unless_said(&mut command, "THP_MEM_ALLOC_ENABLE", "1");
+    // glibc gives blocks above 32 MiB back at once: a result that has no buffer of its own would be mapped, and its pages
+    // faulted in, in each call.
+    set_unless_said(&mut command, "GLIBC_TUNABLES", KEEP_MEMORY);
     // On several threads, workers of libgomp and of OpenBLAS wait for more work at full speed, by default for 15 to 30 ms, on
     // the CPUs of what is timed next. Within a millisecond the next call of the same library has come.
     set_unless_said(&mut command, "GOMP_SPINCOUNT", "20000");

@@ -28,6 +28,8 @@ pub struct Tool {
 const BENCH: Tool = Tool { package: "etalon-benches", binary: "etalon-bench", peers: true };
 /// Paired rounds.
 pub const VERSUS: Tool = Tool { package: "etalon-benches", binary: "etalon-versus", peers: true };
+/// Paired ratios beside those of programs alone.
+pub const AUDIT: Tool = Tool { package: "etalon-benches", binary: "etalon-audit", peers: true };
 /// The numerical gate.
 pub const PARITY: Tool = Tool { package: "etalon-benches", binary: "etalon-parity", peers: true };
 /// Frozen answers of libtorch.

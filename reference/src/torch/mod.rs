@@ -7,9 +7,9 @@
 //!
 //! Where an operator has no `out=` form, its results are fresh. glibc maps a block above 32 MiB anew each time, and its
 //! page faults are then a large part of the call; smaller blocks it keeps. A peer that is to be timed at its best on large
-//! results needs `THP_MEM_ALLOC_ENABLE=1` and, which is better still,
-//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184`, in the
-//! environment before the process starts.
+//! results needs `THP_MEM_ALLOC_ENABLE=1` and
+//! `GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184` in the
+//! environment before the process starts: `cargo xtask` sets both.
 
 pub mod about;
 mod batchnorm;

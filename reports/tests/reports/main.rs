@@ -1,5 +1,6 @@
 //! What is told, held against the records it is told from.
 
+mod audit;
 mod compare;
 mod exports;
 mod load;
@@ -9,6 +10,7 @@ mod pictures;
 mod programs;
 mod schema;
 mod splice;
+mod states;
 mod unusable;
 mod winograd;
 

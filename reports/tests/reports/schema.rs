@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use etalon_reference::record::{Environment, Record};
+use etalon_reference::record::{Audit, Environment, Record};
 use jsonschema::{Validator, draft202012};
 use serde_json::{Value, json};
 
@@ -31,14 +31,14 @@ fn assert_valid(validator: &Validator, value: &Value) {
 
 #[test]
 fn schemas_are_schemas() {
-    for name in ["record", "environment"] {
+    for name in ["record", "environment", "audit"] {
         draft202012::meta::validate(&schema(name)).unwrap();
     }
 }
 
 #[test]
 fn every_field_has_a_description() {
-    for name in ["record", "environment"] {
+    for name in ["record", "environment", "audit"] {
         let schema = schema(name);
         let objects = [&schema].into_iter().chain(schema["$defs"].as_object().unwrap().values());
         for object in objects.filter(|o| o.get("properties").is_some()) {
@@ -79,6 +79,8 @@ fn optional_fields_are_valid_with_and_without() {
         assert_eq!(through.networks.is_empty(), value.get("networks").is_none());
         let back = serde_json::to_value(through).unwrap();
         assert_eq!(back.get("networks"), value.get("networks"), "none is absent, not an empty list");
+        assert_eq!(back["time"], value["time"], "what there is nothing to say of is absent");
+        assert_eq!(back["peers"], value["peers"]);
         assert_valid(&validator, &back);
     }
 }
@@ -92,7 +94,7 @@ fn infinite_errors_are_valid() {
 }
 
 /// Fields that may be absent.
-const OPTIONAL: [&str; 1] = ["networks"];
+const OPTIONAL: [&str; 4] = ["networks", "coverage", "few", "way"];
 
 /// Fields that an object of the schema lists, after a check that it requires them all, but for the optional ones.
 fn fields(object: &Value) -> BTreeSet<String> {
@@ -108,6 +110,9 @@ fn fields(object: &Value) -> BTreeSet<String> {
 fn full() -> Value {
     let mut record = paired();
     record["networks"] = json!([{"network": "VGG-16", "count": 2, "of": 13}]);
+    record["time"]["coverage"] = json!(0.9375);
+    record["time"]["few"] = json!(true);
+    record["peers"][0]["way"] = json!("mm_out");
     record
 }
 
@@ -130,6 +135,21 @@ fn fields_are_those_of_the_structs() {
     let (environment, of) = (serde_json::to_value(environment).unwrap(), schema("environment"));
     assert_eq!(keys(&environment), fields(&of));
     assert_eq!(keys(&environment["peaks"][0]), fields(&of["$defs"]["peak"]));
+}
+
+#[test]
+fn an_audit_is_what_its_schema_says() {
+    let row = crate::audit::row("gemm/square.512", 1.0, 1.25);
+    assert_valid(&validator("audit"), &row);
+    let through: Audit = serde_json::from_value(row).unwrap();
+    let back = serde_json::to_value(through).unwrap();
+    let of = schema("audit");
+    let listed: BTreeSet<_> = of["properties"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(back.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>(), listed);
+    assert_eq!(of["required"].as_array().unwrap().len(), listed.len());
+    for wrong in [with(back.clone(), "/alone", json!(0)), with(back.clone(), "/peer_alone_ns", json!([]))] {
+        assert!(!validator("audit").is_valid(&wrong), "{wrong}");
+    }
 }
 
 /// Sets what `pointer` points to, or adds a field of that name.
