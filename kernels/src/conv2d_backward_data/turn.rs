@@ -18,7 +18,7 @@ pub const COLUMNS: usize = 8 * LANES;
 const KNOWN: usize = 32;
 
 /// What becomes of a tap of one dimension.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tap {
     /// Taps of the residues before its own.
     before: usize,
@@ -70,13 +70,17 @@ impl Taps {
         if fault!("conv2d_backward_data.many-taps") {
             return None;
         }
-        let mut found = None;
-        each_tap(&self.window, |other, place| {
-            if other == tap {
-                found = Some(place);
+        // Every `step`-th tap of a residue's first: a search among the taps would take as long as there are taps, for each.
+        let mut before = 0;
+        for places in residues(&self.window) {
+            let own = taps(&places);
+            let number = tap.checked_sub(places.tap).filter(|beyond| beyond.is_multiple_of(places.step));
+            if let Some(number) = number.map(|beyond| beyond / places.step).filter(|&number| number < own) {
+                return Some(Tap { before, own, index: own - 1 - number });
             }
-        });
-        found
+            before += own;
+        }
+        None
     }
 }
 
@@ -195,6 +199,28 @@ impl Work for Squares<'_, '_> {
                         // SAFETY: each column has a place of its own, and one task.
                         l.store_first(x, unsafe { to.part(place + k..place + k + rows) });
                     }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taps whose places are known and those whose places are computed have the same ones.
+    #[test]
+    fn every_tap_has_its_place() {
+        for (input, taps, stride) in [(3, 70, 1), (5, 71, 2), (7, 100, 3), (2, 40, 4), (1, 50, 7)] {
+            for (dilation, before) in [(1, 80), (2, 200), (3, 300)] {
+                let window = Window::new("w", [input, taps, stride, dilation, before, before]).expect("a window");
+                let all = Taps::new(&window);
+                let mut expected = vec![None; taps];
+                each_tap(&window, |tap, place| expected[tap] = Some(place));
+                assert!(expected.iter().flatten().count() > KNOWN.min(taps) / stride);
+                for (tap, expected) in expected.into_iter().enumerate() {
+                    assert_eq!(all.at(tap), expected, "tap {tap} of {window:?}");
                 }
             }
         }
