@@ -56,7 +56,7 @@ pub struct Record {
     pub layout: String,
     /// Threads.
     pub threads: usize,
-    /// Name of the [`Cache`](crate::Cache) state before each call: `warm`, `cold-weights`, `cold`.
+    /// Name of the [`Cache`] state before each call: `warm`, `cold-weights`, `cold`.
     pub cache: String,
     /// `per-call` or `pre-packed`.
     pub packing: String,

@@ -126,12 +126,12 @@ impl Judge {
 /// f32 and f64 where that is wider.
 fn testify(witness: &mut Witness, case: &Case, prepared: &Prepared, kernel: &Kernel, outcome: &Outcome, row: &mut Row) {
     let mut answer = witness.ask(case);
-    if let Answer::Outputs(theirs) = &answer {
-        if difference(prepared, kernel, outcome, theirs).is_some() {
-            // It may have spoilt its own memory in a case before.
-            witness.restart();
-            answer = witness.ask(case);
-        }
+    if let Answer::Outputs(theirs) = &answer
+        && difference(prepared, kernel, outcome, theirs).is_some()
+    {
+        // It may have spoilt its own memory in a case before.
+        witness.restart();
+        answer = witness.ask(case);
     }
     row.witness = match answer {
         Answer::Refused(reason) => format!("no answer: {reason}"),

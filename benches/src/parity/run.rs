@@ -145,7 +145,7 @@ impl Runner<'_> {
             self.process = Some(started.map_err(|error| Lost::Crashed(format!("at its start: {error}")))?);
         }
         let process = self.process.as_mut().expect("it was just started");
-        process.send(&Request::new(ask, self.manner))?;
+        process.send(&Request::line(ask, self.manner))?;
         loop {
             let patience = match stage {
                 Stage::Reference => limit * REFERENCE,

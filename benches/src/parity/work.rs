@@ -28,7 +28,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub fn new(ask: &Ask, manner: &Manner) -> String {
+    pub fn line(ask: &Ask, manner: &Manner) -> String {
         let request = Request {
             case: ask.case.to_string(),
             question: question::name(ask.question),

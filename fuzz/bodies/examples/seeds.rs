@@ -45,7 +45,7 @@ fn case(entry: &Entry, point: &Point, turn: usize) -> Option<Vec<u8>> {
         dtype: kernel.dtypes[turn % kernel.dtypes.len()],
         point: point.clone(),
         threads: 1 + turn % 3,
-        eager: turn % 2 == 0,
+        eager: turn.is_multiple_of(2),
         fill: Fill::ALL[turn % 3],
         seed: turn as u64,
     };
