@@ -1,6 +1,6 @@
 //! What programs write: lines that end quietly in a closed pipe, and files that are whole or not there.
 //!
-//! A program prints with [`line`] and [`note`] instead of `println!` and `eprintln!`, which panic where nobody reads, writes
+//! A program prints with [`line()`] and [`note()`] instead of `println!` and `eprintln!`, which panic where nobody reads, writes
 //! files through [`Whole`], and ends with [`end`].
 
 use std::fmt::Display;

@@ -1,7 +1,7 @@
 //! libtorch in a process of its own: what it overwrites there, and how it ends, harms nobody.
 //!
 //! Inputs are a function of the case, so that its id is all that is sent; outputs come back as raw numbers. The process is
-//! this program again ([`worker`](crate::worker)).
+//! this program again ([`worker`]).
 
 use std::io::{self, BufRead, Write};
 use std::sync::{Mutex, PoisonError};
