@@ -28,6 +28,8 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
             command.args(["--features", FEATURES]);
         }
         command.envs(process::library_path(&provision));
+        // A test that calls cargo builds what is built here.
+        command.env("ETALON_TEST_SELECTION", "--workspace");
         command
     };
     // The fuzz bodies are a member: their seeds and regressions are replayed here.
