@@ -88,3 +88,31 @@ impl Subject for Libtorch {
         Some(self.way.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+    use crate::rounds::{Method, alone};
+    use crate::subject::agree;
+    use crate::{cache, stats};
+    use etalon_reference::{Cache, DType, Fill, Point, ops};
+
+    /// A vector times a matrix that a private cache holds: from memory it takes longer, and its operands stay what they are.
+    #[test]
+    fn its_operands_can_be_evicted() {
+        let operator = ops::find("gemm").expect("the operator");
+        let point = Point::parse(operator.axes(), "m=1,n=256,k=512").expect("a point");
+        let prepared = Prepared::new(operator, &point, DType::F32, Fill::Real, 1).expect("a problem");
+        let mut subject = prepare(&prepared, 1).expect("a way");
+        assert!(subject.way().is_some());
+        let mut time = |state| {
+            let eviction = cache::eviction(state, &*prepared.problem, prepared.dtype).expect("weights");
+            let method = Method { profile: Profile::Smoke, threads: 1, eviction: eviction.as_ref() };
+            stats::median(&alone(&mut *subject, method, Duration::from_millis(20)).samples[0])
+        };
+        let (warm, weights, cold) = (time(Cache::Warm), time(Cache::ColdWeights), time(Cache::Cold));
+        assert!(weights > 1.3 * warm && cold > 1.3 * warm, "{warm} {weights} {cold} ns");
+        agree(&mut *subject, &prepared).expect("the same answer");
+    }
+}
