@@ -44,6 +44,9 @@ pub struct Worker<A> {
 /// How long a process whose output has ended may take to end itself.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long one that is not needed any more may take to end itself.
+const LEAVE: Duration = Duration::from_millis(500);
+
 impl<A: Answer> Worker<A> {
     /// Starts it.
     ///
@@ -122,7 +125,13 @@ impl<A: Answer> Worker<A> {
 }
 
 impl<A> Drop for Worker<A> {
+    /// One that waits for a request ends by itself when there are no more, and ends its own workers.
     fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let since = Instant::now();
+        while since.elapsed() < LEAVE && matches!(self.process.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

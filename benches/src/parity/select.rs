@@ -46,6 +46,9 @@ pub const MOST_THREADS: usize = 1024;
 /// Operations of a workload at most: the reference takes a nanosecond or two for each.
 const WORKLOAD_FLOPS: f64 = 1.1e9;
 
+/// Memory of a workload at most: inputs, outputs and their copies are made, moved and compared one element at a time.
+const WORKLOAD_BYTES: f64 = 6.4e8;
+
 /// Operations of a workload at most that scalar kernels are asked.
 const SCALAR_FLOPS: f64 = 2e8;
 
@@ -140,7 +143,7 @@ impl Selection {
                         left[0] += 1;
                         continue;
                     }
-                    if memory::suffices(&*problem, dtype).is_err() {
+                    if memory::needed(&*problem, dtype) > WORKLOAD_BYTES {
                         left[1] += 1;
                         continue;
                     }
@@ -159,7 +162,7 @@ impl Selection {
         }
         let reasons = [
             format!("more than {WORKLOAD_FLOPS:e} operations, which take the reference too long"),
-            "more than the memory that is available".into(),
+            format!("more than {:.1} GB of memory, which takes long to compare", WORKLOAD_BYTES / 1e9),
             format!("more than {SCALAR_FLOPS:e} operations, which take a scalar kernel too long"),
         ];
         let counted = left.into_iter().zip(["workloads", "workloads", "scalar kernels' workloads"]).zip(reasons);

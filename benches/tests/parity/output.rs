@@ -11,7 +11,8 @@ const CASE: &str = "gemm/scalar/f32/m=3,n=5,k=7/t2#real-1";
 
 #[test]
 fn a_closed_pipe_ends_it_quietly() {
-    let mut child = (parity().arg("--list").stdout(Stdio::piped()).stderr(Stdio::piped())).spawn().expect("it runs");
+    let mut child =
+        (parity().args(["gemm", "--list"]).stdout(Stdio::piped()).stderr(Stdio::piped())).spawn().expect("it runs");
     let mut first = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
     let ended = child.wait_with_output().expect("it ends");
