@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Only faults whose name contains this
     #[arg(default_value = "")]
     pub filter: String,
-    /// End after about so many minutes
+    /// Judge for about so many minutes; the first build and the gate without a fault come before
     #[arg(long)]
     pub minutes: Option<u64>,
     /// Seed of the sample's order
@@ -135,10 +135,10 @@ fn judge(
         return Ok(());
     }
     let provision = setup::ensure(workspace)?;
-    let start = Instant::now();
     let tree = Tree::new(workspace, provision)?;
     let judge = Judge::new(&tree)?;
     judge.must_be_green()?;
+    let start = Instant::now();
     for (i, wrong) in wanted.iter().enumerate() {
         let limit = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
         if limit.is_some_and(|limit| start.elapsed() >= limit) {

@@ -88,13 +88,33 @@ impl Tree {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Builds the gate.
+    /// Builds the gate. Sources that compile but cannot be linked are no mutant's fault: what was compiled piece by piece is
+    /// compiled anew then.
+    ///
+    /// # Errors
+    /// If it cannot be linked even so.
     pub fn build(&self) -> anyhow::Result<Build> {
+        for again in [false, true] {
+            let ended = self.build_once()?;
+            if ended.well() {
+                return Ok(Build::Done);
+            }
+            if !ended.output.contains("error: linking with") {
+                return Ok(Build::Failed);
+            }
+            ensure!(!again, "cannot link: see {}", self.log("build").display());
+            let mut clean = self.cargo("clean");
+            clean.args(["--package", "etalon-kernels", "--package", "etalon-reference", "--package", "etalon-benches"]);
+            gate::run(&mut clean, BUILD_SECONDS, &self.log("clean"))?;
+        }
+        unreachable!("the second time returns")
+    }
+
+    fn build_once(&self) -> anyhow::Result<gate::Ended> {
         let mut command = self.cargo("build");
         command.args(["--package", "etalon-benches", "--bin", "etalon-parity"]);
         command.args(["--features", &format!("{FEATURES},faults")]);
-        let ended = gate::run(&mut command, BUILD_SECONDS, &self.log("build"))?;
-        Ok(if ended.well() { Build::Done } else { Build::Failed })
+        gate::run(&mut command, BUILD_SECONDS, &self.log("build"))
     }
 
     /// Tests of a package, by name.
