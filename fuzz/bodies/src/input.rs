@@ -81,8 +81,12 @@ impl Input {
         for (axis, value) in case.point.axes().iter().zip(case.point.values()) {
             match axis.kind {
                 Kind::Choice(_) => bytes.push(u8::try_from(*value).ok()?),
+                Kind::Int { tested, favoured, .. } if *value > tested => {
+                    // The lowest bit of the first byte, if set, chooses a favoured value.
+                    let position = favoured.iter().position(|favourite| favourite == value)?;
+                    bytes.extend([1, u8::try_from(position).ok()?]);
+                }
                 Kind::Int { least, .. } => {
-                    // The lowest bit of the first byte, if set, chooses a favoured value instead.
                     let [raw, rest] = u16::try_from(*value - least).ok()?.to_le_bytes();
                     bytes.extend([rest.checked_mul(2)?, raw]);
                 }

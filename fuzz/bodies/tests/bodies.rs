@@ -1,6 +1,6 @@
 //! The bodies on drawn inputs: what fuzzing explores, sampled on the stable toolchain.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use etalon_fuzz_bodies::input::{self, Input};
 use etalon_fuzz_bodies::{kernels, model, problem};
@@ -92,6 +92,7 @@ fn cases_and_bytes_are_one() {
             proptest::sample::select(&Fill::ALL[..]),
             0..64_usize,
         );
+        let within_reach = Cell::new(0);
         runner(200)
             .run(&choices, |((point, problem), kernel, seed, (threads, eager), fill, offset_bytes)| {
                 let kernel = &all[kernel];
@@ -109,7 +110,9 @@ fn cases_and_bytes_are_one() {
                     fill,
                     seed: seed.into(),
                 };
-                let bytes = Input::encode(entry, &case, placement).expect("within reach");
+                // Some domains have values that bytes do not reach.
+                let Some(bytes) = Input::encode(entry, &case, placement) else { return Ok(()) };
+                within_reach.set(within_reach.get() + 1);
                 let read = Input::decode(entry, &bytes).expect("a problem");
                 prop_assert_eq!(&read.case, &case);
                 prop_assert_eq!(read.placement.offset_bytes, offset_bytes);
@@ -118,6 +121,7 @@ fn cases_and_bytes_are_one() {
                 Ok(())
             })
             .unwrap_or_else(|e| panic!("{e}"));
+        assert!(within_reach.get() > 50, "{}: {} of 200 cases", entry.operator.name(), within_reach.get());
     }
 }
 
