@@ -28,27 +28,20 @@ pub fn points(operator: &'static dyn Operator) -> BoxedStrategy<Point> {
     axes.iter().map(value).collect::<Vec<_>>().prop_map(move |values| Point::from_values(axes, values)).boxed()
 }
 
-/// Points in `domain` that make a problem whose check costs at most `most`: too large ones are made smaller.
-pub fn problems_in(
-    operator: &'static dyn Operator,
-    domain: Option<&'static Domain>,
-    most: f64,
-) -> BoxedStrategy<(Point, Arc<dyn Problem>)> {
-    points(operator)
-        .prop_filter_map("a valid problem within the limit of work", move |point| {
-            let point = domain.map_or(point.clone(), |domain| domain.restrict(point));
-            let fixed = |axis: &str| domain.is_some_and(|domain| domain.fixes(axis));
-            fit(operator, point, fixed, most).map(|(point, problem)| (point, problem.into()))
+/// Points that make a problem whose check costs at most `most`: too large ones are made smaller. Half of them lie in a
+/// domain that the operator names; a point whose domain has no problem that cheap stays where it was drawn.
+pub fn problems(operator: &'static dyn Operator, most: f64) -> BoxedStrategy<(Point, Arc<dyn Problem>)> {
+    let domain: BoxedStrategy<Option<Domain>> = match operator.domains() {
+        [] => Just(None).boxed(),
+        named => proptest::option::of(proptest::sample::select(named)).boxed(),
+    };
+    (points(operator), domain)
+        .prop_filter_map("a valid problem within the limit of work", move |(point, domain)| {
+            let inside = domain.and_then(|domain| {
+                fit(operator, domain.restrict(point.clone()), |axis| domain.fixes(axis), most)
+            });
+            let (point, problem) = inside.or_else(|| fit(operator, point, |_| false, most))?;
+            Some((point, problem.into()))
         })
         .boxed()
-}
-
-/// Points of every domain that make a problem whose check costs at most `most`; half of them of no domain in particular.
-pub fn problems(operator: &'static dyn Operator, most: f64) -> BoxedStrategy<(Point, Arc<dyn Problem>)> {
-    let anywhere = problems_in(operator, None, most);
-    let named: Vec<_> = operator.domains().iter().map(|domain| problems_in(operator, Some(domain), most)).collect();
-    if named.is_empty() {
-        return anywhere;
-    }
-    prop_oneof![anywhere, proptest::strategy::Union::new(named)].boxed()
 }

@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 fn runner(cases: u32) -> TestRunner {
     // Most points of all axes are no problem.
-    let config = Config { cases, failure_persistence: None, max_local_rejects: 1 << 24, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_local_rejects: 1 << 20, ..Config::default() };
     TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()))
 }
 
