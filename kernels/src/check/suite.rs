@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use etalon_reference::compare::Verdict;
@@ -344,7 +345,8 @@ pub fn examine(
 /// Steps that shrinking tries at most.
 const TRIALS: usize = 400;
 
-/// One question of one case; a case that is no problem, or none for the kernel, has nothing to complain of.
+/// One question of one case; a case that is no problem, or none for the kernel, has nothing to complain of. A panic is a
+/// complaint.
 fn examine_case(
     bench: &Bench,
     operator: &'static dyn Operator,
@@ -357,5 +359,10 @@ fn examine_case(
         return Ok(());
     }
     let prepared = Prepared::new(operator, &case.point, case.dtype, case.fill, case.seed).map_err(|e| e.to_string())?;
-    bench.ask(question, &prepared, kernel, Mode::of(case))
+    let asked = panic::catch_unwind(AssertUnwindSafe(|| bench.ask(question, &prepared, kernel, Mode::of(case))));
+    asked.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(format!("panics: {}", text.unwrap_or_else(|| "(no text)".into())))
+    })
 }
