@@ -1,6 +1,6 @@
 //! One way to compute an operator, as an entry of its list.
 
-use etalon_reference::{DType, Element, Problem, Slice, SliceMut, Threshold, Tolerance};
+use etalon_reference::{DType, Domain, Element, Problem, Slice, SliceMut, Threshold, Tolerance};
 use ndarray::ArrayD;
 
 use crate::isa::Isa;
@@ -30,6 +30,8 @@ pub struct Kernel {
     pub finite_only: bool,
     /// The sizes at which it takes another path. Tests draw problems on both sides of each.
     pub thresholds: &'static [Threshold],
+    /// Parts of the points where it takes a path of its own, if [`Kernel::thresholds`] alone do not lead there.
+    pub paths: &'static [Domain],
 }
 
 /// The tolerances of a kernel's own algorithm, one an output, from the logical inputs and the reference's outputs.
@@ -120,6 +122,7 @@ impl Kernel {
             tolerance: None,
             finite_only: false,
             thresholds: &[],
+            paths: &[],
         }
     }
 
@@ -151,6 +154,11 @@ impl Kernel {
     /// Takes another path at each of these sizes: ends of blocks and strips, switches to streaming, to copies, to threads.
     pub const fn with_thresholds(self, thresholds: &'static [Threshold]) -> Kernel {
         Kernel { thresholds, ..self }
+    }
+
+    /// Takes a path of its own in each of these parts of the points: sizes that are unrolled, combinations of sizes.
+    pub const fn with_paths(self, paths: &'static [Domain]) -> Kernel {
+        Kernel { paths, ..self }
     }
 
     /// Whether the kernel can run here: dtype, ISA and problem. `Err` says why it is skipped.

@@ -73,6 +73,12 @@ fn every_threshold_is_declared_and_reached() {
                         faults.push(format!("{name}/{dtype}: {threshold:?} is reached at {sides:?} alone"));
                     }
                 }
+                for path in kernel.paths {
+                    let on = draw.within(std::slice::from_ref(path), 1, quota.far_cost);
+                    if on.is_empty() {
+                        faults.push(format!("{name}/{dtype}: no point on the path `{}`", path.name));
+                    }
+                }
                 let large = draw.large(3, quota.far_cost).len();
                 if large < 3 {
                     faults.push(format!("{name}/{dtype}: {large} points of large operands"));

@@ -80,6 +80,12 @@ impl<'a> Draw<'a> {
         points
     }
 
+    /// `each` points in each of `paths`. What no draw brings there is left out.
+    pub fn within(&mut self, paths: &'static [Domain], each: usize, most: f64) -> Vec<(&'static Domain, Point)> {
+        let turns = paths.iter().flat_map(|path| (0..each).map(move |_| path));
+        turns.filter_map(|path| Some((path, self.point(Some(path), most)?))).collect()
+    }
+
     /// `count` points whose operands span more than [`LARGE`] bytes.
     pub fn large(&mut self, count: usize, most: f64) -> Vec<Point> {
         let (operator, dtype) = (self.operator, self.dtype);
@@ -157,6 +163,17 @@ mod tests {
         let mut draw = Draw::new(&GemmOperator, DType::F32, &|_| false, 1);
         assert!(draw.points(4, 1e6).is_empty() && draw.large(1, 1e7).is_empty());
         assert!(draw.beside(&[Threshold::axis("k", 512)], 1e7).is_empty());
+    }
+
+    #[test]
+    fn paths_are_kept_to() {
+        const PATHS: &[Domain] = &[
+            Domain { name: "long", fixed: &[("k", &[700]), ("b", &[0])] },
+            Domain { name: "too long", fixed: &[("m", &[1]), ("n", &[1]), ("batch", &[1]), ("k", &[1 << 22])] },
+        ];
+        let found = Draw::new(&GemmOperator, DType::F32, &|_| true, 1).within(PATHS, 3, 1e6);
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|(path, point)| path.name == "long" && point.get("k") == 700 && point.get("b") == 0));
     }
 
     #[test]

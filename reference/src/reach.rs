@@ -9,10 +9,11 @@ use crate::{DType, Operator, Point, Port, Problem};
 /// Largest value of an axis that is tried to reach a threshold.
 const FARTHEST: i64 = 1 << 24;
 
-/// A named part of an operator's points, given by the values that some axes take there.
+/// A named part of an operator's points, given by the values that some axes take there. Operators name those that many
+/// kernels tell apart; a kernel names those where it alone takes a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain {
-    /// Name, unique within the operator: `3x3`, `depthwise`.
+    /// Name, unique within the operator or the kernel: `3x3`, `depthwise`.
     pub name: &'static str,
     /// Axes with their values there.
     pub fixed: &'static [(&'static str, &'static [i64])],

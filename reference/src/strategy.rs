@@ -37,9 +37,8 @@ pub fn problems(operator: &'static dyn Operator, most: f64) -> BoxedStrategy<(Po
     };
     (points(operator), domain)
         .prop_filter_map("a valid problem within the limit of work", move |(point, domain)| {
-            let inside = domain.and_then(|domain| {
-                fit(operator, domain.restrict(point.clone()), |axis| domain.fixes(axis), most)
-            });
+            let inside = domain
+                .and_then(|domain| fit(operator, domain.restrict(point.clone()), |axis| domain.fixes(axis), most));
             let (point, problem) = inside.or_else(|| fit(operator, point, |_| false, most))?;
             Some((point, problem.into()))
         })

@@ -1,7 +1,7 @@
 //! Which cases a question is asked of.
 //!
 //! For one kernel and one question: points from every domain in which the kernel has a part, points on each side of its
-//! thresholds, points with large operands. Each fill, thread count and mode of the pool gets its share.
+//! thresholds and on each of its paths, points with large operands. Each fill, thread count and mode of the pool gets its share.
 
 use etalon_reference::draw::Draw;
 use etalon_reference::{Case, DType, Fill, Operator, Point, Problem};
@@ -15,18 +15,21 @@ const THREADS: [usize; 5] = [1, 2, 3, 5, 17];
 /// Drawn points for each fill from which on both sides of thresholds are asked, too: a quick look at fewer leaves them out.
 const ENOUGH: usize = 16;
 
+/// Points on each path of a kernel, where agreement is asked.
+const PATH_POINTS: usize = 4;
+
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
     /// Drawn points for each fill.
     pub drawn: usize,
-    /// Whether both sides of each threshold are asked.
+    /// Whether both sides of each threshold, and each path, are asked.
     pub thresholds: bool,
     /// Points with operands of more than 1 MiB.
     pub large: usize,
     /// Cost of a drawn problem at most, in operations.
     pub cost: f64,
-    /// Cost of a problem beside a threshold or a large one.
+    /// Cost of a problem beside a threshold, on a path, or a large one.
     pub far_cost: f64,
 }
 
@@ -85,6 +88,13 @@ impl<'a> Drawing<'a> {
             let beside = self.beside.iter().flat_map(|(_, points)| points.iter().cloned()).enumerate();
             points.extend(beside.map(|(turn, point)| (point, fills[turn / 2 % 2])));
         }
+        let each = match question {
+            _ if !quota.thresholds => 0,
+            Question::Parity => PATH_POINTS,
+            _ => 1,
+        };
+        let paths = self.draw.within(self.kernel.paths, each, quota.far_cost).into_iter().enumerate();
+        points.extend(paths.map(|(turn, (_, point))| (point, fills[turn % 2])));
         let large = self.draw.large(quota.large, quota.far_cost).into_iter().enumerate();
         points.extend(large.map(|(turn, point)| (point, fills[turn % 2])));
         points.into_iter().enumerate().map(|(turn, (point, fill))| self.case(turn, point, fill)).collect()

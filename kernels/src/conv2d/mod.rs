@@ -86,10 +86,12 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel::new("depthwise-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Depthwise))
         .with_supports(depthwise::supports)
-        .with_thresholds(depthwise::THRESHOLDS),
+        .with_thresholds(depthwise::THRESHOLDS)
+        .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, exact_way(downcast(call.problem))))
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
     winograd("winograd2-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(2)), tolerance_of::<2>),
     #[cfg(target_arch = "x86_64")]
@@ -121,10 +123,12 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel::new("depthwise-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Depthwise))
         .with_supports(depthwise::supports)
-        .with_thresholds(depthwise::THRESHOLDS),
+        .with_thresholds(depthwise::THRESHOLDS)
+        .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, exact_way(downcast(call.problem))))
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
     winograd("winograd2-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(2)), tolerance_of::<2>),
     #[cfg(target_arch = "x86_64")]
@@ -172,7 +176,11 @@ const fn winograd(name: &'static str, isa: Isa, run: Run, tolerance: Tolerate) -
 
 /// A kernel that may choose Winograd's algorithm.
 const fn fast(name: &'static str, isa: Isa, run: Run) -> Kernel {
-    Kernel::new(name, isa, F32, run).with_tolerance(fast_tolerance).finite_only().with_thresholds(THRESHOLDS)
+    Kernel::new(name, isa, F32, run)
+        .with_tolerance(fast_tolerance)
+        .finite_only()
+        .with_thresholds(THRESHOLDS)
+        .with_paths(depthwise::PATHS)
 }
 
 fn tolerance_of<const M: usize>(

@@ -22,7 +22,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_data::Conv2dBackwardData;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Fill, Problem, Threshold, Tolerance};
+use etalon_reference::{DType, Domain, Fill, Problem, Threshold, Tolerance};
 use ndarray::{ArrayD, Axis, Slice};
 
 use self::places::residues;
@@ -54,25 +54,39 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
     Threshold::operations(4_000_000),
 ];
 
+/// Taps whose places are computed, not kept; and what the depthwise convolution unrolls.
+pub(crate) const PATHS: &[Domain] = &[
+    Domain { name: "many rows of taps", fixed: &[("r", MANY_TAPS), ("s", &[1, 2]), ("h", &[41, 43]), ("dh", &[1])] },
+    Domain { name: "many columns of taps", fixed: &[("s", MANY_TAPS), ("r", &[1, 2]), ("w", &[41, 43]), ("dw", &[1])] },
+    Domain { name: "depthwise 3x3", fixed: &[("r", &[3]), ("s", &[3]), ("c", &[1]), ("k", &[1]), ("g", &[3, 17, 33])] },
+    Domain { name: "depthwise 5x5", fixed: &[("r", &[5]), ("s", &[5]), ("c", &[1]), ("k", &[1]), ("g", &[3, 17, 33])] },
+];
+
+const MANY_TAPS: &[i64] = &[turn::KNOWN as i64, turn::KNOWN as i64 + 1, turn::KNOWN as i64 + 8];
+
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: exact_way }))
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("fast-avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: fast_way }))
         .with_tolerance(tolerance)
         .finite_only()
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: exact_way }))
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("fast-avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: fast_way }))
         .with_tolerance(tolerance)
         .finite_only()
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
 ];
 
 /// By the formula.

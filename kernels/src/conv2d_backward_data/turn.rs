@@ -15,7 +15,7 @@ use crate::pool::Pool;
 /// Columns of a group's weights, (c, r, s) as they lie, that one task copies.
 pub const COLUMNS: usize = 8 * LANES;
 /// Taps of a dimension whose places are computed once.
-const KNOWN: usize = 32;
+pub const KNOWN: usize = 32;
 
 /// What becomes of a tap of one dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

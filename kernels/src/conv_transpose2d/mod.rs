@@ -11,7 +11,7 @@ use ndarray::ArrayD;
 
 use crate::conv2d::{exact_way, fast_way, long_enough, long_enough_mut};
 use crate::conv2d_backward_data::spread::{Adjoint, Convolver, spread};
-use crate::conv2d_backward_data::{By, Plainly, THRESHOLDS, adjoint_tolerance};
+use crate::conv2d_backward_data::{By, PATHS, Plainly, THRESHOLDS, adjoint_tolerance};
 use crate::gemm::Float;
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
@@ -23,20 +23,24 @@ pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2", Isa::Avx2, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx2, way: exact_way }))
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("fast-avx2", Isa::Avx2, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx2, way: fast_way }))
         .with_tolerance(tolerance)
         .finite_only()
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx512", Isa::Avx512, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx512, way: exact_way }))
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("fast-avx512", Isa::Avx512, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx512, way: fast_way }))
         .with_tolerance(tolerance)
         .finite_only()
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
 ];
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {

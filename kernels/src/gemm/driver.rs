@@ -17,8 +17,8 @@
 
 use std::ops::Range;
 
-use etalon_reference::Threshold;
 use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
+use etalon_reference::{Domain, Threshold};
 
 use super::Float;
 use super::ahead::{Queue, Region};
@@ -72,6 +72,19 @@ pub const THRESHOLDS: &[Threshold] = &[
     Threshold::operations((WORTH_NS * FLOPS_A_NS) as i64),
     Threshold::operations(AHEAD_FLOPS as i64),
 ];
+
+/// Where several of its sizes together decide the path.
+pub const PATHS: &[Domain] = &[Domain {
+    name: "a large B whose last rows are fewer than are packed at a time",
+    fixed: &[
+        ("m", &[9, 13, 17]),
+        ("n", &[1030]),
+        ("k", &[257, 260, 271]),
+        ("batch", &[1]),
+        ("b", &[0]),
+        ("alpha", &[0, 2, 3]),
+    ],
+}];
 
 /// Rows of a block of A: a multiple of every tile's.
 const fn mc<T>() -> usize {

@@ -29,8 +29,8 @@ pub(crate) mod tile;
 use etalon_reference::DType;
 use etalon_reference::ops::gemm::Gemm;
 
-use self::driver::THRESHOLDS;
 pub use self::driver::workspace_bytes;
+use self::driver::{PATHS, THRESHOLDS};
 pub use self::entry::{dgemm, sgemm};
 pub use self::float::Float;
 pub(crate) use self::pack::DEPTH;
@@ -48,13 +48,15 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2-prepacked", Isa::Avx2, FLOATS, entry::avx2)
         .with_plan(entry::plan_avx2)
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, FLOATS, entry::avx2).with_thresholds(THRESHOLDS),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, entry::avx2).with_thresholds(THRESHOLDS).with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx512-prepacked", Isa::Avx512, FLOATS, entry::avx512)
         .with_plan(entry::plan_avx512)
-        .with_thresholds(THRESHOLDS),
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, FLOATS, entry::avx512).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, entry::avx512).with_thresholds(THRESHOLDS).with_paths(PATHS),
 ];

@@ -10,7 +10,7 @@ mod planes;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Problem, Threshold};
+use etalon_reference::{DType, Domain, Problem, Threshold};
 
 use super::by_planes;
 use super::operands::Operands;
@@ -29,6 +29,70 @@ pub const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("w", 4 * LANES as i64),
     Threshold::bytes("x", 1 << 20),
 ];
+
+/// The sizes that are unrolled, and what a vector of channels takes of the vectors of all channels.
+pub const PATHS: &[Domain] = &[
+    Domain {
+        name: "3x3 by planes",
+        fixed: &[
+            ("r", &[3]),
+            ("s", &[3]),
+            ("sw", &[1]),
+            ("layout", &[0]),
+            UNDILATED.0,
+            UNDILATED.1,
+            ONE.0,
+            ONE.1,
+            MANY,
+        ],
+    },
+    Domain {
+        name: "3x3 by planes, stride 2",
+        fixed: &[
+            ("r", &[3]),
+            ("s", &[3]),
+            ("sw", &[2]),
+            ("layout", &[0]),
+            UNDILATED.0,
+            UNDILATED.1,
+            ONE.0,
+            ONE.1,
+            MANY,
+        ],
+    },
+    Domain {
+        name: "5x5 by planes",
+        fixed: &[
+            ("r", &[5]),
+            ("s", &[5]),
+            ("sw", &[1]),
+            ("layout", &[0]),
+            UNDILATED.0,
+            UNDILATED.1,
+            ONE.0,
+            ONE.1,
+            MANY,
+        ],
+    },
+    Domain {
+        name: "3x3 by pixels",
+        fixed: &[("r", &[3]), ("s", &[3]), ("layout", &[1]), ("bias", &[1]), ONE.0, ONE.1, MANY],
+    },
+    Domain { name: "5x5 by pixels", fixed: &[("r", &[5]), ("s", &[5]), ("layout", &[1]), ONE.0, ONE.1, MANY] },
+    Domain {
+        name: "any size by pixels",
+        fixed: &[("r", &[1, 2, 4]), ("s", &[3, 4]), ("layout", &[1]), ("bias", &[1]), ONE.0, ONE.1, MANY],
+    },
+];
+
+/// Values of an axis.
+type Values = (&'static str, &'static [i64]);
+
+/// One channel a group.
+const ONE: (Values, Values) = (("c", &[1]), ("k", &[1]));
+/// More than one vector of channels, by pixels.
+const MANY: Values = ("g", &[17, 33, 40, 65]);
+const UNDILATED: (Values, Values) = (("dh", &[1]), ("dw", &[1]));
 
 /// Whether the kernel computes the problem.
 pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
