@@ -4,6 +4,7 @@
 //! of their share, and of problems on both sides of each kernel's thresholds.
 
 use etalon_kernels::check::suite::{Extent, Question, examine};
+use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry;
 
@@ -32,7 +33,9 @@ fn ask_all(questions: &[Question]) {
         }
     }
     assert!(failures.is_empty(), "{} kernels failed:\n{}", failures.len(), failures.join("\n"));
-    assert!(ran > 0, "no case was executed");
+    // With scalar kernels alone, there is nothing to compare with the first one.
+    let alone = Isa::best() == Isa::Scalar && questions == [Question::Canonical];
+    assert!(ran > 0 || alone, "no case was executed");
 }
 
 #[test]
