@@ -101,7 +101,46 @@ pub fn audit(audits: &[Audit]) -> Option<Value> {
     })
 }
 
+/// What `cargo xtask mutants` found when kernels and checks were made wrong on purpose, as it is kept with the sources.
+const DETECTION: &str = include_str!("../mutants/figures.json");
+
+/// How many of some kind were found.
+#[derive(serde::Deserialize)]
+struct Figure {
+    of: String,
+    asked: usize,
+    found: usize,
+    interval: Option<(f64, f64)>,
+    median_seconds: Option<f64>,
+    most_seconds: Option<f64>,
+}
+
+/// Whether the checks find faults: a row of each kind of which some were asked.
+///
+/// # Panics
+/// Never: a test reads what is compiled in.
+pub fn detection() -> Vec<Value> {
+    let figures: Vec<Figure> = serde_json::from_str(DETECTION).expect("figures");
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let one = |f: Figure| {
+        context! {
+            of => f.of, asked => f.asked, found => f.found, rate => percent(f.found as f64 / f.asked as f64),
+            interval => f.interval.map(|(low, high)| format!("{} to {}", percent(low), percent(high))),
+            median => f.median_seconds, most => f.most_seconds,
+        }
+    };
+    figures.into_iter().filter(|f| f.asked > 0).map(one).collect()
+}
+
 /// A disagreement in percent.
 fn off(disagreement: f64) -> String {
     format!("{:.1}", 100.0 * disagreement)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_kept_with_the_sources_is_shown() {
+        assert!(!super::detection().is_empty());
+    }
 }

@@ -5,9 +5,10 @@
 //! folder the fault lies; mutants of the checks are also judged by the tests of the checks.
 //!
 //! All happens in a copy of the sources under `target/mutants/tree`. Results are appended to `reports/mutants/results.jsonl`,
-//! so that a sample is gathered over several runs, and what they say is written to `reports/mutants/README.md`.
+//! so that a sample is gathered over several runs, and what they say is written to `reports/mutants`, and to METHODOLOGY.
 
 mod faults;
+mod figures;
 mod gate;
 mod generate;
 mod results;
@@ -186,6 +187,7 @@ fn conclude(
     let text = summary::render(results, planted, &reasons);
     output::line(&text)?;
     results::write_summary(workspace, &text)?;
+    figures::write(workspace, &figures::figures(results, planted))?;
     if !mutants.is_empty() {
         note!("== cargo-mutants makes {} mutants of kernels and checks", mutants.len());
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::faults::Planted;
+use super::figures::{self, Figure};
 use super::results::{Outcome, Results, Set, Verdict};
 
 /// The page: planted faults by kind, the samples' rates with their intervals, and who survived.
@@ -13,7 +14,7 @@ pub fn render(results: &Results, planted: &[Planted], reasons: &HashMap<String, 
     );
     let latest: Vec<&Verdict> = results.latest().collect();
     own(&mut page, &latest, planted);
-    samples(&mut page, &latest);
+    samples(&mut page, &latest, &figures::figures(results, &[]).split_off(1));
     survivors(&mut page, &latest, reasons);
     page
 }
@@ -63,21 +64,13 @@ fn by(verdict: &Verdict) -> String {
 }
 
 /// The samples of mutants.
-fn samples(page: &mut String, latest: &[&Verdict]) {
+fn samples(page: &mut String, latest: &[&Verdict], figures: &[Figure]) {
+    let unviable = latest.iter().filter(|v| v.outcome == Outcome::Unviable).count();
     let _ = write!(
         page,
-        "\n## Mutants\n\nA random sample of what cargo-mutants makes.\n\n\
-         | of | compile | found | rate, 95 % interval | seconds to the first failure: median, most | do not compile |\n\
-         |---|---|---|---|---|---|\n"
+        "\n## Mutants\n\nA random sample of what cargo-mutants makes. {unviable} more do not compile.\n\n{}",
+        figures::markdown(figures)
     );
-    for (set, name) in [(Set::Kernels, "kernels"), (Set::Checks, "checks")] {
-        let of = |outcome| latest.iter().filter(move |v| v.set == set && v.outcome == outcome);
-        let (caught, survived) = (of(Outcome::Caught).count(), of(Outcome::Survived).count());
-        let times = spread(of(Outcome::Caught).map(|v| v.seconds).collect());
-        let unviable = of(Outcome::Unviable).count();
-        let viable = caught + survived;
-        let _ = writeln!(page, "| {name} | {viable} | {caught} | {} | {times} | {unviable} |", rate(caught, viable));
-    }
 }
 
 /// Who survived, and why.
@@ -102,43 +95,12 @@ fn spread(mut times: Vec<f64>) -> String {
     }
 }
 
-/// A share with its interval.
-fn rate(caught: usize, of: usize) -> String {
-    if of == 0 {
-        return "–".into();
-    }
-    let (low, high) = wilson(caught, of);
-    let percent = |share: f64| format!("{:.1}", 100.0 * share);
-    format!("{} % ({} to {})", percent(caught as f64 / of as f64), percent(low), percent(high))
-}
-
-/// Wilson's 95 % interval of a share: it keeps its coverage near 1, where the normal one is of no width.
-fn wilson(caught: usize, of: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_964;
-    let (n, share) = (of as f64, caught as f64 / of as f64);
-    let centre = share + Z * Z / (2.0 * n);
-    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mutants::gate::Found;
     use crate::mutants::{faults, results};
     use crate::workspace::Workspace;
-
-    #[test]
-    fn intervals_are_wilsons() {
-        // Newcombe, "Two-sided confidence intervals for the single proportion", 1998: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
-        for (caught, of, low, high) in
-            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
-        {
-            let found = wilson(caught, of);
-            assert!((found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5, "{caught} of {of}: {found:?}");
-        }
-    }
 
     #[test]
     fn the_page_tells_what_was_found_and_what_was_not() {
@@ -171,8 +133,8 @@ mod tests {
             "| `a.one` | wrong | parity a/: threads | 2 |",
             "| `a.two` | wrong | **nobody** | 2 |",
             "| `a.three` | wrong | not asked yet |  |",
-            "| kernels | 3 | 1 | 33.3 % (6.1 to 79.2) | 2, 2 | 1 |",
-            "| checks | 0 | 0 | – | – | 0 |",
+            "1 more do not compile.",
+            "| mutants of kernels | 3 | 1 | 33.3 % (6.1 to 79.2) | 2, 2 |",
             "| k2 | `k2` | it decides speed alone |",
             "| k3 | `k3` | **none yet** |",
         ] {
