@@ -1,6 +1,6 @@
 //! Validation of problems, over the whole range of the integers, against a model that can't overflow.
 
-use etalon_kernels::registry;
+use etalon_kernels::registry::Entry;
 use etalon_reference::axis::Kind;
 use etalon_reference::{Operator, Point, Port};
 
@@ -11,17 +11,23 @@ use crate::model::{self, Model};
 /// when the model says that everything fits, and then operands that span what the model says.
 ///
 /// # Panics
-/// With the point, if they differ; also if `operator` is unknown or has no model.
-pub fn run(operator: &str, bytes: &[u8]) {
-    let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
-    let model =
-        model::find(operator).unwrap_or_else(|| panic!("no model of `{operator}`: see fuzz/bodies/src/model.rs"));
+/// With the point, if they differ; also if the operator has no model.
+pub fn run(entry: &Entry, bytes: &[u8]) {
     if bytes.len() <= MAX_LEN {
         let point = decode(entry.operator, bytes);
-        if let Err(complaint) = check(entry.operator, model, &point) {
+        if let Err(complaint) = judge(entry, &point) {
             panic!("{}: {point}: {complaint}", entry.operator.name());
         }
     }
+}
+
+/// Holds validation against the model at one point.
+///
+/// # Errors
+/// How they differ, or that there is no model.
+pub fn judge(entry: &Entry, point: &Point) -> Result<(), String> {
+    let model = model::find(entry.operator.name()).ok_or("no model: see fuzz/bodies/src/model.rs")?;
+    check(entry.operator, model, point)
 }
 
 /// The point that the bytes stand for: [`Point::decode`] over the whole range. A first byte of 255 makes a choice invalid.

@@ -33,7 +33,7 @@ fn kernels_pass_on_drawn_bytes() {
         let result = runner(100 + 20 * all.len() as u32).run(&asked, |(kernel, mut bytes)| {
             bytes.insert(0, kernel as u8);
             if let Some(input) = Input::decode(entry, &bytes)
-                && kernels::run(entry.operator.name(), &bytes)
+                && kernels::run(entry, &bytes)
             {
                 let position = all.iter().position(|k| k.name == input.kernel.name).expect("a kernel of the list");
                 ran.borrow_mut()[position] += 1;
@@ -52,7 +52,7 @@ fn validation_agrees_with_the_model_on_drawn_bytes() {
     for entry in registry::ALL {
         runner(20_000)
             .run(&bytes(), |bytes| {
-                problem::run(entry.operator.name(), &bytes);
+                problem::run(entry, &bytes);
                 Ok(())
             })
             .unwrap_or_else(|e| panic!("{e}"));
@@ -141,10 +141,11 @@ fn choices_beyond_the_list_are_reached() {
 #[cfg(feature = "planted-bug")]
 #[test]
 fn the_planted_bug_is_found() {
+    let gemm = registry::find("gemm").expect("an operator");
     let found = (0..10_000_u32).find(|seed| {
         let bytes: Vec<u8> =
             (0..40_u32).map(|i| (seed.wrapping_mul(2_654_435_761) >> (i % 24)) as u8 ^ i as u8).collect();
-        std::panic::catch_unwind(|| kernels::run("gemm", &bytes)).is_err()
+        std::panic::catch_unwind(|| kernels::run(gemm, &bytes)).is_err()
     });
     assert!(found.is_some(), "10000 inputs did not show the bug");
 }
