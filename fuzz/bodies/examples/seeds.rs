@@ -26,7 +26,7 @@ fn main() -> std::io::Result<ExitCode> {
         for (file, bytes) in seeds(target) {
             fs::write(folder.join(file), bytes)?;
         }
-        println!("{} {} {}", target.program(), target.entry.operator.name(), target.name());
+        println!("{} {} {}", target.program(), target.entry.operator.name, target.name());
     }
     Ok(ExitCode::SUCCESS)
 }

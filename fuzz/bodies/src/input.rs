@@ -51,12 +51,12 @@ impl Input {
         let known = bytes.len().min(HEADER);
         header[..known].copy_from_slice(&bytes[..known]);
         let [kernel, dtype, fill, seed @ .., threads, guard, offset] = header.map(usize::from);
-        let point = Point::decode(entry.operator.axes(), &bytes[known..], false);
+        let point = Point::decode(entry.operator.axes, &bytes[known..], false);
         let (kernel, dtype, point) = choose(entry, &kernels(entry), kernel, dtype, &point)?;
         Some(Input {
             kernel,
             case: Case {
-                op: entry.operator.name().into(),
+                op: entry.operator.name.into(),
                 kernel: kernel.name.into(),
                 dtype,
                 point,

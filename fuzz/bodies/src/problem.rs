@@ -16,7 +16,7 @@ pub fn run(entry: &Entry, bytes: &[u8]) {
     if bytes.len() <= MAX_LEN {
         let point = decode(entry.operator, bytes);
         if let Err(complaint) = judge(entry, &point) {
-            panic!("{}: {point}: {complaint}", entry.operator.name());
+            panic!("{}: {point}: {complaint}", entry.operator.name);
         }
     }
 }
@@ -26,15 +26,15 @@ pub fn run(entry: &Entry, bytes: &[u8]) {
 /// # Errors
 /// How they differ, or that there is no model.
 pub fn judge(entry: &Entry, point: &Point) -> Result<(), String> {
-    let model = model::find(entry.operator.name()).ok_or("no model: see fuzz/bodies/src/model.rs")?;
+    let model = model::find(entry.operator.name).ok_or("no model: see fuzz/bodies/src/model.rs")?;
     check(entry.operator, model, point)
 }
 
 /// The point that the bytes stand for: [`Point::decode`] over the whole range. A first byte of 255 makes a choice invalid.
-pub fn decode(operator: &dyn Operator, bytes: &[u8]) -> Point {
+pub fn decode(operator: &Operator, bytes: &[u8]) -> Point {
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
-    let point = Point::decode(operator.axes(), rest, true);
-    let choice = operator.axes().iter().find_map(|axis| match axis.kind {
+    let point = Point::decode(operator.axes, rest, true);
+    let choice = operator.axes.iter().find_map(|axis| match axis.kind {
         Kind::Choice(names) => Some((axis.name, names.len() as i64)),
         Kind::Int { .. } => None,
     });
@@ -66,7 +66,7 @@ pub fn encode(point: &Point) -> Vec<u8> {
 ///
 /// # Errors
 /// How they differ.
-pub fn check(operator: &dyn Operator, model: fn(&Point) -> Model, point: &Point) -> Result<(), String> {
+pub fn check(operator: &Operator, model: fn(&Point) -> Model, point: &Point) -> Result<(), String> {
     let model = model(point);
     let problem = match (operator.problem(point), model.reason()) {
         (Ok(problem), None) => problem,
@@ -75,7 +75,7 @@ pub fn check(operator: &dyn Operator, model: fn(&Point) -> Model, point: &Point)
         (Ok(problem), Some(reason)) => return Err(format!("accepted as {problem:?}, but {reason}")),
         (Err(e), None) => return Err(format!("rejected ({e}), but everything fits")),
     };
-    for &dtype in operator.dtypes() {
+    for &dtype in operator.dtypes {
         compare("inputs", &problem.inputs(dtype), &model.inputs)?;
         compare("outputs", &problem.outputs(dtype), &model.outputs)?;
         let work = problem.work(dtype);

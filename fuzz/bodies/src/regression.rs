@@ -39,7 +39,7 @@ impl Regression {
                 Ok(Regression::Problem(entry, point_of(entry.operator, point)?))
             }
             [case, guard, offset] => {
-                let operators: Vec<&'static dyn Operator> = registry::ALL.iter().map(|entry| entry.operator).collect();
+                let operators: Vec<&'static Operator> = registry::ALL.iter().map(|entry| entry.operator).collect();
                 let case = Case::parse(case, &operators).map_err(|e| e.to_string())?;
                 let entry = registry::find(&case.op).ok_or_else(|| format!("no operator `{}`", case.op))?;
                 let kernel = input::kernels(entry).into_iter().find(|kernel| kernel.name == case.kernel);
@@ -81,14 +81,14 @@ impl fmt::Display for Regression {
                 let guard = guard.map_or("zones", |(name, _)| name);
                 write!(f, "{} {guard} {}", input.case, input.placement.offset_bytes)
             }
-            Regression::Problem(entry, point) => write!(f, "{} {point}", entry.operator.name()),
+            Regression::Problem(entry, point) => write!(f, "{} {point}", entry.operator.name),
         }
     }
 }
 
 /// A point; unlike [`Point::parse`], a choice may also be a number, of a name that there is not.
-fn point_of(operator: &dyn Operator, text: &str) -> Result<Point, String> {
-    let axes = operator.axes();
+fn point_of(operator: &Operator, text: &str) -> Result<Point, String> {
+    let axes = operator.axes;
     let mut point = Point::default_of(axes);
     for part in text.split(',').filter(|part| *part != "-") {
         let beyond = part.split_once('=').and_then(|(axis, value)| Some((axis, value.parse::<i64>().ok()?)));

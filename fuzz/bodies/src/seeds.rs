@@ -27,7 +27,7 @@ pub fn seeds(target: Target) -> Vec<(String, Vec<u8>)> {
 fn case(entry: &Entry, point: &Point, turn: usize) -> Option<Vec<u8>> {
     let kernel = &entry.kernels[turn % entry.kernels.len()];
     let case = Case {
-        op: entry.operator.name().into(),
+        op: entry.operator.name.into(),
         kernel: kernel.name.into(),
         dtype: kernel.dtypes[turn % kernel.dtypes.len()],
         point: point.clone(),
@@ -41,7 +41,7 @@ fn case(entry: &Entry, point: &Point, turn: usize) -> Option<Vec<u8>> {
 }
 
 fn points(entry: &Entry) -> Vec<Point> {
-    let axes = entry.operator.axes();
+    let axes = entry.operator.axes;
     // Sizes of a few, so that a choice matters.
     let base = axes.iter().filter(|axis| matches!(axis.kind, Kind::Int { tested, .. } if tested >= 16));
     let base = base.fold(Point::default_of(axes), |p, axis| p.with(axis.name, 5));

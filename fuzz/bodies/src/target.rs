@@ -32,7 +32,7 @@ impl Target {
 
     /// Its name.
     pub fn name(self) -> String {
-        format!("{}{}", self.entry.operator.name(), if self.problem { PROBLEM } else { "" })
+        format!("{}{}", self.entry.operator.name, if self.problem { PROBLEM } else { "" })
     }
 
     /// The program of `fuzz_targets/` that runs it.
@@ -50,7 +50,7 @@ pub fn entry() -> &'static Entry {
     ENTRY.get_or_init(|| {
         let name = std::env::var(OPERATOR).unwrap_or_default();
         registry::find(&name).unwrap_or_else(|| {
-            let known: Vec<&str> = registry::ALL.iter().map(|entry| entry.operator.name()).collect();
+            let known: Vec<&str> = registry::ALL.iter().map(|entry| entry.operator.name).collect();
             panic!("{OPERATOR}=`{name}` names no operator: expected one of {}", known.join(", "))
         })
     })

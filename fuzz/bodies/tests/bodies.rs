@@ -42,7 +42,7 @@ fn kernels_pass_on_drawn_bytes() {
         });
         result.unwrap_or_else(|e| panic!("{e}"));
         for (kernel, ran) in all.iter().zip(ran.into_inner()).filter(|(kernel, _)| kernel.isa.usable().is_ok()) {
-            assert!(ran > 0, "{}/{}: no case was executed", entry.operator.name(), kernel.name);
+            assert!(ran > 0, "{}/{}: no case was executed", entry.operator.name, kernel.name);
         }
     }
 }
@@ -64,9 +64,9 @@ fn validation_agrees_with_the_model_on_drawn_bytes() {
 fn validation_agrees_with_the_model_at_the_ends() {
     let ends = [i64::MIN, -1, 0, 1, 2, 1 << 20, 1 << 31, 1 << 32, 1 << 59, 1 << 60, (1 << 60) - 1, 1 << 62, i64::MAX];
     for entry in registry::ALL {
-        let (operator, name) = (entry.operator, entry.operator.name());
+        let (operator, name) = (entry.operator, entry.operator.name);
         let model = model::find(name).unwrap_or_else(|| panic!("no model of `{name}`"));
-        let axes = operator.axes();
+        let axes = operator.axes;
         for (i, first) in axes.iter().enumerate() {
             for second in &axes[i + 1..] {
                 for x in ends {
@@ -102,7 +102,7 @@ fn cases_and_bytes_are_one() {
                 };
                 let placement = Placement { offset_bytes, guard: Guard::PageBefore };
                 let case = Case {
-                    op: entry.operator.name().into(),
+                    op: entry.operator.name.into(),
                     kernel: kernel.name.into(),
                     dtype,
                     point,
@@ -122,17 +122,17 @@ fn cases_and_bytes_are_one() {
                 Ok(())
             })
             .unwrap_or_else(|e| panic!("{e}"));
-        assert!(within_reach.get() > 50, "{}: {} of 200 cases", entry.operator.name(), within_reach.get());
+        assert!(within_reach.get() > 50, "{}: {} of 200 cases", entry.operator.name, within_reach.get());
     }
 }
 
 #[test]
 fn choices_beyond_the_list_are_reached() {
     for entry in registry::ALL {
-        let axes = entry.operator.axes();
+        let axes = entry.operator.axes;
         if axes.iter().any(|axis| matches!(axis.kind, Kind::Choice(_))) {
             let point = problem::decode(entry.operator, &[u8::MAX]);
-            assert!(entry.operator.problem(&point).is_err(), "{}: {point}", entry.operator.name());
+            assert!(entry.operator.problem(&point).is_err(), "{}: {point}", entry.operator.name);
         }
     }
 }

@@ -42,7 +42,7 @@ fn a_run_that_is_kept_is_the_same_run() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let before = Run::read(&asked).unwrap();
     let after = Run::read(&[kept.join("data")]).unwrap();
-    assert_eq!((after.id, after.records.len()), (before.id, before.records.len()));
+    assert_eq!((&after.id, after.records.len()), (&before.id, before.records.len()));
     let mut names: Vec<_> = after.sources.iter().map(|source| source.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["environment.json", "records.jsonl"]);
