@@ -45,7 +45,7 @@ fn main() {
     for subject in &subjects {
         // Inputs and reference are made for the first case that criterion's filter lets through.
         let prepared = OnceCell::new();
-        let mut group = criterion.benchmark_group(subject.entry.operator.name());
+        let mut group = criterion.benchmark_group(subject.entry.operator.name);
         group.throughput(Throughput::Elements(subject.problem.work(subject.dtype).flops as u64));
         for pool in &pools {
             for kernel in subject.kernels(profile, pool.threads()) {

@@ -149,7 +149,7 @@ pub fn shuffled<T>(cases: Vec<T>, of: impl Fn(&T) -> &suite::Subject, seed: u64)
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut operators: Vec<(&'static str, Vec<T>)> = Vec::new();
     for case in cases {
-        let name = of(&case).entry.operator.name();
+        let name = of(&case).entry.operator.name;
         match operators.iter_mut().find(|(known, _)| *known == name) {
             Some((_, list)) => list.push(case),
             None => operators.push((name, vec![case])),

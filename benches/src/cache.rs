@@ -78,7 +78,7 @@ mod tests {
 
     fn problem(op: &str, point: &str) -> Box<dyn Problem> {
         let operator = ops::find(op).expect("the operator");
-        operator.problem(&Point::parse(operator.axes(), point).expect("a point")).expect("a problem")
+        operator.problem(&Point::parse(operator.axes, point).expect("a point")).expect("a problem")
     }
 
     fn names(state: Cache, op: &str, point: &str) -> Vec<&'static str> {
@@ -91,9 +91,9 @@ mod tests {
     #[test]
     fn every_operator_has_weights_or_is_known_to_have_none() {
         for operator in ops::ALL {
-            let problem = problem(operator.name(), operator.workloads()[0].point);
+            let problem = problem(operator.name, operator.workloads[0].point);
             let none = eviction(Cache::ColdWeights, &*problem, DType::F32).is_err();
-            assert_eq!(none, operator.name() == "conv2d_backward_weights", "{}", operator.name());
+            assert_eq!(none, operator.name == "conv2d_backward_weights", "{}", operator.name);
         }
     }
 

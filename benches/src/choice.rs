@@ -16,7 +16,7 @@ pub fn nothing(filter: &str, dtype: Option<DType>, profile: Profile) -> String {
     if let (Some(only), true) = (dtype, some(filter, None, Profile::Paper)) {
         return format!("what contains `{filter}` does not compute {only}");
     }
-    let operators: Vec<&str> = registry::ALL.iter().map(|entry| entry.operator.name()).collect();
+    let operators: Vec<&str> = registry::ALL.iter().map(|entry| entry.operator.name).collect();
     format!("no `operator/workload/dtype` contains `{filter}`; the operators are {}", operators.join(", "))
 }
 

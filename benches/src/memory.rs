@@ -81,7 +81,7 @@ mod tests {
     fn a_product_of_large_matrices_needs_much() {
         let gemm = ops::find("gemm").expect("an operator");
         let needs = |point: &str| {
-            let point = Point::parse(gemm.axes(), point).expect("a point");
+            let point = Point::parse(gemm.axes, point).expect("a point");
             needed(&*gemm.problem(&point).expect("a problem"), DType::F32)
         };
         assert!(needs("m=100000,n=100000,k=8") > 4e11);

@@ -64,22 +64,18 @@ impl Run {
         let work = subject.problem.work(subject.dtype);
         let id = match prepared {
             Some(prepared) => prepared.case(kernel, threads).to_string(),
-            None => format!(
-                "{}/{}/{}/{}/t{threads}#real-{SEED}",
-                operator.name(),
-                kernel.name,
-                subject.dtype,
-                subject.point
-            ),
+            None => {
+                format!("{}/{}/{}/{}/t{threads}#real-{SEED}", operator.name, kernel.name, subject.dtype, subject.point)
+            }
         };
-        let mut definition = format!("{} {} {} {}", operator.name(), subject.point, subject.dtype, self.profile.name());
+        let mut definition = format!("{} {} {} {}", operator.name, subject.point, subject.dtype, self.profile.name());
         if cache != Cache::Warm {
             definition += &format!(" {cache}");
         }
         Record {
             schema_version: SCHEMA_VERSION,
             id,
-            op: operator.name().into(),
+            op: operator.name.into(),
             kernel: kernel.name.into(),
             isa: if kernel.name == "openblas" { "library".into() } else { kernel.isa.name().into() },
             dtype: subject.dtype.name().into(),
@@ -92,7 +88,7 @@ impl Run {
             threads,
             cache: cache.name().into(),
             packing: if kernel.plan.is_some() { "pre-packed" } else { "per-call" }.into(),
-            pass: if operator.gradient_of().is_some() { "backward" } else { "forward" }.into(),
+            pass: if operator.gradient.is_some() { "backward" } else { "forward" }.into(),
             fill: "real".into(),
             status: Status::Skipped,
             reason: None,
@@ -243,7 +239,7 @@ fn point_values(subject: &Subject) -> BTreeMap<String, Value> {
 
 /// The networks that have the subject's workload as a layer, each with the number of layers that its workloads add up to.
 fn in_networks(subject: &Subject) -> Vec<InNetwork> {
-    let every = || subject.entry.operator.workloads().iter().flat_map(|w| w.networks);
+    let every = || subject.entry.operator.workloads.iter().flat_map(|w| w.networks);
     let layers = |network: &str| every().filter(|n| n.0 == network).map(|n| n.1).sum();
     let one = |&(network, count): &(&str, u32)| InNetwork { network: network.into(), count, of: layers(network) };
     subject.networks.iter().map(one).collect()

@@ -38,7 +38,7 @@ pub struct Subject {
 impl Subject {
     /// `operator/workload/dtype`, what filters look at.
     pub fn path(&self) -> String {
-        format!("{}/{}/{}", self.entry.operator.name(), self.workload, self.dtype)
+        format!("{}/{}/{}", self.entry.operator.name, self.workload, self.dtype)
     }
 
     /// The default kernel: the last one that applies, takes operands as they are, and is ours.
@@ -81,13 +81,13 @@ const SCALAR_FLOPS: f64 = 3e7;
 pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<Vec<Subject>> {
     let mut all = Vec::new();
     for entry in registry::ALL {
-        for workload in entry.operator.workloads() {
+        for workload in entry.operator.workloads {
             if profile == Profile::Smoke && !workload.smoke {
                 continue;
             }
             // Networks are summed in f32.
             let wanted = |d: &&DType| dtype.is_none_or(|only| only == **d) && (!workload.brief || **d == DType::F32);
-            for &dtype in entry.operator.dtypes().iter().filter(wanted) {
+            for &dtype in entry.operator.dtypes.iter().filter(wanted) {
                 let subject = of_workload(entry, workload, dtype)?;
                 let small_enough = subject.problem.work(dtype).flops <= profile.flops();
                 if small_enough && subject.path().contains(filter) {
@@ -100,9 +100,9 @@ pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<
 }
 
 fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Result<Subject> {
-    let name = entry.operator.name();
+    let name = entry.operator.name;
     let point =
-        Point::parse(entry.operator.axes(), workload.point).with_context(|| format!("{name}/{}", workload.name))?;
+        Point::parse(entry.operator.axes, workload.point).with_context(|| format!("{name}/{}", workload.name))?;
     let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
     let Workload { source, networks, brief, cache, .. } = *workload;
     Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, cache, point, problem, dtype })
@@ -135,7 +135,7 @@ pub fn with_kernels(subjects: Vec<Subject>, name: Option<&str>) -> Result<Vec<(S
             Some((kernel, Err(reason))) => reasons.push(format!("{}: {}: {reason}", subject.path(), kernel.name)),
             None => {
                 let names: Vec<&str> = subject.entry.kernels.iter().map(|kernel| kernel.name).collect();
-                let (name, op) = (name.unwrap_or("default"), subject.entry.operator.name());
+                let (name, op) = (name.unwrap_or("default"), subject.entry.operator.name);
                 reasons.push(format!("no kernel `{name}` in {op}, which has {}", names.join(", ")));
             }
         }
@@ -153,12 +153,12 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
     let (operator, point) =
         text.split_once(':').with_context(|| format!("`{text}` is not of the form operator:point"))?;
     let Some(entry) = registry::find(operator) else {
-        let known: Vec<&str> = registry::ALL.iter().map(|e| e.operator.name()).collect();
+        let known: Vec<&str> = registry::ALL.iter().map(|e| e.operator.name).collect();
         bail!("unknown operator `{operator}`: expected {}", known.join(", "));
     };
-    let point = Point::parse(entry.operator.axes(), point)?;
+    let point = Point::parse(entry.operator.axes, point)?;
     let problem: Arc<dyn Problem> = entry.operator.problem(&point)?.into();
-    let dtypes = entry.operator.dtypes().iter().filter(|d| dtype.is_none_or(|only| only == **d));
+    let dtypes = entry.operator.dtypes.iter().filter(|d| dtype.is_none_or(|only| only == **d));
     if let (Some(only), None) = (dtype, dtypes.clone().next()) {
         bail!("{operator} does not compute {only}");
     }

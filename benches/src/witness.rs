@@ -209,7 +209,7 @@ fn answer(case: &Case, wanted: Wanted) -> Reply {
         }
         Wanted::OutputsAtAnyPrice => {
             torch::set_threads(1);
-            let twin = torch::twin(operator.name()).ok_or("no twin")?;
+            let twin = torch::twin(operator.name).ok_or("no twin")?;
             torch::outputs_of(twin, &*problem, case.dtype, &inputs)
         }
         Wanted::Ways(threads) => {

@@ -8,43 +8,40 @@ use crate::kernel::Kernel;
 #[derive(Clone, Copy)]
 pub struct Entry {
     /// The operator.
-    pub operator: &'static dyn Operator,
+    pub operator: &'static Operator,
     /// Its kernels.
     pub kernels: &'static [Kernel],
 }
 
 /// Every operator.
 pub static ALL: &[Entry] = &[
-    Entry { operator: &ops::gemm::GemmOperator, kernels: crate::gemm::KERNELS },
-    Entry { operator: &ops::gemm_backward::GemmBackwardOperator, kernels: crate::gemm_backward::KERNELS },
-    Entry { operator: &ops::batchnorm_relu::BatchnormReluOperator, kernels: crate::batchnorm_relu::KERNELS },
+    Entry { operator: &ops::gemm::GEMM, kernels: crate::gemm::KERNELS },
+    Entry { operator: &ops::gemm_backward::GEMM_BACKWARD, kernels: crate::gemm_backward::KERNELS },
+    Entry { operator: &ops::batchnorm_relu::BATCHNORM_RELU, kernels: crate::batchnorm_relu::KERNELS },
     Entry {
-        operator: &ops::batchnorm_relu_backward::BatchnormReluBackwardOperator,
+        operator: &ops::batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,
         kernels: crate::batchnorm_relu_backward::KERNELS,
     },
-    Entry { operator: &ops::conv2d::Conv2dOperator, kernels: crate::conv2d::KERNELS },
+    Entry { operator: &ops::conv2d::CONV2D, kernels: crate::conv2d::KERNELS },
+    Entry { operator: &ops::conv2d_backward_data::CONV2D_BACKWARD_DATA, kernels: crate::conv2d_backward_data::KERNELS },
     Entry {
-        operator: &ops::conv2d_backward_data::Conv2dBackwardDataOperator,
-        kernels: crate::conv2d_backward_data::KERNELS,
-    },
-    Entry {
-        operator: &ops::conv2d_backward_weights::Conv2dBackwardWeightsOperator,
+        operator: &ops::conv2d_backward_weights::CONV2D_BACKWARD_WEIGHTS,
         kernels: crate::conv2d_backward_weights::KERNELS,
     },
-    Entry { operator: &ops::conv_transpose2d::ConvTranspose2dOperator, kernels: crate::conv_transpose2d::KERNELS },
+    Entry { operator: &ops::conv_transpose2d::CONV_TRANSPOSE2D, kernels: crate::conv_transpose2d::KERNELS },
     Entry {
-        operator: &ops::conv_transpose2d_backward::ConvTranspose2dBackwardOperator,
+        operator: &ops::conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
         kernels: crate::conv_transpose2d_backward::KERNELS,
     },
 ];
 
 /// The entry of the operator with this name.
 pub fn find(operator: &str) -> Option<&'static Entry> {
-    ALL.iter().find(|e| e.operator.name() == operator)
+    ALL.iter().find(|e| e.operator.name == operator)
 }
 
 /// The operators alone, as case ids are parsed with.
-pub fn operators() -> Vec<&'static dyn Operator> {
+pub fn operators() -> Vec<&'static Operator> {
     ALL.iter().map(|e| e.operator).collect()
 }
 

@@ -41,10 +41,10 @@ static ALLOCATOR: Counting = Counting;
 fn a_warm_call_allocates_nothing() {
     let mut calls = 0;
     for entry in registry::ALL {
-        for workload in entry.operator.workloads() {
-            let point = Point::parse(entry.operator.axes(), workload.point).expect("a workload parses");
+        for workload in entry.operator.workloads {
+            let point = Point::parse(entry.operator.axes, workload.point).expect("a workload parses");
             let problem = entry.operator.problem(&point).expect("a workload is valid");
-            for &dtype in entry.operator.dtypes() {
+            for &dtype in entry.operator.dtypes {
                 // Small ones: every code path that a size chooses is a small path plus loops.
                 let work = problem.work(dtype);
                 if work.flops > 4e7 || work.bytes > 4e6 {
@@ -77,7 +77,7 @@ fn a_warm_call_allocates_nothing() {
                             .expect("the kernel applies");
                             counts.push(ALLOCATIONS.load(Ordering::Relaxed) - before);
                         }
-                        let name = format!("{}/{}/{dtype}/{}", entry.operator.name(), kernel.name, workload.name);
+                        let name = format!("{}/{}/{dtype}/{}", entry.operator.name, kernel.name, workload.name);
                         // The test harness and threads that are just starting allocate now and then; a kernel that
                         // allocates does so in every call.
                         let least = counts[2..].iter().min();

@@ -13,11 +13,11 @@ use etalon_reference::{Problem, Side, ops};
 
 #[test]
 fn every_operator_has_kernels_and_a_folder() {
-    let defined: Vec<&str> = ops::ALL.iter().map(|o| o.name()).collect();
-    let registered: Vec<&str> = registry::ALL.iter().map(|e| e.operator.name()).collect();
+    let defined: Vec<&str> = ops::ALL.iter().map(|o| o.name).collect();
+    let registered: Vec<&str> = registry::ALL.iter().map(|e| e.operator.name).collect();
     assert_eq!(defined, registered, "ops::ALL and registry::ALL list the same operators in the same order");
     for entry in registry::ALL {
-        let name = entry.operator.name();
+        let name = entry.operator.name;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name);
         assert!(folder.is_dir(), "kernels/src/{name}/ is missing");
         assert!(!entry.kernels.is_empty(), "{name} has no kernels");
@@ -29,7 +29,7 @@ fn every_operator_has_kernels_and_a_folder() {
 #[test]
 fn every_folder_is_listed() {
     let infrastructure = ["isa", "check", "ffi"];
-    let listed: BTreeSet<String> = registry::ALL.iter().map(|e| e.operator.name().to_string()).collect();
+    let listed: BTreeSet<String> = registry::ALL.iter().map(|e| e.operator.name.to_string()).collect();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for item in std::fs::read_dir(source).expect("the source folder") {
         let item = item.expect("an item");
@@ -44,7 +44,7 @@ fn every_folder_is_listed() {
 fn names_are_unique_and_short() {
     for entry in registry::ALL {
         let names: BTreeSet<&str> = entry.kernels.iter().map(|k| k.name).collect();
-        assert_eq!(names.len(), entry.kernels.len(), "{}: two kernels share a name", entry.operator.name());
+        assert_eq!(names.len(), entry.kernels.len(), "{}: two kernels share a name", entry.operator.name);
         for kernel in entry.kernels {
             assert!(kernel.name.len() <= Kernel::LONGEST_NAME, "{}: longer than {}", kernel.name, Kernel::LONGEST_NAME);
             assert!(!kernel.dtypes.is_empty(), "{} computes no dtype", kernel.name);
@@ -58,7 +58,7 @@ fn every_threshold_is_declared_and_reached() {
     let mut faults = Vec::new();
     for entry in registry::ALL {
         for kernel in entry.kernels.iter().filter(|k| k.isa.usable().is_ok() && k.isa != Isa::Scalar) {
-            let name = format!("{}/{}", entry.operator.name(), kernel.name);
+            let name = format!("{}/{}", entry.operator.name, kernel.name);
             if kernel.thresholds.is_empty() {
                 faults.push(format!("{name} declares no threshold"));
             }

@@ -20,7 +20,7 @@ fn ask_all(questions: &[Question]) {
         let standard: Option<&'static Kernel> = entry.kernels.iter().find(|k| k.canonical);
         for kernel in entry.kernels {
             if let Err(reason) = kernel.isa.usable() {
-                eprintln!("skipped: {}/{}: {reason}", entry.operator.name(), kernel.name);
+                eprintln!("skipped: {}/{}: {reason}", entry.operator.name, kernel.name);
                 continue;
             }
             for &dtype in kernel.dtypes {

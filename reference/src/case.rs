@@ -52,13 +52,13 @@ impl Case {
     ///
     /// # Errors
     /// [`CaseError`] if the text is no case id.
-    pub fn parse(text: &str, operators: &[&'static dyn Operator]) -> Result<Case, CaseError> {
+    pub fn parse(text: &str, operators: &[&'static Operator]) -> Result<Case, CaseError> {
         let form = || CaseError::Form(text.into());
         let (path, data) = text.split_once('#').ok_or_else(form)?;
         let [op, kernel, dtype, point, threads] = path.split('/').collect::<Vec<_>>().try_into().map_err(|_| form())?;
         let (fill, seed) = data.split_once('-').ok_or_else(form)?;
-        let operator = operators.iter().find(|o| o.name() == op).ok_or_else(|| {
-            CaseError::Operator(op.into(), operators.iter().map(|o| o.name()).collect::<Vec<_>>().join(", "))
+        let operator = operators.iter().find(|o| o.name == op).ok_or_else(|| {
+            CaseError::Operator(op.into(), operators.iter().map(|o| o.name).collect::<Vec<_>>().join(", "))
         })?;
         let (threads, eager) = match threads.strip_suffix(EAGER) {
             Some(threads) => (threads, true),
@@ -69,7 +69,7 @@ impl Case {
             op: op.into(),
             kernel: kernel.into(),
             dtype: dtype.parse().map_err(|_| form())?,
-            point: Point::parse(operator.axes(), point)?,
+            point: Point::parse(operator.axes, point)?,
             threads,
             eager,
             fill: fill.parse().map_err(|_| form())?,

@@ -19,7 +19,7 @@ pub const LARGE: f64 = 1048576.0;
 
 /// Draws points of one operator that a kernel supports.
 pub struct Draw<'a> {
-    operator: &'static dyn Operator,
+    operator: &'static Operator,
     dtype: DType,
     supports: &'a dyn Fn(&dyn Problem) -> bool,
     /// The domains in which the kernel has a part, as far as is known.
@@ -30,7 +30,7 @@ pub struct Draw<'a> {
 impl<'a> Draw<'a> {
     /// Points for which `supports` holds, from `seed`.
     pub fn new(
-        operator: &'static dyn Operator,
+        operator: &'static Operator,
         dtype: DType,
         supports: &'a dyn Fn(&dyn Problem) -> bool,
         seed: u64,
@@ -96,7 +96,7 @@ impl<'a> Draw<'a> {
     /// A problem in a domain, supported or not.
     fn problem(&mut self, domain: Option<&'static Domain>, most: f64) -> Option<(Point, Box<dyn Problem>)> {
         let fixed = |axis: &str| domain.is_some_and(|domain| domain.fixes(axis));
-        let axes = self.operator.axes();
+        let axes = self.operator.axes;
         (0..DRAWS).find_map(|_| {
             let point = Point::from_values(axes, axes.iter().map(|axis| value(axis, &mut self.rng)).collect());
             fit(self.operator, domain.map_or(point.clone(), |domain| domain.restrict(point)), fixed, most)
@@ -147,20 +147,20 @@ fn value(axis: &Axis, rng: &mut ChaCha8Rng) -> i64 {
 mod tests {
     use super::*;
     use crate::operator::downcast;
-    use crate::ops::conv2d::{Conv2d, Conv2dOperator};
-    use crate::ops::{gemm::GemmOperator, winograd};
+    use crate::ops::conv2d::{CONV2D, Conv2d};
+    use crate::ops::{gemm::GEMM, winograd};
 
     #[test]
     fn a_kernel_for_few_problems_gets_its_share() {
         let supports = |problem: &dyn Problem| winograd::fits(downcast::<Conv2d>(problem)).is_ok();
-        let mut draw = Draw::new(&Conv2dOperator, DType::F32, &supports, 1);
+        let mut draw = Draw::new(&CONV2D, DType::F32, &supports, 1);
         assert_eq!(draw.points(40, 2e6).len(), 40);
         assert_eq!(draw.large(3, 2e7).len(), 3);
     }
 
     #[test]
     fn what_no_problem_satisfies_gives_no_point() {
-        let mut draw = Draw::new(&GemmOperator, DType::F32, &|_| false, 1);
+        let mut draw = Draw::new(&GEMM, DType::F32, &|_| false, 1);
         assert!(draw.points(4, 1e6).is_empty() && draw.large(1, 1e7).is_empty());
         assert!(draw.beside(&[Threshold::axis("k", 512)], 1e7).is_empty());
     }
@@ -171,14 +171,14 @@ mod tests {
             Domain { name: "long", fixed: &[("k", &[700]), ("b", &[0])] },
             Domain { name: "too long", fixed: &[("m", &[1]), ("n", &[1]), ("batch", &[1]), ("k", &[1 << 22])] },
         ];
-        let found = Draw::new(&GemmOperator, DType::F32, &|_| true, 1).within(PATHS, 3, 1e6);
+        let found = Draw::new(&GEMM, DType::F32, &|_| true, 1).within(PATHS, 3, 1e6);
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|(path, point)| path.name == "long" && point.get("k") == 700 && point.get("b") == 0));
     }
 
     #[test]
     fn a_seed_decides() {
-        let points = |seed| Draw::new(&GemmOperator, DType::F32, &|_| true, seed).points(20, 1e6);
+        let points = |seed| Draw::new(&GEMM, DType::F32, &|_| true, seed).points(20, 1e6);
         assert_eq!(points(3), points(3));
         assert_ne!(points(3), points(4));
     }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn every_side_is_reached() {
         let thresholds = [Threshold::axis("k", 512), Threshold::bytes("b", 1 << 20), Threshold::operations(800_000)];
-        let found = Draw::new(&GemmOperator, DType::F32, &|_| true, 1).beside(&thresholds, 2e7);
+        let found = Draw::new(&GEMM, DType::F32, &|_| true, 1).beside(&thresholds, 2e7);
         assert_eq!(found.len(), 12, "{found:?}");
     }
 }

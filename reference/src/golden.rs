@@ -77,7 +77,7 @@ impl Golden {
     ///
     /// # Panics
     /// If the case was made for an operator that is not in the list.
-    pub fn operator(&self) -> &'static dyn Operator {
+    pub fn operator(&self) -> &'static Operator {
         ops::find(&self.case.op).expect("a known operator")
     }
 

@@ -1,56 +1,55 @@
 //! The contract: what one definition of an operator gives.
 //!
-//! An [`Operator`] names its axes, and makes a validated [`Problem`] of a [`Point`]. The problem says everything else:
-//! operands, reference, tolerance, work. Tests, gradient checks, fuzzing, benches and the report's columns follow from
-//! these two traits alone.
+//! An [`Operator`] is a row of data: it names its axes, and makes a validated [`Problem`] of a [`Point`]. The problem says
+//! everything else: operands, reference, tolerance, work. Tests, gradient checks, fuzzing, benches and the report's columns
+//! follow from these two alone.
 
 use std::any::Any;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use ndarray::ArrayD;
 
-use crate::{Axis, Cache, DType, Domain, Fill, Point, Port, Tolerance};
+use crate::{Axis, Cache, DType, Domain, Fill, Gradient, Point, Port, Tolerance};
 
 /// A mathematical contract: inputs, outputs, rules for NaN, ±0 and ∞.
-pub trait Operator: Sync {
+#[derive(Clone, Copy)]
+pub struct Operator {
     /// Name in case ids; also the name of the folder with its kernels.
-    fn name(&self) -> &'static str;
-
+    pub name: &'static str,
     /// One line for documents and pages.
-    fn summary(&self) -> &'static str;
-
+    pub summary: &'static str,
     /// The coordinates of its problems.
-    fn axes(&self) -> &'static [Axis];
-
+    pub axes: &'static [Axis],
     /// Element types it is defined for.
-    fn dtypes(&self) -> &'static [DType];
+    pub dtypes: &'static [DType],
+    /// The validated problem at a point. All shape arithmetic happens here, checked: see [`Operator::problem`].
+    pub make: fn(&Point) -> Result<Box<dyn Problem>, ProblemError>,
+    /// The points that benchmarks time.
+    pub workloads: &'static [Workload],
+    /// How NaN, ±∞ and ±0 are treated, for documents.
+    pub special_values: &'static str,
+    /// Parts of its points that independent drawing hardly reaches and kernels specialise in. Tests draw from each.
+    pub domains: &'static [Domain],
+    /// If it is the gradient of another operator: how the two belong together.
+    pub gradient: Option<&'static Gradient>,
+    /// The axis along which problems are independent, if there is one: row `i` of a batch must equal, bit for bit, the same
+    /// row computed alone.
+    pub batch: Option<&'static str>,
+}
 
-    /// The validated problem at `point`. All shape arithmetic happens here, checked.
+impl Operator {
+    /// The validated problem at `point`.
     ///
     /// # Errors
     /// [`ProblemError`] if the point is outside the operator's domain or a size overflows.
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError>;
-
-    /// The points that benchmarks time.
-    fn workloads(&self) -> &'static [Workload];
-
-    /// How NaN, ±∞ and ±0 are treated, for documents.
-    fn special_values(&self) -> &'static str;
-
-    /// Parts of its points that independent drawing hardly reaches and kernels specialise in. Tests draw from each.
-    fn domains(&self) -> &'static [Domain] {
-        &[]
+    pub fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+        (self.make)(point)
     }
+}
 
-    /// If this operator is the gradient of another one: how the two belong together.
-    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
-        None
-    }
-
-    /// The axis along which problems are independent, if there is one: row `i` of a batch must equal, bit for bit, the
-    /// same row computed alone.
-    fn batch_axis(&self) -> Option<&'static str> {
-        None
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 
@@ -86,46 +85,6 @@ pub trait Problem: Any + Debug + Send + Sync {
 
     /// Whether its outputs may rightly be constant or nearly all zeros, so that an exact comparison says little.
     fn degenerate(&self) -> bool {
-        false
-    }
-}
-
-/// How a gradient operator belongs to its forward operator. All arrays are logical ones in f64.
-pub trait GradientOf: Sync {
-    /// The forward operator.
-    fn forward(&self) -> &'static dyn Operator;
-
-    /// The forward problem's point for a point of the gradient operator.
-    fn forward_point(&self, point: &Point) -> Point;
-
-    /// Inputs of the gradient problem, from the forward problem's inputs and outputs and the upstream gradient (one array
-    /// an output of the forward problem; zero for outputs that are statistics).
-    fn inputs(
-        &self,
-        gradient: &dyn Problem,
-        forward: &dyn Problem,
-        inputs: &[ArrayD<f64>],
-        outputs: &[ArrayD<f64>],
-        upstream: &ArrayD<f64>,
-    ) -> Vec<ArrayD<f64>>;
-
-    /// The inputs of the forward problem whose gradients it gives, by position, ascending: all, if there is one gradient
-    /// operator.
-    fn inputs_of(&self, _gradient: &dyn Problem, forward: &dyn Problem) -> Vec<usize> {
-        forward.differentiable()
-    }
-
-    /// The gradient with respect to each of these inputs, `(input's position, array)`, from the gradient
-    /// problem's outputs.
-    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)>;
-
-    /// Inputs (of the forward operator) in which it is linear, so that the adjoint test holds exactly with the exact fill.
-    fn linear(&self, _gradient: &dyn Problem) -> Vec<usize> {
-        Vec::new()
-    }
-
-    /// Whether the forward function has a kink within `eps` of these inputs, where differences mean nothing.
-    fn near_kink(&self, _forward: &dyn Problem, _inputs: &[ArrayD<f64>], _eps: f64) -> bool {
         false
     }
 }

@@ -42,8 +42,8 @@ impl Domain {
 }
 
 /// The domains to draw from in turn: all points, then each that the operator names.
-pub fn domains(operator: &dyn Operator) -> impl Iterator<Item = Option<&'static Domain>> {
-    std::iter::once(None).chain(operator.domains().iter().map(Some))
+pub fn domains(operator: &Operator) -> impl Iterator<Item = Option<&'static Domain>> {
+    std::iter::once(None).chain(operator.domains.iter().map(Some))
 }
 
 /// What a threshold is a value of.
@@ -107,7 +107,7 @@ impl Threshold {
     pub fn place(
         &self,
         side: Side,
-        operator: &dyn Operator,
+        operator: &Operator,
         dtype: DType,
         point: &Point,
         choice: u64,
@@ -133,7 +133,7 @@ impl Threshold {
 }
 
 /// The point with one extent made so large that its operands span more than `bytes`.
-pub fn grow(operator: &dyn Operator, dtype: DType, point: &Point, choice: u64, bytes: f64, most: f64) -> Option<Point> {
+pub fn grow(operator: &Operator, dtype: DType, point: &Point, choice: u64, bytes: f64, most: f64) -> Option<Point> {
     let remainder = 1 + (choice >> 32) as i64 % 31;
     reach(Measure::Operands, bytes, remainder, operator, dtype, point, choice, most)
 }
@@ -141,14 +141,14 @@ pub fn grow(operator: &dyn Operator, dtype: DType, point: &Point, choice: u64, b
 /// The point with its largest sizes, but for those that `keeps` says, halved until the problem costs at most `most`.
 /// `None` if the point makes no problem, or none that cheap.
 pub fn fit(
-    operator: &dyn Operator,
+    operator: &Operator,
     mut point: Point,
     keeps: impl Fn(&str) -> bool,
     most: f64,
 ) -> Option<(Point, Box<dyn Problem>)> {
     loop {
         let problem = operator.problem(&point).ok()?;
-        if problem.work(operator.dtypes()[0]).cost() <= most {
+        if problem.work(operator.dtypes[0]).cost() <= most {
             return Some((point, problem));
         }
         point = halved(point, &keeps)?;
@@ -170,7 +170,7 @@ fn reach(
     measure: Measure,
     at: f64,
     step: i64,
-    operator: &dyn Operator,
+    operator: &Operator,
     dtype: DType,
     point: &Point,
     choice: u64,
@@ -189,7 +189,7 @@ fn reach(
         let moved = first(&point, axis, |p| value(p).is_some_and(|v| v >= at)).and_then(|edge| {
             let point = point.clone().with(axis, edge + step);
             let problem = operator.problem(&point).ok()?;
-            (problem.work(operator.dtypes()[0]).cost() <= most).then_some(point)
+            (problem.work(operator.dtypes[0]).cost() <= most).then_some(point)
         });
         if moved.is_some() {
             return moved;
@@ -218,7 +218,7 @@ fn first(point: &Point, axis: &'static str, beyond: impl Fn(&Point) -> bool) -> 
 }
 
 /// The measure's value; `None` if the point makes no problem.
-fn measured(measure: Measure, operator: &dyn Operator, dtype: DType, point: &Point) -> Option<f64> {
+fn measured(measure: Measure, operator: &Operator, dtype: DType, point: &Point) -> Option<f64> {
     let problem = operator.problem(point).ok()?;
     let bytes = |port: &Port| (port.layout.span() * port.dtype.size()) as f64;
     let ports = || problem.inputs(dtype).into_iter().chain(problem.outputs(dtype));
@@ -233,10 +233,10 @@ fn measured(measure: Measure, operator: &dyn Operator, dtype: DType, point: &Poi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gemm::GemmOperator;
+    use crate::ops::gemm::GEMM;
 
     fn point(text: &str) -> Point {
-        Point::parse(GemmOperator.axes(), text).expect("a point")
+        Point::parse(GEMM.axes, text).expect("a point")
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let k = Threshold::axis("k", 512);
         let placed = Side::ALL.map(|side| {
             let start = point("m=100,n=100,k=3,beta=1");
-            k.place(side, &GemmOperator, DType::F32, &start, 0, 2e5).expect("a point")
+            k.place(side, &GEMM, DType::F32, &start, 0, 2e5).expect("a point")
         });
         assert_eq!(placed.clone().map(|p| p.get("k")), [511, 512, 513, 1025]);
         for p in placed {
@@ -264,8 +264,8 @@ mod tests {
     fn operands_lie_beside_their_threshold() {
         let b = Threshold::bytes("b", 1 << 20);
         let bytes = |side| {
-            let p = b.place(side, &GemmOperator, DType::F32, &point("m=3,n=17,k=40"), 1, 1e7).expect("a point");
-            measured(b.of, &GemmOperator, DType::F32, &p).expect("a problem")
+            let p = b.place(side, &GEMM, DType::F32, &point("m=3,n=17,k=40"), 1, 1e7).expect("a point");
+            measured(b.of, &GEMM, DType::F32, &p).expect("a problem")
         };
         let mib = f64::from(1 << 20);
         assert!(bytes(Side::Below) < mib && bytes(Side::At) >= mib && bytes(Side::Above) > mib);
@@ -275,11 +275,11 @@ mod tests {
     #[test]
     fn points_grow_beyond_a_size() {
         for choice in 0..9 {
-            let grown = grow(&GemmOperator, DType::F32, &point("m=3,n=17,k=40"), choice, 1048576.0, 1e8);
+            let grown = grow(&GEMM, DType::F32, &point("m=3,n=17,k=40"), choice, 1048576.0, 1e8);
             let grown = grown.unwrap_or_else(|| panic!("no point with choice {choice}"));
-            let bytes = measured(Measure::Operands, &GemmOperator, DType::F32, &grown).expect("a problem");
+            let bytes = measured(Measure::Operands, &GEMM, DType::F32, &grown).expect("a problem");
             assert!(bytes > 1048576.0 && bytes < 4194304.0, "{grown}: {bytes}");
         }
-        assert_eq!(grow(&GemmOperator, DType::F32, &point("m=0,n=0,k=0,batch=0"), 0, 1e6, 1e7), None);
+        assert_eq!(grow(&GEMM, DType::F32, &point("m=0,n=0,k=0,batch=0"), 0, 1e6, 1e7), None);
     }
 }

@@ -23,15 +23,15 @@ fn value(axis: &Axis) -> BoxedStrategy<i64> {
 }
 
 /// Points of the operator's tested range, whether they make a problem or not.
-pub fn points(operator: &'static dyn Operator) -> BoxedStrategy<Point> {
-    let axes = operator.axes();
+pub fn points(operator: &'static Operator) -> BoxedStrategy<Point> {
+    let axes = operator.axes;
     axes.iter().map(value).collect::<Vec<_>>().prop_map(move |values| Point::from_values(axes, values)).boxed()
 }
 
 /// Points that make a problem whose check costs at most `most`: too large ones are made smaller. Half of them lie in a
 /// domain that the operator names; a point whose domain has no problem that cheap stays where it was drawn.
-pub fn problems(operator: &'static dyn Operator, most: f64) -> BoxedStrategy<(Point, Arc<dyn Problem>)> {
-    let domain: BoxedStrategy<Option<Domain>> = match operator.domains() {
+pub fn problems(operator: &'static Operator, most: f64) -> BoxedStrategy<(Point, Arc<dyn Problem>)> {
+    let domain: BoxedStrategy<Option<Domain>> = match operator.domains {
         [] => Just(None).boxed(),
         named => proptest::option::of(proptest::sample::select(named)).boxed(),
     };

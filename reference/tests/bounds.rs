@@ -4,9 +4,9 @@
 //! class alone decides, and the bound is 0.
 
 use etalon_reference::operator::downcast;
-use etalon_reference::ops::conv2d::{Conv2d, Conv2dOperator};
+use etalon_reference::ops::conv2d::{CONV2D, Conv2d};
 use etalon_reference::ops::winograd;
-use etalon_reference::{DType, Fill, Operator, Problem, Tolerance, gather, ops, strategy};
+use etalon_reference::{DType, Fill, Problem, Tolerance, gather, ops, strategy};
 use ndarray::ArrayD;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -49,9 +49,9 @@ fn run<S: Strategy>(name: &str, drawn: S, test: impl Fn(S::Value) -> Result<(), 
 #[test]
 fn every_bound_is_a_number() {
     for &operator in ops::ALL {
-        let dtypes = proptest::sample::select(operator.dtypes());
+        let dtypes = proptest::sample::select(operator.dtypes);
         let drawn = (strategy::problems(operator, FLOPS), dtypes, fills(), any::<u32>());
-        run(operator.name(), drawn, |((point, problem), dtype, fill, seed)| {
+        run(operator.name, drawn, |((point, problem), dtype, fill, seed)| {
             let inputs = inputs(&*problem, dtype, fill, u64::from(seed));
             let expected = problem.reference(&inputs);
             let tolerances = problem.tolerance(dtype, fill, &inputs, &expected);
@@ -72,10 +72,10 @@ fn every_bound_of_winograd_is_a_number() {
             .with("dh", 1)
             .with("dw", 1)
     };
-    let drawn = (strategy::problems(&Conv2dOperator, FLOPS).prop_map(dense), fills(), any::<u32>());
+    let drawn = (strategy::problems(&CONV2D, FLOPS).prop_map(dense), fills(), any::<u32>());
     let judged = std::cell::Cell::new(0);
     run("winograd", drawn, |(point, fill, seed)| {
-        let Ok(problem) = Conv2dOperator.problem(&point) else { return Ok(()) };
+        let Ok(problem) = CONV2D.problem(&point) else { return Ok(()) };
         let conv: &Conv2d = downcast(&*problem);
         let inputs = inputs(conv, DType::F32, fill, u64::from(seed));
         if winograd::fits(conv).is_err() || inputs.iter().flatten().any(|x| !x.is_finite()) {

@@ -15,18 +15,18 @@ const FLOPS: f64 = 5e5;
 /// Runs `property` on drawn values, for each operator.
 fn for_each<S: Strategy>(
     cases: u32,
-    strategy: impl Fn(&'static dyn Operator) -> S,
-    property: impl Fn(&'static dyn Operator, S::Value) -> Result<(), TestCaseError>,
+    strategy: impl Fn(&'static Operator) -> S,
+    property: impl Fn(&'static Operator, S::Value) -> Result<(), TestCaseError>,
 ) {
     for operator in ops::ALL {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         let judged = TestRunner::new(config).run(&strategy(*operator), |value| property(*operator, value));
-        judged.unwrap_or_else(|failure| panic!("{}: {failure}", operator.name()));
+        judged.unwrap_or_else(|failure| panic!("{}: {failure}", operator.name));
     }
 }
 
-fn dtypes(operator: &dyn Operator) -> impl Strategy<Value = DType> + use<> {
-    proptest::sample::select(operator.dtypes())
+fn dtypes(operator: &Operator) -> impl Strategy<Value = DType> + use<> {
+    proptest::sample::select(operator.dtypes)
 }
 
 fn fills() -> impl Strategy<Value = Fill> {
@@ -37,12 +37,10 @@ fn fills() -> impl Strategy<Value = Fill> {
 fn names_are_unique() {
     let mut seen = HashSet::new();
     for operator in ops::ALL {
-        let name = operator.name();
+        let name = operator.name;
         assert!(seen.insert(name), "{name} stands twice");
-        assert!(ops::find(name).is_some_and(|found| found.name() == name));
-        assert!(
-            !operator.dtypes().is_empty() && !operator.summary().is_empty() && !operator.special_values().is_empty()
-        );
+        assert!(ops::find(name).is_some_and(|found| found.name == name));
+        assert!(!operator.dtypes.is_empty() && !operator.summary.is_empty() && !operator.special_values.is_empty());
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
     }
 }
@@ -51,8 +49,8 @@ fn names_are_unique() {
 fn axes_are_distinct_and_their_defaults_valid() {
     for operator in ops::ALL {
         let mut seen = HashSet::new();
-        for Axis { name, kind, default, .. } in operator.axes() {
-            assert!(seen.insert(name), "{}: axis {name} stands twice", operator.name());
+        for Axis { name, kind, default, .. } in operator.axes {
+            assert!(seen.insert(name), "{}: axis {name} stands twice", operator.name);
             assert!(!name.contains(['=', ',', '/', '#']), "{name} does not fit a case id");
             if let Kind::Choice(names) = kind {
                 assert!((0..names.len() as i64).contains(default));
@@ -60,10 +58,10 @@ fn axes_are_distinct_and_their_defaults_valid() {
                 assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
             }
         }
-        if let Some(axis) = operator.batch_axis() {
+        if let Some(axis) = operator.batch {
             assert!(seen.contains(&axis));
         }
-        assert!(operator.problem(&Point::default_of(operator.axes())).is_ok(), "{}: defaults", operator.name());
+        assert!(operator.problem(&Point::default_of(operator.axes)).is_ok(), "{}: defaults", operator.name);
     }
 }
 
@@ -71,35 +69,35 @@ fn axes_are_distinct_and_their_defaults_valid() {
 fn workloads_are_problems() {
     for operator in ops::ALL {
         let mut seen = HashSet::new();
-        for workload in operator.workloads() {
-            let name = format!("{}/{}", operator.name(), workload.name);
+        for workload in operator.workloads {
+            let name = format!("{}/{}", operator.name, workload.name);
             assert!(seen.insert(workload.name), "{name} stands twice");
             assert!(workload.name.len() <= Workload::LONGEST_NAME, "{name}: longer than {}", Workload::LONGEST_NAME);
             assert!(!workload.source.is_empty(), "{name}");
-            let point = Point::parse(operator.axes(), workload.point).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let point = Point::parse(operator.axes, workload.point).unwrap_or_else(|e| panic!("{name}: {e}"));
             let problem = operator.problem(&point).unwrap_or_else(|e| panic!("{name}: {e}"));
-            let work = problem.work(operator.dtypes()[0]);
+            let work = problem.work(operator.dtypes[0]);
             assert!(work.flops > 0.0 && work.bytes > 0.0, "{name}: {work:?}");
         }
-        assert!(operator.workloads().iter().any(|w| w.smoke), "{}: no smoke workload", operator.name());
+        assert!(operator.workloads.iter().any(|w| w.smoke), "{}: no smoke workload", operator.name);
     }
 }
 
 #[test]
 fn points_are_read_back() {
     for_each(200, strategy::points, |operator, point| {
-        prop_assert_eq!(Point::parse(operator.axes(), &point.format()), Ok(point));
+        prop_assert_eq!(Point::parse(operator.axes, &point.format()), Ok(point));
         Ok(())
     });
 }
 
 #[test]
 fn cases_are_read_back() {
-    let drawn = |operator: &'static dyn Operator| {
+    let drawn = |operator: &'static Operator| {
         (strategy::points(operator), dtypes(operator), fills(), any::<u64>(), 1..99usize, any::<bool>())
     };
     for_each(200, drawn, |operator, (point, dtype, fill, seed, threads, eager)| {
-        let (op, kernel) = (operator.name().to_owned(), "avx512-14x32".to_owned());
+        let (op, kernel) = (operator.name.to_owned(), "avx512-14x32".to_owned());
         let case = Case { op, kernel, dtype, point, threads, eager, fill, seed };
         prop_assert_eq!(Case::parse(&case.to_string(), ops::ALL), Ok(case));
         Ok(())
@@ -112,9 +110,9 @@ fn no_point_panics() {
     let bytes = |_| proptest::collection::vec(any::<u8>(), 0..160);
     for_each(2000, bytes, |operator, bytes| {
         for wide in [true, false] {
-            let point = Point::decode(operator.axes(), &bytes, wide);
+            let point = Point::decode(operator.axes, &bytes, wide);
             let Ok(problem) = operator.problem(&point) else { continue };
-            for &dtype in operator.dtypes() {
+            for &dtype in operator.dtypes {
                 for port in problem.inputs(dtype).iter().chain(&problem.outputs(dtype)) {
                     prop_assert!(port.layout.span() <= isize::MAX as usize / 8, "{} {point}", port.name);
                     prop_assert!(port.layout.len() <= isize::MAX as usize / 8, "{} {point}", port.name);
@@ -130,11 +128,11 @@ fn no_point_panics() {
 #[test]
 fn values_outside_an_axis_are_errors() {
     for operator in ops::ALL {
-        for axis in operator.axes() {
+        for axis in operator.axes {
             for value in [-1, i64::MIN, i64::MAX] {
-                let point = Point::default_of(operator.axes()).with(axis.name, value);
+                let point = Point::default_of(operator.axes).with(axis.name, value);
                 let problem = operator.problem(&point);
-                assert!(problem.is_err(), "{} {point}: {problem:?}", operator.name());
+                assert!(problem.is_err(), "{} {point}: {problem:?}", operator.name);
             }
         }
     }

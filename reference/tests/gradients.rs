@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use etalon_reference::gradient::{check_adjoint, check_differences};
-use etalon_reference::ops::gemm_backward::GemmBackwardOperator;
+use etalon_reference::ops::gemm_backward::GEMM_BACKWARD;
 use etalon_reference::{
-    Axis, DType, Fill, GradientOf, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, ops,
-    strategy,
+    Axis, DType, Fill, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, ops, strategy,
 };
 use ndarray::ArrayD;
 use proptest::prelude::*;
@@ -21,10 +20,10 @@ fn small(problem: &dyn Problem) -> bool {
 
 /// Runs `check` on small problems of each gradient operator, and counts how often it applied.
 fn on_small_problems(
-    check: impl Fn(&dyn Operator, &Point, u64) -> Result<Option<usize>, String>,
+    check: impl Fn(&Operator, &Point, u64) -> Result<Option<usize>, String>,
 ) -> Vec<(&'static str, usize)> {
-    let gradients = ops::ALL.iter().filter(|operator| operator.gradient_of().is_some());
-    let count = |operator: &&'static dyn Operator| {
+    let gradients = ops::ALL.iter().filter(|operator| operator.gradient.is_some());
+    let count = |operator: &&'static Operator| {
         let config = Config { cases: 64, failure_persistence: None, max_global_rejects: 100_000, ..Config::default() };
         let applied = std::cell::Cell::new(0);
         let drawn = (shrunk_points(*operator), any::<u64>());
@@ -37,20 +36,20 @@ fn on_small_problems(
             applied.set(applied.get() + compared.unwrap_or(0));
             Ok(())
         });
-        judged.unwrap_or_else(|failure| panic!("{}: {failure}", operator.name()));
-        (operator.name(), applied.get())
+        judged.unwrap_or_else(|failure| panic!("{}: {failure}", operator.name));
+        (operator.name, applied.get())
     };
     gradients.map(count).collect()
 }
 
 /// Points whose sizes are small: few drawn ones are.
-fn shrunk_points(operator: &'static dyn Operator) -> impl Strategy<Value = Point> {
+fn shrunk_points(operator: &'static Operator) -> impl Strategy<Value = Point> {
     strategy::points(operator).prop_map(move |point| {
         let shrunk = |(axis, &value): (&Axis, &i64)| match axis.kind {
             etalon_reference::axis::Kind::Int { .. } => value % 7,
             etalon_reference::axis::Kind::Choice(_) => value,
         };
-        Point::from_values(operator.axes(), operator.axes().iter().zip(point.values()).map(shrunk).collect())
+        Point::from_values(operator.axes, operator.axes.iter().zip(point.values()).map(shrunk).collect())
     })
 }
 
@@ -70,11 +69,11 @@ fn gradients_are_adjoint() {
 /// No differentiable input is left without a gradient operator.
 #[test]
 fn gradients_cover_their_forward_operators() {
-    let gradients = || ops::ALL.iter().filter_map(|operator| Some((operator, operator.gradient_of()?)));
+    let gradients = || ops::ALL.iter().filter_map(|operator| Some((operator, operator.gradient?)));
     for (_, of) in gradients() {
-        let name = of.forward().name();
+        let name = of.forward.name;
         let (mut wanted, mut given) = (BTreeSet::new(), BTreeSet::new());
-        for (operator, of) in gradients().filter(|(_, of)| of.forward().name() == name) {
+        for (operator, of) in gradients().filter(|(_, of)| of.forward.name == name) {
             // With everything optional there.
             let with_all = |point: Point, axis: &Axis| match axis.kind {
                 etalon_reference::axis::Kind::Choice(names) => match names.iter().position(|n| *n == "none") {
@@ -83,11 +82,11 @@ fn gradients_cover_their_forward_operators() {
                 },
                 etalon_reference::axis::Kind::Int { .. } => point,
             };
-            let point = operator.axes().iter().fold(Point::default_of(operator.axes()), with_all);
+            let point = operator.axes.iter().fold(Point::default_of(operator.axes), with_all);
             let gradient = operator.problem(&point).expect("a problem");
-            let forward = of.forward().problem(&of.forward_point(&point)).expect("a problem");
+            let forward = of.forward_problem(&point).expect("a problem");
             wanted.extend(forward.differentiable());
-            given.extend(of.inputs_of(&*gradient, &*forward));
+            given.extend(of.given(&*gradient).into_iter().map(|(_, input)| input));
         }
         assert_eq!(given, wanted, "{name}");
     }
@@ -107,9 +106,6 @@ enum Fault {
     /// The activation's derivative is left out.
     Gate,
 }
-
-/// `gemm_backward` with a fault.
-struct Faulty(Fault);
 
 #[derive(Debug)]
 struct FaultyProblem(Fault, Box<dyn Problem>);
@@ -159,58 +155,36 @@ impl Problem for FaultyProblem {
     }
 }
 
-impl Operator for Faulty {
-    fn name(&self) -> &'static str {
-        "faulty"
+/// `gemm_backward` with a fault.
+fn faulty(fault: Fault) -> Operator {
+    fn wrapped(fault: Fault, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+        Ok(Box::new(FaultyProblem(fault, GEMM_BACKWARD.problem(point)?)))
     }
-
-    fn summary(&self) -> &'static str {
-        "gemm_backward with a fault"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        GemmBackwardOperator.axes()
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        GemmBackwardOperator.dtypes()
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        Ok(Box::new(FaultyProblem(self.0, GemmBackwardOperator.problem(point)?)))
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        &[]
-    }
-
-    fn special_values(&self) -> &'static str {
-        "none"
-    }
-
-    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
-        Some(&DOWNCASTING)
-    }
+    let make: fn(&Point) -> Result<Box<dyn Problem>, ProblemError> = match fault {
+        Fault::None => |point| wrapped(Fault::None, point),
+        Fault::Sign => |point| wrapped(Fault::Sign, point),
+        Fault::Term => |point| wrapped(Fault::Term, point),
+        Fault::Stale => |point| wrapped(Fault::Stale, point),
+        Fault::Gate => |point| wrapped(Fault::Gate, point),
+    };
+    Operator { name: "faulty", make, ..GEMM_BACKWARD }
 }
-
-/// The relation of `gemm_backward`, which knows its own problem's type.
-static DOWNCASTING: GemmBackwardOperator = GemmBackwardOperator;
 
 #[test]
 fn wrong_gradients_are_found() {
-    let point = |text| Point::parse(GemmBackwardOperator.axes(), text).expect("a point");
+    let point = |text| Point::parse(GEMM_BACKWARD.axes, text).expect("a point");
     let plain = point("m=3,n=4,k=2,batch=2,bias=row");
     let gated = point("m=3,n=4,k=2,batch=2,bias=row,act=gelu");
     for (fault, point) in [(Fault::None, &plain), (Fault::None, &gated)] {
-        assert!(matches!(check_differences(&Faulty(fault), point, 1), Ok(Some(_))), "the right one is refused");
+        assert!(matches!(check_differences(&faulty(fault), point, 1), Ok(Some(_))), "the right one is refused");
     }
     for (fault, point) in [(Fault::Sign, &plain), (Fault::Term, &plain), (Fault::Stale, &plain), (Fault::Gate, &gated)]
     {
-        let found = check_differences(&Faulty(fault), point, 1);
+        let found = check_differences(&faulty(fault), point, 1);
         assert!(found.is_err(), "{fault:?} passes the differences: {found:?}");
     }
-    assert!(matches!(check_adjoint(&Faulty(Fault::None), &plain, 1), Ok(Some(3))));
+    assert!(matches!(check_adjoint(&faulty(Fault::None), &plain, 1), Ok(Some(3))));
     for fault in [Fault::Sign, Fault::Term] {
-        assert!(check_adjoint(&Faulty(fault), &plain, 1).is_err(), "{fault:?} passes the adjoint test");
+        assert!(check_adjoint(&faulty(fault), &plain, 1).is_err(), "{fault:?} passes the adjoint test");
     }
 }

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use etalon_reference::ops::conv2d::Conv2dOperator;
-use etalon_reference::{DType, Operator, Point, Workload};
+use etalon_reference::ops::conv2d::CONV2D;
+use etalon_reference::{DType, Point, Workload};
 
 /// Multiply–adds of a workload, taps on the padding included, as is the custom.
 fn multiply_adds(workload: &Workload) -> u64 {
-    let point = Point::parse(Conv2dOperator.axes(), workload.point).unwrap();
-    (Conv2dOperator.problem(&point).unwrap().work(DType::F32).flops / 2.0) as u64
+    let point = Point::parse(CONV2D.axes, workload.point).unwrap();
+    (CONV2D.problem(&point).unwrap().work(DType::F32).flops / 2.0) as u64
 }
 
 /// Convolutions and multiply–adds by network.
 fn totals() -> BTreeMap<&'static str, (u32, u64)> {
     let mut totals = BTreeMap::new();
-    for workload in Conv2dOperator.workloads() {
+    for workload in CONV2D.workloads {
         for &(network, count) in workload.networks {
             let (layers, products) = totals.entry(network).or_insert((0, 0));
             *layers += count;
@@ -127,8 +127,8 @@ fn no_shape_stands_twice() {
     let twice = [("googlenet.conv1_7x7_s2", "resnet50v1.5.conv1")];
     let mut seen = HashMap::new();
     let mut found = Vec::new();
-    for workload in Conv2dOperator.workloads() {
-        let point = Point::parse(Conv2dOperator.axes(), workload.point).unwrap().format();
+    for workload in CONV2D.workloads {
+        let point = Point::parse(CONV2D.axes, workload.point).unwrap().format();
         if let Some(other) = seen.insert(point, workload.name) {
             found.push((other, workload.name));
         }
@@ -138,7 +138,7 @@ fn no_shape_stands_twice() {
 
 #[test]
 fn a_network_counts_a_layer_once_in_a_list() {
-    for workload in Conv2dOperator.workloads() {
+    for workload in CONV2D.workloads {
         let names: Vec<_> = workload.networks.iter().map(|n| n.0).collect();
         assert!(workload.networks.iter().all(|n| n.1 > 0), "{}", workload.name);
         assert!((1..names.len()).all(|i| !names[..i].contains(&names[i])), "{}: {names:?}", workload.name);

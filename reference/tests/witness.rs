@@ -24,7 +24,7 @@ const CASES: u32 = 48;
 const FLOPS: f64 = 2e6;
 
 /// Runs `check` on drawn problems of every operator, or on the one that `ETALON_CASE` names.
-fn on_drawn(name: &str, dtypes: fn(&dyn Operator) -> Vec<DType>, fills: &[Fill], check: Check) {
+fn on_drawn(name: &str, dtypes: fn(&Operator) -> Vec<DType>, fills: &[Fill], check: Check) {
     torch::set_threads(1);
     if let Ok(id) = env::var("ETALON_CASE") {
         let case = Case::parse(&id, ops::ALL).expect("ETALON_CASE is a case id");
@@ -47,7 +47,7 @@ fn on_drawn(name: &str, dtypes: fn(&dyn Operator) -> Vec<DType>, fills: &[Fill],
                 if let Err(error) = judged {
                     failures.push(match error {
                         TestError::Fail(reason, _) => reason.to_string(),
-                        TestError::Abort(reason) => format!("{name}: {} drew too little: {reason}", operator.name()),
+                        TestError::Abort(reason) => format!("{name}: {} drew too little: {reason}", operator.name),
                     });
                 }
             }
@@ -59,7 +59,7 @@ fn on_drawn(name: &str, dtypes: fn(&dyn Operator) -> Vec<DType>, fills: &[Fill],
 /// Inputs, and what the reference and its tolerance say of libtorch's answer `got`.
 fn judge(
     case: &Case,
-    operator: &dyn Operator,
+    operator: &Operator,
     problem: &dyn Problem,
     inputs: &[Data],
     got: &[ArrayD<f64>],
@@ -109,22 +109,18 @@ fn ways(case: &Case) -> Result<(), String> {
 /// Autograd in f64, with one upstream gradient, against the gradient operator's reference.
 fn autograd(case: &Case) -> Result<(), String> {
     case::with_repro(case, "autograd", |operator, gradient, _| {
-        let Some(of) = operator.gradient_of() else { return Ok(()) };
-        let Ok(problem) = of.forward().problem(&of.forward_point(&case.point)) else { return Ok(()) };
+        let Some(of) = operator.gradient else { return Ok(()) };
+        let Some(problem) = of.forward_problem(&case.point) else { return Ok(()) };
         let ports = problem.inputs(DType::F64);
         let data = case.fill.make(&ports, case.seed);
         let inputs: Vec<ArrayD<f64>> = data.iter().zip(&ports).map(|(d, p)| gather(&p.layout, d)).collect();
-        if of.near_kink(&*problem, &inputs, 1e-9) {
+        if (of.near_kink)(&*problem, &inputs, 1e-9) {
             return Ok(());
         }
-        let upstream = case.fill.make(&problem.outputs(DType::F64)[..1], case.seed.wrapping_add(1));
-        let upstream = gather(&problem.outputs(DType::F64)[0].layout, &upstream[0]);
-        let outputs = problem.reference(&inputs);
-        let ours = gradient.reference(&of.inputs(gradient, &*problem, &inputs, &outputs, &upstream));
-        let ours = of.gradients(gradient, &ours);
-        let mut theirs = torch::gradients(of.forward(), &*problem, DType::F64, &data, &upstream)?;
-        let given = of.inputs_of(gradient, &*problem);
-        theirs.retain(|(input, _)| given.contains(input));
+        let upstreams = of.draw_upstreams(&*problem, case.fill, case.seed);
+        let ours = of.gradients(gradient, &of.inputs(gradient, &*problem, &inputs, &upstreams));
+        let mut theirs = torch::gradients(of.forward, &*problem, DType::F64, &data, &upstreams)?;
+        theirs.retain(|(input, _)| ours.iter().any(|(given, _)| given == input));
         if ours.len() != theirs.len() {
             return Err(format!("{} gradients, libtorch has {}", ours.len(), theirs.len()));
         }
@@ -147,23 +143,23 @@ fn autograd(case: &Case) -> Result<(), String> {
 #[test]
 fn every_operator_has_a_twin() {
     for operator in ops::ALL {
-        assert!(torch::twin(operator.name()).is_some(), "{}", operator.name());
+        assert!(torch::twin(operator.name).is_some(), "{}", operator.name);
     }
 }
 
 #[test]
 fn libtorch_agrees_with_the_reference() {
-    on_drawn("forward", |operator| operator.dtypes().to_vec(), &[Fill::Exact, Fill::Real], forward);
+    on_drawn("forward", |operator| operator.dtypes.to_vec(), &[Fill::Exact, Fill::Real], forward);
 }
 
 #[test]
 fn libtorch_treats_special_values_alike() {
-    on_drawn("special values", |operator| operator.dtypes().to_vec(), &[Fill::Hostile], forward);
+    on_drawn("special values", |operator| operator.dtypes.to_vec(), &[Fill::Hostile], forward);
 }
 
 #[test]
 fn what_is_timed_agrees_with_the_reference() {
-    on_drawn("ways", |operator| operator.dtypes().to_vec(), &[Fill::Exact, Fill::Real], ways);
+    on_drawn("ways", |operator| operator.dtypes.to_vec(), &[Fill::Exact, Fill::Real], ways);
 }
 
 /// Ways that drawn problems seldom have, each by its name: what it is asked for is also that it is there.
@@ -197,7 +193,7 @@ fn ways_for_special_shapes_agree_with_the_reference() {
     torch::set_threads(1);
     for (op, point, names) in table {
         let operator = ops::find(op).expect("the operator");
-        let point = Point::parse(operator.axes(), point).unwrap_or_else(|error| panic!("{op}: {point}: {error}"));
+        let point = Point::parse(operator.axes, point).unwrap_or_else(|error| panic!("{op}: {point}: {error}"));
         let case = of_case(operator, DType::F32, point, Fill::Real, 1);
         ways(&case).unwrap_or_else(|complaint| panic!("{complaint}"));
         let problem = operator.problem(&case.point).expect("a problem");
@@ -210,7 +206,7 @@ fn ways_for_special_shapes_agree_with_the_reference() {
 
 #[test]
 fn autograd_agrees_with_the_gradient_operators() {
-    on_drawn("autograd", |operator| operator.dtypes()[..1].to_vec(), &[Fill::Exact, Fill::Real], autograd);
+    on_drawn("autograd", |operator| operator.dtypes[..1].to_vec(), &[Fill::Exact, Fill::Real], autograd);
 }
 
 /// In a child process, because libtorch may end it.
@@ -250,7 +246,7 @@ fn libtorch_answers_the_case() {
     let answer = case::with_repro(&case, "answer", |operator, problem, inputs| {
         let row = deviations::known(&case.op, problem, inputs);
         assert!(row.is_some(), "no row of the table applies to {id}");
-        let twin = torch::twin(operator.name()).ok_or("no twin")?;
+        let twin = torch::twin(operator.name).ok_or("no twin")?;
         judge(&case, operator, problem, inputs, &torch::outputs_of(twin, problem, case.dtype, inputs)?)
     });
     answer.unwrap_or_else(|complaint| panic!("{complaint}"));

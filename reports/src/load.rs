@@ -1,13 +1,16 @@
-//! Reads record files (`*.jsonl`) and environments (`*.json`).
+//! Reads record files (`*.jsonl`) and environments (`*.json`), also compressed (`*.gz`).
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use etalon_reference::record::{Audit, Environment, Record, SCHEMA_VERSION};
+use flate2::read::GzDecoder;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::keep::COMPRESSED;
 use crate::usable::keep_usable;
 
 /// Why records could not be read.
@@ -68,7 +71,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads files and folders. Of a folder: its `*.jsonl`, and those of its `*.json` that are environments.
+    /// Reads files and folders, compressed ones by their names. Of a folder: its `*.jsonl`, and those of its `*.json` that are environments.
     ///
     /// # Errors
     /// [`LoadError`] if a file can't be read, has a line that is no record, or if there is no record at all.
@@ -115,7 +118,14 @@ impl Run {
     }
 
     fn add(&mut self, path: &Path, named: bool, lines: &mut Vec<String>) -> Result<(), LoadError> {
-        let bytes = fs::read(path).map_err(|source| LoadError::Io { path: path.into(), source })?;
+        let io = |source| LoadError::Io { path: path.into(), source };
+        let mut bytes = fs::read(path).map_err(io)?;
+        let plain = path.file_name().and_then(|name| name.to_str()?.strip_suffix(COMPRESSED).map(PathBuf::from));
+        if plain.is_some() {
+            let packed = std::mem::take(&mut bytes);
+            GzDecoder::new(&packed[..]).read_to_end(&mut bytes).map_err(io)?;
+        }
+        let path = plain.as_deref().unwrap_or(path);
         let before = self.records.len();
         let name = unique_name(path, &self.sources);
         if let Some(env) = environment(path, &bytes) {
@@ -161,7 +171,10 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(error)? {
         let path = entry.map_err(error)?.path();
-        if path.is_file() && path.extension().is_some_and(|e| e == "jsonl" || e == "json") {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let ends =
+            [".jsonl", ".json"].into_iter().any(|end| name.strip_suffix(COMPRESSED).unwrap_or(&name).ends_with(end));
+        if path.is_file() && ends {
             paths.push(path);
         }
     }

@@ -172,7 +172,7 @@ fn html(
         peer_names => table.peers.clone(), peers => peers, shares => shares, networks => sections::networks(&networks::sums(table)),
         states => sections::states(table), state => table.state.clone(), audit => sections::audit(&run.audits),
         study => sections::winograd(study), study_threads => study.threads.clone(), study_pictures => sections::pictures(drawn),
-        families => families, checks => checks, detection => sections::detection(),
+        families => families, checks => checks, detection => sections::detection(), wrong => sections::wrong_kernels(),
         failures => failures, environments => environments, pictures => sections::pictures(pictures), lines => lines, timed => timed,
         records => run.records.len(), sources => sources, year => year(run),
     })?)

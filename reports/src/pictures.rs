@@ -139,7 +139,11 @@ fn threads(table: &Table<'_>) -> Result<Option<Picture>, Error> {
     Ok(svg.map(|svg| Picture { name: "thread-scaling", caption, legend: Vec::new(), svg }))
 }
 
-fn ratios(table: &Table<'_>) -> Result<Option<Picture>, Error> {
+/// Speed against libtorch by family.
+///
+/// # Errors
+/// What plotters says.
+pub fn ratios(table: &Table<'_>) -> Result<Option<Picture>, Error> {
     let families = by_family(table, |row| row.ratio("libtorch"));
     let caption = "Speed against libtorch by family: geometric mean of the paired ratios; right of the line at 1, ours is \
                    faster.";

@@ -104,6 +104,18 @@ pub fn audit(audits: &[Audit]) -> Option<Value> {
 /// What `cargo xtask mutants` found when kernels and checks were made wrong on purpose, as it is kept with the sources.
 const DETECTION: &str = include_str!("../mutants/figures.json");
 
+/// The kernels that are wrong on purpose, as `wrong_kernels` keeps them.
+const WRONG: &str = include_str!("../checks/wrong-kernels.tsv");
+
+/// A row of each kernel that is wrong on purpose.
+pub fn wrong_kernels() -> Vec<Value> {
+    let row = |line: &'static str| {
+        let [op, kernel, fault, question, case] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
+        Some(context! { op, kernel, fault, question, case })
+    };
+    WRONG.lines().filter_map(row).collect()
+}
+
 /// How many of some kind were found.
 #[derive(serde::Deserialize)]
 struct Figure {
@@ -142,5 +154,6 @@ mod tests {
     #[test]
     fn what_is_kept_with_the_sources_is_shown() {
         assert!(!super::detection().is_empty());
+        assert_eq!(super::wrong_kernels().len(), super::WRONG.lines().count());
     }
 }

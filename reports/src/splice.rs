@@ -1,10 +1,10 @@
-//! The table of results in a README, between two markers.
+//! Results as Markdown: one table for a README, between two markers, and a page of every case.
 
 use crate::load::Run;
 use crate::networks::{NetworkSum, sums};
-use crate::numbers;
+use crate::numbers::{self, Ratio};
 use crate::rows::Table;
-use crate::summary;
+use crate::summary::{self, FamilySummary};
 
 const BEGIN: &str = "<!-- results:begin -->";
 const END: &str = "<!-- results:end -->";
@@ -13,7 +13,7 @@ const END: &str = "<!-- results:end -->";
 pub fn splice(text: &str, run: &Run) -> Option<String> {
     let (head, rest) = text.split_once(BEGIN)?;
     let (_, tail) = rest.split_once(END)?;
-    Some(format!("{head}{BEGIN}\n{}{END}{tail}", markdown(run)))
+    Some(format!("{head}{BEGIN}\n{}{END}{tail}", summary(run)))
 }
 
 /// The networks' sums; nothing without one.
@@ -36,19 +36,46 @@ fn networks(table: &Table<'_>) -> String {
     )
 }
 
-/// Families against each peer, networks, then the cases of one thread in f32.
-pub fn markdown(run: &Run) -> String {
-    let table = Table::new(run);
-    let mut out = String::new();
+/// What was run, on what.
+fn made_by(run: &Run) -> String {
     let fact = |name: &str| run.fact(&[name]).unwrap_or_else(|| "unknown".into());
-    out += &format!(
+    format!(
         "`{}` on {} ({}, libtorch {}), report `{}`. Ratios are peer / ours in paired rounds: above 1, ours is faster.\n\n",
         fact("command"),
         fact("cpu.model"),
         fact("cpu.isa"),
         fact("libtorch.version"),
         run.id
-    );
+    )
+}
+
+/// Families in f32 on one thread against each peer.
+pub fn summary(run: &Run) -> String {
+    let table = Table::new(run);
+    let all = summary::by_family(&table).into_iter().filter(|f| f.dtype == "f32" && f.threads == 1);
+    let mut out = made_by(run) + "| f32, one thread | cases | median share of limit |";
+    table.peers.iter().for_each(|p| out += &format!(" × {p}: mean (least) |"));
+    out += "\n|---|--:|--:|";
+    table.peers.iter().for_each(|_| out += "---|");
+    for f in all {
+        let share = f.share.map_or("–".into(), |[_, median, _]| format!("{} %", numbers::percent(median, 0.01)));
+        out += &format!("\n| `{}` | {} | {share} |{}", f.op, f.cases, peers(&f));
+    }
+    out + "\n"
+}
+
+/// The cells of a family's peers.
+fn peers(family: &FamilySummary) -> String {
+    let cell = |p: &Option<(Ratio, Ratio, usize)>| {
+        p.as_ref().map_or(" – |".into(), |(mean, least, _)| format!(" {} ({}) |", mean.text(), least.text()))
+    };
+    family.peers.iter().map(cell).collect()
+}
+
+/// A page: families against each peer, networks, then the cases of one thread in f32.
+pub fn results(run: &Run) -> String {
+    let table = Table::new(run);
+    let mut out = format!("# Results\n\n{}", made_by(run));
     out += "| operator | dtype | threads | cases | share of limit: least, median, most |";
     table.peers.iter().for_each(|p| out += &format!(" × {p}: mean (least) |"));
     out += "\n|---|---|--:|--:|---|";
@@ -56,17 +83,10 @@ pub fn markdown(run: &Run) -> String {
     out += "\n";
     for f in summary::by_family(&table) {
         let share = f.share.map_or(String::new(), |s| s.map(|x| format!("{} %", numbers::percent(x, 0.01))).join(", "));
-        out += &format!("| `{}` | {} | {} | {} | {share} |", f.op, f.dtype, f.threads, f.cases);
-        for p in &f.peers {
-            out += &p
-                .as_ref()
-                .map_or(" – |".into(), |(mean, least, _)| format!(" {} ({}) |", mean.text(), least.text()));
-        }
-        out += "\n";
+        out += &format!("| `{}` | {} | {} | {} | {share} |{}\n", f.op, f.dtype, f.threads, f.cases, peers(&f));
     }
     out += &networks(&table);
-    out += "\n<details><summary>Every case, f32, one thread</summary>\n";
-    out += "\n| case, f32, one thread | time | share |";
+    out += "\n## Every case, f32, one thread\n\n| case | time | share |";
     table.peers.iter().for_each(|p| out += &format!(" × {p} |"));
     out += "\n|---|--:|--:|";
     table.peers.iter().for_each(|_| out += "--:|");
@@ -84,6 +104,5 @@ pub fn markdown(run: &Run) -> String {
         }
         out += "\n";
     }
-    out += "\n</details>\n";
     out
 }

@@ -1,4 +1,4 @@
-//! `fuzz`: cargo-fuzz on the targets of `fuzz/`, each for a given time.
+//! `fuzz`: cargo-fuzz on operators' kernels and their validation, each for a given time.
 
 use std::fs;
 use std::process::Command;
@@ -13,10 +13,12 @@ use crate::workspace::Workspace;
 /// Arguments of `fuzz`.
 #[derive(Args)]
 #[command(after_help = "\
-A crash is written to fuzz/artifacts/<target>/ with the command that replays it; copy the file to fuzz/regressions/<target>/
-and the stable tests replay it from then on.
+A target is an operator, whose kernels are fuzzed, or an operator with `_problem` behind it, whose validation is.
 
-Example: cargo xtask fuzz gemm --seconds 60")]
+A crash is written to fuzz/artifacts/<target>/. `cargo run -p etalon-fuzz-bodies --example describe TARGET FILE` prints it as a
+line; add that line to fuzz/regressions.txt, and the stable tests replay it from then on.
+
+Example: cargo xtask fuzz gemm gemm_problem --seconds 60")]
 pub struct Arguments {
     /// Targets to run; all of them when none is named
     pub targets: Vec<String>,
@@ -28,51 +30,64 @@ pub struct Arguments {
     pub planted_bug: bool,
 }
 
+/// A program of `fuzz/fuzz_targets` and the operator that it is told.
+struct Target {
+    program: String,
+    operator: String,
+    name: String,
+}
+
 /// Runs the command.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<u8> {
-    let known = targets(workspace)?;
-    if let Some(unknown) = arguments.targets.iter().find(|target| !known.contains(target)) {
-        note!("error: no fuzz target {unknown}; there are {}", known.join(", "));
-        return Ok(2);
-    }
+    let targets = match sow(workspace, &arguments.targets)? {
+        Ok(targets) => targets,
+        Err(code) => return Ok(code),
+    };
     provide_cargo_fuzz(workspace)?;
-    let chosen = if arguments.targets.is_empty() { &known } else { &arguments.targets };
-    for target in chosen {
+    for target in &targets {
+        let Target { program, operator, name } = target;
         let mut command = nightly(workspace);
         command.args(["fuzz", "run"]);
         if arguments.planted_bug {
             command.args(["--features", "planted-bug"]);
         }
-        command.arg(target);
-        for folder in ["corpus", "seeds", "regressions"] {
-            let folder = workspace.fuzz().join(folder).join(target);
-            if folder.is_dir() || folder.parent().is_some_and(|parent| parent.ends_with("corpus")) {
-                fs::create_dir_all(&folder)?;
-                command.arg(&folder);
-            }
+        let corpus = workspace.fuzz().join("corpus").join(name);
+        let artifacts = workspace.fuzz().join("artifacts").join(name);
+        for folder in [&corpus, &artifacts] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        command.arg("--").arg(format!("-max_total_time={}", arguments.seconds)).arg("-print_final_stats=1");
-        let dictionary = workspace.fuzz().join("dictionaries").join(format!("{target}.dict"));
-        if dictionary.is_file() {
-            command.arg(format!("-dict={}", dictionary.display()));
+        command.arg(program).arg(corpus).arg(seeds(workspace).join(name));
+        // An input has at most a few dozen bytes, each of which means something.
+        let length = if program == "problem" { 192 } else { 64 };
+        command.args(["--", "-len_control=0", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]);
+        command.arg(format!("-max_len={length}")).arg(format!("-max_total_time={}", arguments.seconds));
+        command.arg(format!("-artifact_prefix={}/", artifacts.display()));
+        if program == "problem" {
+            command.arg(format!("-dict={}", workspace.fuzz().join("problem.dict").display()));
         }
-        step(&format!("fuzzing {target} for {} s", arguments.seconds), &mut command)?;
+        command.env("ETALON_OPERATOR", operator);
+        step(&format!("fuzzing {name} for {} s", arguments.seconds), &mut command)?;
     }
     Ok(0)
 }
 
-/// The targets' names, from the files that hold them.
-fn targets(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
-    let folder = workspace.fuzz().join("fuzz_targets");
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+/// Where the seeds are written.
+fn seeds(workspace: &Workspace) -> std::path::PathBuf {
+    workspace.root().join("target").join("fuzz-seeds")
+}
+
+/// Writes the seeds of the targets, all if none is named, and lists those targets; the exit code if one is unknown.
+fn sow(workspace: &Workspace, names: &[String]) -> anyhow::Result<Result<Vec<Target>, u8>> {
+    let mut command = process::plain_cargo(workspace);
+    command.args(["run", "--quiet", "--package", "etalon-fuzz-bodies", "--example", "seeds", "--"]);
+    command.arg(seeds(workspace)).args(names);
+    let mut targets = Vec::new();
+    let status = process::status_heard(&mut command, |line| {
+        if let [program, operator, name] = line.split(' ').collect::<Vec<_>>()[..] {
+            targets.push(Target { program: program.into(), operator: operator.into(), name: name.into() });
         }
-    }
-    names.sort();
-    Ok(names)
+    })?;
+    Ok(if status.success() { Ok(targets) } else { Err(process::passed_on("seeds", status)) })
 }
 
 /// Nightly cargo in the fuzzers' workspace, freed of the pinned toolchain this program runs under.

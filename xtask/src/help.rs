@@ -90,14 +90,15 @@ Example: cargo xtask parity gemm/ --cases 200 --seed 7";
 
 /// Help of `report`.
 pub const REPORT: &str = "\
-Usage: cargo xtask report [RECORDS…] [-o DIR] [--splice FILE]
+Usage: cargo xtask report [RECORDS…] [-o DIR] [--splice FILE | --keep DIR]
 
 One folder that opens offline: summary, table, pictures, environment, method, citation and the raw records.
 Without RECORDS the newest finished run is taken, and named; a newer one that was interrupted is offered.
 
   RECORDS            files or folders with records and environments
   -o, --output DIR   folder of the report; by default `report` beside the first records
-  --splice FILE      replace the results between the markers of this Markdown file instead
+  --splice FILE      replace the summary between the markers of this Markdown file instead
+  --keep DIR         keep the run in this folder instead: its records, compressed, and every case as RESULTS.md
 
 Example: cargo xtask report -o my-report";
 

@@ -185,7 +185,7 @@ fn difference(prepared: &Prepared, kernel: &Kernel, outcome: &Outcome, theirs: &
 /// How much wider libtorch's bounds are than the operator's.
 #[cfg(feature = "libtorch")]
 fn slack(prepared: &Prepared) -> f64 {
-    etalon_reference::torch::slack(prepared.operator.name(), &*prepared.problem)
+    etalon_reference::torch::slack(prepared.operator.name, &*prepared.problem)
 }
 
 #[cfg(not(feature = "libtorch"))]

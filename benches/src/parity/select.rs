@@ -63,8 +63,7 @@ fn chosen(filter: &str) -> Vec<(String, &'static Entry, &'static Kernel, DType)>
         let of = move |kernel: &'static Kernel| kernel.dtypes.iter().map(move |dtype| (entry, kernel, *dtype));
         entry.kernels.iter().flat_map(of)
     });
-    let named =
-        all.map(|(entry, kernel, dtype)| (path(entry.operator.name(), kernel.name, dtype), entry, kernel, dtype));
+    let named = all.map(|(entry, kernel, dtype)| (path(entry.operator.name, kernel.name, dtype), entry, kernel, dtype));
     named.filter(|(path, ..)| path.contains(filter)).collect()
 }
 
@@ -125,13 +124,13 @@ impl Selection {
         let mut left = [0usize; 3];
         for entry in registry::ALL {
             let operator = entry.operator;
-            for workload in operator.workloads() {
-                let point = Point::parse(operator.axes(), workload.point)?;
+            for workload in operator.workloads {
+                let point = Point::parse(operator.axes, workload.point)?;
                 let problem = operator.problem(&point).with_context(|| workload.name)?;
-                for &dtype in operator.dtypes() {
+                for &dtype in operator.dtypes {
                     let kernels: Vec<&Kernel> = (chosen.iter())
                         .filter(|(_, of, kernel, d)| {
-                            of.operator.name() == operator.name() && *d == dtype && kernel.isa.usable().is_ok()
+                            of.operator.name == operator.name && *d == dtype && kernel.isa.usable().is_ok()
                         })
                         .map(|(_, _, kernel, _)| *kernel)
                         .collect();
@@ -153,7 +152,7 @@ impl Selection {
                             continue;
                         }
                         let threads = 1 + selection.asks.len() % 2;
-                        let (op, kernel, point) = (operator.name().into(), kernel.name.into(), point.clone());
+                        let (op, kernel, point) = (operator.name.into(), kernel.name.into(), point.clone());
                         let case = Case { op, kernel, dtype, point, threads, eager: false, fill: Fill::Real, seed: 1 };
                         selection.asks.push(Ask { case, question: Question::Parity });
                     }

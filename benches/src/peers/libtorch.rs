@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn its_operands_can_be_evicted() {
         let operator = ops::find("gemm").expect("the operator");
-        let point = Point::parse(operator.axes(), "m=1,n=256,k=512").expect("a point");
+        let point = Point::parse(operator.axes, "m=1,n=256,k=512").expect("a point");
         let prepared = Prepared::new(operator, &point, DType::F32, Fill::Real, 1).expect("a problem");
         let mut subject = prepare(&prepared, 1).expect("a way");
         assert!(subject.way().is_some());

@@ -65,7 +65,7 @@ pub fn subject<'a, T: Element>(
     prepared: &'a Prepared,
     multiply: impl FnMut(&mut Operands<T>) + 'a,
 ) -> Result<Box<dyn Subject + 'a>, String> {
-    if prepared.operator.name() != "gemm" {
+    if prepared.operator.name != "gemm" {
         return Err(format!("{name} multiplies matrices and nothing else"));
     }
     let p: &Gemm = downcast(&*prepared.problem);

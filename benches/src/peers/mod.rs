@@ -39,7 +39,7 @@ pub fn prepare<'a>(name: &str, prepared: &'a Prepared, pool: &Arc<Pool>) -> Resu
 
 /// OpenBLAS is a kernel of the registry's.
 fn openblas<'a>(prepared: &'a Prepared, pool: &Arc<Pool>) -> Result<Box<dyn Subject + 'a>, String> {
-    let entry = etalon_kernels::registry::find(prepared.operator.name()).ok_or("not in the registry")?;
+    let entry = etalon_kernels::registry::find(prepared.operator.name).ok_or("not in the registry")?;
     let kernel = entry.kernel("openblas").ok_or("OpenBLAS does not compute it, or is not built in")?;
     Ok(Box::new(Ours::new(kernel, prepared, pool.clone())?))
 }

@@ -21,7 +21,9 @@ const THREADS: usize = 3;
 /// direction, or two chunks of a sum, still fit.
 const COST: f64 = 5e4;
 
-const GUARDS: [Guard; 3] = [Guard::PageBehind, Guard::PageBefore, Guard::Zones];
+/// What lies around operands, with its name in text.
+pub const GUARDS: [(&str, Guard); 3] =
+    [("page-behind", Guard::PageBehind), ("page-before", Guard::PageBefore), ("zones", Guard::Zones)];
 
 /// What the bytes ask for.
 pub struct Input {
@@ -49,12 +51,12 @@ impl Input {
         let known = bytes.len().min(HEADER);
         header[..known].copy_from_slice(&bytes[..known]);
         let [kernel, dtype, fill, seed @ .., threads, guard, offset] = header.map(usize::from);
-        let point = Point::decode(entry.operator.axes(), &bytes[known..], false);
+        let point = Point::decode(entry.operator.axes, &bytes[known..], false);
         let (kernel, dtype, point) = choose(entry, &kernels(entry), kernel, dtype, &point)?;
         Some(Input {
             kernel,
             case: Case {
-                op: entry.operator.name().into(),
+                op: entry.operator.name.into(),
                 kernel: kernel.name.into(),
                 dtype,
                 point,
@@ -63,7 +65,7 @@ impl Input {
                 fill: Fill::ALL[fill % Fill::ALL.len()],
                 seed: seed[0] as u64 | (seed[1] as u64) << 8,
             },
-            placement: Placement { offset_bytes: offset % 64, guard: GUARDS[guard % GUARDS.len()] },
+            placement: Placement { offset_bytes: offset % 64, guard: GUARDS[guard % GUARDS.len()].1 },
         })
     }
 
@@ -73,7 +75,7 @@ impl Input {
         let kernel = kernels.iter().position(|k| k.name == case.kernel)?;
         let dtype = kernels[kernel].dtypes.iter().position(|d| *d == case.dtype)?;
         let fill = Fill::ALL.iter().position(|f| *f == case.fill)?;
-        let guard = GUARDS.iter().position(|g| *g == placement.guard)?;
+        let guard = GUARDS.iter().position(|(_, guard)| *guard == placement.guard)?;
         let [low, high, ..] = case.seed.to_le_bytes();
         let threads = case.threads - 1 + if case.eager { 0 } else { THREADS };
         let numbers = [kernel, dtype, fill, low.into(), high.into(), threads, guard, placement.offset_bytes];

@@ -17,30 +17,25 @@ use crate::input::Input;
 /// Returns whether there was something to run.
 ///
 /// # Panics
-/// With what is wrong and the case id, if anything is; also if `operator` is unknown.
-pub fn run(operator: &str, bytes: &[u8]) -> bool {
-    let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
+/// With what is wrong and the case id, if anything is.
+pub fn run(entry: &'static Entry, bytes: &[u8]) -> bool {
     if bytes.len() > MAX_LEN {
         return false;
     }
     let Some(input) = Input::decode(entry, bytes) else { return false };
-    if let Err(complaint) = check(entry, &input) {
+    if let Err(complaint) = check(&input) {
         panic!("{complaint}\nREPRO: cargo xtask parity '{}'", input.case);
     }
     true
 }
 
-/// What the bytes stand for, for people; nothing is run.
-pub fn describe(operator: &str, bytes: &[u8]) -> String {
-    let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
-    match Input::decode(entry, bytes) {
-        Some(input) => format!("{} in {:?}", input.case, input.placement),
-        None => "no problem".into(),
-    }
-}
-
-fn check(entry: &Entry, input: &Input) -> Result<(), String> {
+/// Runs what [`run`] runs.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(input: &Input) -> Result<(), String> {
     let case = &input.case;
+    let entry = registry::find(&case.op).ok_or_else(|| format!("no operator `{}`", case.op))?;
     let prepared = Prepared::new(entry.operator, &case.point, case.dtype, case.fill, case.seed)
         .map_err(|e| format!("no problem the second time: {e}"))?;
     let mut workspace = Workspace::new();

@@ -1,6 +1,6 @@
 //! Validation of problems, over the whole range of the integers, against a model that can't overflow.
 
-use etalon_kernels::registry;
+use etalon_kernels::registry::Entry;
 use etalon_reference::axis::Kind;
 use etalon_reference::{Operator, Point, Port};
 
@@ -11,24 +11,30 @@ use crate::model::{self, Model};
 /// when the model says that everything fits, and then operands that span what the model says.
 ///
 /// # Panics
-/// With the point, if they differ; also if `operator` is unknown or has no model.
-pub fn run(operator: &str, bytes: &[u8]) {
-    let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
-    let model =
-        model::find(operator).unwrap_or_else(|| panic!("no model of `{operator}`: see fuzz/bodies/src/model.rs"));
+/// With the point, if they differ; also if the operator has no model.
+pub fn run(entry: &Entry, bytes: &[u8]) {
     if bytes.len() <= MAX_LEN {
         let point = decode(entry.operator, bytes);
-        if let Err(complaint) = check(entry.operator, model, &point) {
-            panic!("{}: {point}: {complaint}", entry.operator.name());
+        if let Err(complaint) = judge(entry, &point) {
+            panic!("{}: {point}: {complaint}", entry.operator.name);
         }
     }
 }
 
+/// Holds validation against the model at one point.
+///
+/// # Errors
+/// How they differ, or that there is no model.
+pub fn judge(entry: &Entry, point: &Point) -> Result<(), String> {
+    let model = model::find(entry.operator.name).ok_or("no model: see fuzz/bodies/src/model.rs")?;
+    check(entry.operator, model, point)
+}
+
 /// The point that the bytes stand for: [`Point::decode`] over the whole range. A first byte of 255 makes a choice invalid.
-pub fn decode(operator: &dyn Operator, bytes: &[u8]) -> Point {
+pub fn decode(operator: &Operator, bytes: &[u8]) -> Point {
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
-    let point = Point::decode(operator.axes(), rest, true);
-    let choice = operator.axes().iter().find_map(|axis| match axis.kind {
+    let point = Point::decode(operator.axes, rest, true);
+    let choice = operator.axes.iter().find_map(|axis| match axis.kind {
         Kind::Choice(names) => Some((axis.name, names.len() as i64)),
         Kind::Int { .. } => None,
     });
@@ -60,7 +66,7 @@ pub fn encode(point: &Point) -> Vec<u8> {
 ///
 /// # Errors
 /// How they differ.
-pub fn check(operator: &dyn Operator, model: fn(&Point) -> Model, point: &Point) -> Result<(), String> {
+pub fn check(operator: &Operator, model: fn(&Point) -> Model, point: &Point) -> Result<(), String> {
     let model = model(point);
     let problem = match (operator.problem(point), model.reason()) {
         (Ok(problem), None) => problem,
@@ -69,7 +75,7 @@ pub fn check(operator: &dyn Operator, model: fn(&Point) -> Model, point: &Point)
         (Ok(problem), Some(reason)) => return Err(format!("accepted as {problem:?}, but {reason}")),
         (Err(e), None) => return Err(format!("rejected ({e}), but everything fits")),
     };
-    for &dtype in operator.dtypes() {
+    for &dtype in operator.dtypes {
         compare("inputs", &problem.inputs(dtype), &model.inputs)?;
         compare("outputs", &problem.outputs(dtype), &model.outputs)?;
         let work = problem.work(dtype);

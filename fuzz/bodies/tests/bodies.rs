@@ -33,7 +33,7 @@ fn kernels_pass_on_drawn_bytes() {
         let result = runner(100 + 20 * all.len() as u32).run(&asked, |(kernel, mut bytes)| {
             bytes.insert(0, kernel as u8);
             if let Some(input) = Input::decode(entry, &bytes)
-                && kernels::run(entry.operator.name(), &bytes)
+                && kernels::run(entry, &bytes)
             {
                 let position = all.iter().position(|k| k.name == input.kernel.name).expect("a kernel of the list");
                 ran.borrow_mut()[position] += 1;
@@ -42,7 +42,7 @@ fn kernels_pass_on_drawn_bytes() {
         });
         result.unwrap_or_else(|e| panic!("{e}"));
         for (kernel, ran) in all.iter().zip(ran.into_inner()).filter(|(kernel, _)| kernel.isa.usable().is_ok()) {
-            assert!(ran > 0, "{}/{}: no case was executed", entry.operator.name(), kernel.name);
+            assert!(ran > 0, "{}/{}: no case was executed", entry.operator.name, kernel.name);
         }
     }
 }
@@ -52,7 +52,7 @@ fn validation_agrees_with_the_model_on_drawn_bytes() {
     for entry in registry::ALL {
         runner(20_000)
             .run(&bytes(), |bytes| {
-                problem::run(entry.operator.name(), &bytes);
+                problem::run(entry, &bytes);
                 Ok(())
             })
             .unwrap_or_else(|e| panic!("{e}"));
@@ -64,9 +64,9 @@ fn validation_agrees_with_the_model_on_drawn_bytes() {
 fn validation_agrees_with_the_model_at_the_ends() {
     let ends = [i64::MIN, -1, 0, 1, 2, 1 << 20, 1 << 31, 1 << 32, 1 << 59, 1 << 60, (1 << 60) - 1, 1 << 62, i64::MAX];
     for entry in registry::ALL {
-        let (operator, name) = (entry.operator, entry.operator.name());
+        let (operator, name) = (entry.operator, entry.operator.name);
         let model = model::find(name).unwrap_or_else(|| panic!("no model of `{name}`"));
-        let axes = operator.axes();
+        let axes = operator.axes;
         for (i, first) in axes.iter().enumerate() {
             for second in &axes[i + 1..] {
                 for x in ends {
@@ -102,7 +102,7 @@ fn cases_and_bytes_are_one() {
                 };
                 let placement = Placement { offset_bytes, guard: Guard::PageBefore };
                 let case = Case {
-                    op: entry.operator.name().into(),
+                    op: entry.operator.name.into(),
                     kernel: kernel.name.into(),
                     dtype,
                     point,
@@ -122,17 +122,17 @@ fn cases_and_bytes_are_one() {
                 Ok(())
             })
             .unwrap_or_else(|e| panic!("{e}"));
-        assert!(within_reach.get() > 50, "{}: {} of 200 cases", entry.operator.name(), within_reach.get());
+        assert!(within_reach.get() > 50, "{}: {} of 200 cases", entry.operator.name, within_reach.get());
     }
 }
 
 #[test]
 fn choices_beyond_the_list_are_reached() {
     for entry in registry::ALL {
-        let axes = entry.operator.axes();
+        let axes = entry.operator.axes;
         if axes.iter().any(|axis| matches!(axis.kind, Kind::Choice(_))) {
             let point = problem::decode(entry.operator, &[u8::MAX]);
-            assert!(entry.operator.problem(&point).is_err(), "{}: {point}", entry.operator.name());
+            assert!(entry.operator.problem(&point).is_err(), "{}: {point}", entry.operator.name);
         }
     }
 }
@@ -141,10 +141,11 @@ fn choices_beyond_the_list_are_reached() {
 #[cfg(feature = "planted-bug")]
 #[test]
 fn the_planted_bug_is_found() {
+    let gemm = registry::find("gemm").expect("an operator");
     let found = (0..10_000_u32).find(|seed| {
         let bytes: Vec<u8> =
             (0..40_u32).map(|i| (seed.wrapping_mul(2_654_435_761) >> (i % 24)) as u8 ^ i as u8).collect();
-        std::panic::catch_unwind(|| kernels::run("gemm", &bytes)).is_err()
+        std::panic::catch_unwind(|| kernels::run(gemm, &bytes)).is_err()
     });
     assert!(found.is_some(), "10000 inputs did not show the bug");
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// `cargo +nightly fuzz run gemm --features planted-bug -- -max_total_time=60`, from an empty corpus, ends with the bug.
+/// `ETALON_OPERATOR=gemm cargo +nightly fuzz run kernels --features planted-bug -- -max_total_time=60`, from an empty corpus, ends with the bug.
 #[test]
 #[ignore = "needs cargo-fuzz and a nightly toolchain"]
 fn sixty_seconds_of_fuzzing_find_the_planted_bug() {
@@ -14,8 +14,9 @@ fn sixty_seconds_of_fuzzing_find_the_planted_bug() {
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("RUSTC")
         .env_remove("CARGO")
+        .env(etalon_fuzz_bodies::target::OPERATOR, "gemm")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["+nightly", "fuzz", "run", "gemm", "--features", "planted-bug"])
+        .args(["+nightly", "fuzz", "run", "kernels", "--features", "planted-bug"])
         .arg(&corpus)
         .args(["--", "-max_total_time=60"])
         .arg(format!("-artifact_prefix={}/", corpus.display()))

@@ -1,52 +1,63 @@
-//! Seeds and regressions of every target, and the rule that each operator has its targets.
+//! Seeds of every target, and what once failed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use etalon_fuzz_bodies::regression::Regression;
+use etalon_fuzz_bodies::seeds::seeds;
+use etalon_fuzz_bodies::target::Target;
 use etalon_fuzz_bodies::{kernels, problem};
-use etalon_kernels::registry;
-
-fn fuzz() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Every operator with its two targets and what they call.
-fn targets() -> Vec<(String, &'static str, &'static str)> {
-    let names = registry::ALL.iter().map(|entry| entry.operator.name());
-    names.flat_map(|op| [(op.to_owned(), op, "kernels"), (format!("{op}_problem"), op, "problem")]).collect()
-}
 
 #[test]
-fn every_operator_has_its_targets() {
-    let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).expect("fuzz/Cargo.toml");
-    for (target, operator, body) in targets() {
-        let path = format!("fuzz_targets/{target}.rs");
-        let source = fs::read_to_string(fuzz().join(&path)).unwrap_or_else(|e| panic!("fuzz/{path}: {e}"));
-        let call = format!("etalon_fuzz_bodies::{body}::run(\"{operator}\"");
-        assert!(source.contains(&call), "fuzz/{path} does not call {call}");
-        assert!(manifest.contains(&format!("path = \"{path}\"")), "fuzz/Cargo.toml does not name {path}");
-        let seeds = fuzz().join("seeds").join(&target);
-        assert!(seeds.is_dir(), "fuzz/seeds/{target}: `cargo run -p etalon-fuzz-bodies --example seeds` makes it");
+#[cfg_attr(feature = "planted-bug", ignore = "the bug is there to be found")]
+fn seeds_pass() {
+    for target in Target::all() {
+        let mut ran = 0;
+        for (file, bytes) in seeds(target) {
+            eprintln!("{}: {file}", target.name());
+            if target.problem {
+                problem::run(target.entry, &bytes);
+                ran += 1;
+            } else {
+                ran += usize::from(kernels::run(target.entry, &bytes));
+            }
+        }
+        assert!(ran > 4, "{}: {ran} seeds ran", target.name());
     }
 }
 
 #[test]
 #[cfg_attr(feature = "planted-bug", ignore = "the bug is there to be found")]
-fn seeds_and_regressions_pass() {
-    let mut ran = 0;
-    for (target, operator, body) in targets() {
-        for folder in ["seeds", "regressions"] {
-            let Ok(files) = fs::read_dir(fuzz().join(folder).join(&target)) else { continue };
-            for file in files {
-                let path = file.expect("an entry").path();
-                let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-                eprintln!("{}", path.display());
-                match body {
-                    "kernels" => ran += usize::from(kernels::run(operator, &bytes)),
-                    _ => problem::run(operator, &bytes),
-                }
-            }
+fn regressions_pass() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../regressions.txt");
+    let text = fs::read_to_string(&path).expect("fuzz/regressions.txt");
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let regression = Regression::parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        if regression.runs_here() {
+            regression.run().unwrap_or_else(|e| panic!("{line}: {e}"));
         }
     }
-    assert!(ran > 0, "no case was executed");
+}
+
+#[test]
+fn lines_and_bytes_are_one() {
+    for target in Target::all() {
+        for (file, bytes) in seeds(target) {
+            let line = Regression::of(target, &bytes).unwrap_or_else(|| panic!("{file}")).to_string();
+            let read = Regression::parse(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            assert_eq!(read.to_string(), line);
+            assert!(matches!(read, Regression::Problem(..)) == target.problem, "{line}");
+        }
+    }
+    let beyond = "gemm m=-1,n=9223372036854775807,b=7";
+    assert_eq!(Regression::parse(beyond).map(|line| line.to_string()), Ok(beyond.into()));
+    for (line, error) in [
+        ("gemm", "neither `case guard offset` nor `operator point`"),
+        ("gamm m=1", "no operator `gamm`"),
+        ("gemm/avx3/f32/m=1/t1#real-1 zones 0", "gemm has no kernel `avx3`"),
+        ("gemm/scalar/f32/m=1/t1#real-1 fence 0", "no guard `fence`"),
+        ("gemm/scalar/f32/m=1/t1#real-1 zones x", "`x` is no offset in bytes"),
+    ] {
+        assert_eq!(Regression::parse(line).err().as_deref(), Some(error));
+    }
 }

@@ -51,7 +51,7 @@ impl Quota {
 
 /// Draws the cases of one kernel, question by question.
 pub struct Drawing<'a> {
-    operator: &'static dyn Operator,
+    operator: &'static Operator,
     kernel: &'a Kernel,
     dtype: DType,
     draw: Draw<'a>,
@@ -63,7 +63,7 @@ pub struct Drawing<'a> {
 impl<'a> Drawing<'a> {
     /// `supports` is the kernel's: whether it applies to a problem.
     pub fn new(
-        operator: &'static dyn Operator,
+        operator: &'static Operator,
         kernel: &'a Kernel,
         dtype: DType,
         supports: &'a dyn Fn(&dyn Problem) -> bool,
@@ -103,7 +103,7 @@ impl<'a> Drawing<'a> {
     fn case(&mut self, turn: usize, point: Point, fill: Fill) -> Case {
         // Modes change slower than threads, so that each number of threads meets both.
         let (threads, eager) = (THREADS[turn % THREADS.len()], (turn / THREADS.len()).is_multiple_of(2));
-        let (op, kernel) = (self.operator.name().into(), self.kernel.name.into());
+        let (op, kernel) = (self.operator.name.into(), self.kernel.name.into());
         Case { op, kernel, dtype: self.dtype, point, threads, eager, fill, seed: self.draw.bits() % (1 << 32) }
     }
 }

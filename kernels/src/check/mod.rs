@@ -32,7 +32,7 @@ use crate::workspace::Workspace;
 /// A problem with everything that judging a kernel takes.
 pub struct Prepared {
     /// The operator.
-    pub operator: &'static dyn Operator,
+    pub operator: &'static Operator,
     /// The problem's point.
     pub point: Point,
     /// Element type.
@@ -122,7 +122,7 @@ impl Prepared {
     /// # Errors
     /// [`ProblemError`] if the point makes no problem.
     pub fn new(
-        operator: &'static dyn Operator,
+        operator: &'static Operator,
         point: &Point,
         dtype: DType,
         fill: Fill,
@@ -135,7 +135,7 @@ impl Prepared {
 
     /// With given inputs.
     pub fn with_inputs(
-        operator: &'static dyn Operator,
+        operator: &'static Operator,
         point: &Point,
         dtype: DType,
         fill: Fill,
@@ -198,7 +198,7 @@ impl Prepared {
     /// The case id with this kernel and number of threads, as applications have them.
     pub fn case(&self, kernel: &Kernel, threads: usize) -> Case {
         Case {
-            op: self.operator.name().into(),
+            op: self.operator.name.into(),
             kernel: kernel.name.into(),
             dtype: self.dtype,
             point: self.point.clone(),

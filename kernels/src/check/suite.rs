@@ -120,12 +120,12 @@ impl Bench {
     }
 
     /// Whether a question can be asked of the kernel at all.
-    pub fn can_ask(&self, question: Question, operator: &dyn Operator, kernel: &Kernel, dtype: DType) -> bool {
+    pub fn can_ask(&self, question: Question, operator: &Operator, kernel: &Kernel, dtype: DType) -> bool {
         match question {
             Question::Canonical => self.standard.is_some_and(|standard| {
                 kernel.canonical && standard.name != kernel.name && standard.dtypes.contains(&dtype)
             }),
-            Question::Batch => operator.batch_axis().is_some(),
+            Question::Batch => operator.batch.is_some(),
             _ => true,
         }
     }
@@ -215,7 +215,7 @@ impl Bench {
 
     /// Each item of the batch alone gets the bits that it has in the batch.
     fn batch(&self, p: &Prepared, kernel: &Kernel, one: Mode) -> Result<(), String> {
-        let Some(axis) = p.operator.batch_axis() else { return Ok(()) };
+        let Some(axis) = p.operator.batch else { return Ok(()) };
         let batch = p.point.get(axis) as usize;
         let whole = self.outputs(p, kernel, one, Placement::ALIGNED)?;
         let point = p.point.clone().with(axis, 1);
@@ -284,14 +284,13 @@ impl Bench {
     }
 }
 
-/// Item `item` along the first dimension, or the whole array where `shape` is already its shape.
+/// Item `item` along the dimension in which the array is longer than `shape`; the whole array if there is none.
 fn part(array: &ndarray::ArrayD<f64>, shape: &[usize], item: usize) -> ndarray::ArrayD<f64> {
-    if array.shape() == shape {
-        return array.clone();
+    let mut view = array.view();
+    if let Some(dimension) = (0..shape.len()).find(|&d| array.shape()[d] != shape[d]) {
+        view.slice_axis_inplace(ndarray::Axis(dimension), ndarray::Slice::from(item..item + 1));
     }
-    let mut slice = array.view();
-    slice.slice_axis_inplace(ndarray::Axis(0), ndarray::Slice::from(item..item + 1));
-    slice.to_owned()
+    view.to_owned()
 }
 
 fn same(a: &[Vec<u64>], b: &[Vec<u64>], who: impl Fn() -> String) -> Result<(), String> {
@@ -308,7 +307,7 @@ fn same(a: &[Vec<u64>], b: &[Vec<u64>], who: impl Fn() -> String) -> Result<(), 
 /// # Errors
 /// The first failure, shrunk; or the first question for which no case could be drawn.
 pub fn examine(
-    operator: &'static dyn Operator,
+    operator: &'static Operator,
     kernel: &Kernel,
     dtype: DType,
     questions: &[Question],
@@ -326,7 +325,7 @@ pub fn examine(
         }
         let cases = drawing.cases(question, &quota);
         if cases.is_empty() {
-            let detail = format!("{}/{}/{dtype}: no case was executed", operator.name(), kernel.name);
+            let detail = format!("{}/{}/{dtype}: no case was executed", operator.name, kernel.name);
             return Err(Box::new(Rejection { question, case: None, detail }));
         }
         let complaint = |case: &Case| examine_case(&bench, operator, kernel, question, case).err();
@@ -349,7 +348,7 @@ const TRIALS: usize = 400;
 /// complaint.
 fn examine_case(
     bench: &Bench,
-    operator: &'static dyn Operator,
+    operator: &'static Operator,
     kernel: &Kernel,
     question: Question,
     case: &Case,

@@ -203,7 +203,7 @@ fn tolerance(problem: &dyn Problem, dtype: DType, inputs: &[ArrayD<f64>], expect
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
-    use etalon_reference::{Operator, Point};
+    use etalon_reference::Point;
 
     use super::*;
     use crate::check::Prepared;
@@ -211,8 +211,8 @@ mod tests {
     /// Padding of 3 around 3 taps: the outermost outputs are sums of zeros alone.
     #[test]
     fn outputs_that_no_tap_reaches_have_no_part_in_the_bound() {
-        let operator = &etalon_reference::ops::conv2d_backward_data::Conv2dBackwardDataOperator;
-        let point = Point::parse(operator.axes(), "c=32,h=4,w=4,k=32,r=3,s=3,pt=3,pl=3,pb=2,pr=1").expect("a point");
+        let operator = &etalon_reference::ops::conv2d_backward_data::CONV2D_BACKWARD_DATA;
+        let point = Point::parse(operator.axes, "c=32,h=4,w=4,k=32,r=3,s=3,pt=3,pl=3,pb=2,pr=1").expect("a point");
         let prepared = Prepared::new(operator, &point, DType::F32, Fill::Real, 1).expect("a problem");
         for kernel in KERNELS.iter().filter(|kernel| kernel.tolerance.is_some()) {
             let tolerances = prepared.tolerances_of(kernel);

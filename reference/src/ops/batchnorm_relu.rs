@@ -14,9 +14,7 @@ use ndarray::{Array1, ArrayD, Axis as NdAxis, IxDyn};
 
 use super::gemm::choice_value;
 pub use super::images::{ImageLayout, Images};
-use crate::{
-    Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload, tolerance,
-};
+use crate::{Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance};
 
 /// Sums over a channel are made of chains of at most this many additions, whose results are added in a tree (or more
 /// precisely).
@@ -309,52 +307,38 @@ impl Problem for BatchnormRelu {
     }
 }
 
-/// The operator `batchnorm_relu`.
-pub struct BatchnormReluOperator;
-
 /// An attribute that is written as a number.
 fn number(point: &Point, axis: &'static str) -> Result<f64, ProblemError> {
     choice_value(point, axis).map(|text| text.parse().expect("the choices are numbers"))
 }
 
-impl Operator for BatchnormReluOperator {
-    fn name(&self) -> &'static str {
-        "batchnorm_relu"
-    }
+/// The operator `batchnorm_relu`.
+pub static BATCHNORM_RELU: Operator = Operator {
+    name: "batchnorm_relu",
+    summary: "y = relu(γ·(x − μ)/√(σ² + ε) + β + residual), with statistics of the batch or running ones",
+    axes: AXES,
+    dtypes: &[DType::F32],
+    make,
+    workloads: super::batchnorm_workloads::FORWARD,
+    special_values: "training: a NaN or ∞ makes its channel NaN (the mean of a channel with ∞ is ∞); inference: by element; ReLU keeps NaN; \
+ an infinite γ is not defined, as the rounding of x − μ decides between ∞ and NaN",
+    domains: &[],
+    gradient: None,
+    batch: None,
+};
 
-    fn summary(&self) -> &'static str {
-        "y = relu(γ·(x − μ)/√(σ² + ε) + β + residual), with statistics of the batch or running ones"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        AXES
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        let problem = BatchnormRelu {
-            mode: if choice_value(point, "mode")? == "train" { Mode::Train } else { Mode::Infer },
-            images: Images::of(point)?,
-            residual: choice_value(point, "residual")? == "add",
-            relu: choice_value(point, "relu")? == "yes",
-            affine: choice_value(point, "affine")? == "yes",
-            eps: number(point, "eps")?,
-            momentum: number(point, "momentum")?,
-        };
-        Ok(Box::new(problem.validated()?))
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        super::batchnorm_workloads::FORWARD
-    }
-
-    fn special_values(&self) -> &'static str {
-        "training: a NaN or ∞ makes its channel NaN (the mean of a channel with ∞ is ∞); inference: by element; ReLU keeps NaN; \
-         an infinite γ is not defined, as the rounding of x − μ decides between ∞ and NaN"
-    }
+/// The problem at a point.
+fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+    let problem = BatchnormRelu {
+        mode: if choice_value(point, "mode")? == "train" { Mode::Train } else { Mode::Infer },
+        images: Images::of(point)?,
+        residual: choice_value(point, "residual")? == "add",
+        relu: choice_value(point, "relu")? == "yes",
+        affine: choice_value(point, "affine")? == "yes",
+        eps: number(point, "eps")?,
+        momentum: number(point, "momentum")?,
+    };
+    Ok(Box::new(problem.validated()?))
 }
 
 /// The logical shape n×c×h×w.
@@ -373,11 +357,11 @@ mod tests {
     #[test]
     fn training_needs_two_values_a_channel() {
         for bad in ["n=1", "n=0,c=3,h=4", "n=2,h=0", "n=0,c=0"] {
-            let error = BatchnormReluOperator.problem(&point(bad)).expect_err(bad);
+            let error = BATCHNORM_RELU.problem(&point(bad)).expect_err(bad);
             assert!(error.to_string().contains("more than 1 value per channel"), "{bad}: {error}");
         }
         for good in ["n=2", "n=1,h=2", "n=1,mode=infer", "n=0,mode=infer", "c=0"] {
-            BatchnormReluOperator.problem(&point(good)).expect(good);
+            BATCHNORM_RELU.problem(&point(good)).expect(good);
         }
     }
 
@@ -388,16 +372,16 @@ mod tests {
             let p = point("mode=infer").with("layout", layout);
             for axes in [["n", "c"], ["c", "h"], ["h", "w"], ["w", "n"]] {
                 let p = p.clone().with(axes[0], huge).with(axes[1], huge);
-                assert!(matches!(BatchnormReluOperator.problem(&p), Err(ProblemError::Overflow { .. })), "{p}");
+                assert!(matches!(BATCHNORM_RELU.problem(&p), Err(ProblemError::Overflow { .. })), "{p}");
             }
-            assert!(BatchnormReluOperator.problem(&p.with("h", -1)).is_err());
+            assert!(BATCHNORM_RELU.problem(&p.with("h", -1)).is_err());
         }
     }
 
     #[test]
     fn a_channel_by_hand() {
         // 1, 2, 3, 6: mean 3, variance 14/4, unbiased 14/3.
-        let problem = BatchnormReluOperator.problem(&point("n=2,h=2,momentum=1,relu=no")).expect("a problem");
+        let problem = BATCHNORM_RELU.problem(&point("n=2,h=2,momentum=1,relu=no")).expect("a problem");
         let x = ArrayD::from_shape_vec(vec![2, 1, 2, 1], vec![1.0, 2.0, 3.0, 6.0]).expect("the shape");
         let one = |v: f64| ArrayD::from_elem(vec![1], v);
         let none = ArrayD::zeros(vec![0]);
@@ -414,7 +398,7 @@ mod tests {
     /// The variance of values around 4096 as `E[x²] − E[x]²` in f32 must not pass.
     #[test]
     fn the_cancelling_formula_is_rejected() {
-        let problem = BatchnormReluOperator.problem(&point("n=4,c=8,h=16,w=16")).expect("a problem");
+        let problem = BATCHNORM_RELU.problem(&point("n=4,c=8,h=16,w=16")).expect("a problem");
         // Seeds 4 mod 6 choose the large common offset.
         let data = Fill::Hostile.make(&problem.inputs(DType::F32), 4);
         let ports = problem.inputs(DType::F32);

@@ -9,12 +9,12 @@ use std::any::Any;
 use ndarray::{Array1, ArrayD, Axis as NdAxis, Zip};
 
 use super::batchnorm_relu::{
-    AFFINE, BatchnormRelu, BatchnormReluOperator, C, H, Images, LAYOUT, N, RELU, RESIDUAL, W, depth, shape,
+    AFFINE, BATCHNORM_RELU, BatchnormRelu, C, H, Images, LAYOUT, N, RELU, RESIDUAL, W, depth, shape,
 };
 use super::gemm::choice_value;
 use crate::operator::downcast;
 use crate::{
-    Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
+    Axis, DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Work,
     tolerance,
 };
 
@@ -169,99 +169,65 @@ impl Problem for BatchnormReluBackward {
 }
 
 /// The operator `batchnorm_relu_backward`.
-pub struct BatchnormReluBackwardOperator;
+pub static BATCHNORM_RELU_BACKWARD: Operator = Operator {
+    name: "batchnorm_relu_backward",
+    summary: "gradients of batchnorm_relu in training: dx, dγ, dβ, dresidual",
+    axes: AXES,
+    dtypes: &[DType::F32],
+    make,
+    workloads: super::batchnorm_workloads::BACKWARD,
+    special_values: "NaN and ∞ of dy follow the formula, in the whole channel; where y ≤ 0, dy is not looked at; where y is NaN, it passes",
+    domains: &[],
+    gradient: Some(&GRADIENT),
+    batch: None,
+};
 
-impl Operator for BatchnormReluBackwardOperator {
-    fn name(&self) -> &'static str {
-        "batchnorm_relu_backward"
-    }
-
-    fn summary(&self) -> &'static str {
-        "gradients of batchnorm_relu in training: dx, dγ, dβ, dresidual"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        AXES
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        let problem = BatchnormReluBackward {
-            images: Images::of(point)?,
-            residual: choice_value(point, "residual")? == "add",
-            relu: choice_value(point, "relu")? == "yes",
-            affine: choice_value(point, "affine")? == "yes",
-        };
-        Ok(Box::new(problem.validated()?))
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        super::batchnorm_workloads::BACKWARD
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ of dy follow the formula, in the whole channel; where y ≤ 0, dy is not looked at; where y is NaN, it passes"
-    }
-
-    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
-        Some(&BatchnormReluBackwardOperator)
-    }
+/// The problem at a point.
+fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+    let problem = BatchnormReluBackward {
+        images: Images::of(point)?,
+        residual: choice_value(point, "residual")? == "add",
+        relu: choice_value(point, "relu")? == "yes",
+        affine: choice_value(point, "affine")? == "yes",
+    };
+    Ok(Box::new(problem.validated()?))
 }
 
-impl GradientOf for BatchnormReluBackwardOperator {
-    fn forward(&self) -> &'static dyn Operator {
-        &BatchnormReluOperator
-    }
+static GRADIENT: Gradient = Gradient {
+    forward: &BATCHNORM_RELU,
+    point: |point| {
+        let forward = Point::default_of(BATCHNORM_RELU.axes);
+        AXES.iter().fold(forward, |p, axis| p.with(axis.name, point.get(axis.name)))
+    },
+    takes: &[
+        Takes::Upstream(0),
+        Takes::Input(0),
+        Takes::Input(1),
+        Takes::Output(3),
+        Takes::Output(4),
+        Takes::Output(0),
+    ],
+    gives: &[(0, 0), (1, 1), (2, 2), (3, 3)],
+    linear: |_| &[],
+    near_kink,
+};
 
-    fn forward_point(&self, point: &Point) -> Point {
-        AXES.iter()
-            .fold(Point::default_of(BatchnormReluOperator.axes()), |p, axis| p.with(axis.name, point.get(axis.name)))
+/// Whether z is so near 0 that a step in an input could change its sign.
+fn near_kink(forward: &dyn Problem, inputs: &[ArrayD<f64>], eps: f64) -> bool {
+    let forward: &BatchnormRelu = downcast(forward);
+    if !forward.relu {
+        return false;
     }
-
-    fn inputs(
-        &self,
-        gradient: &dyn Problem,
-        _forward: &dyn Problem,
-        inputs: &[ArrayD<f64>],
-        outputs: &[ArrayD<f64>],
-        upstream: &ArrayD<f64>,
-    ) -> Vec<ArrayD<f64>> {
-        let gradient: &BatchnormReluBackward = downcast(gradient);
-        let y = if gradient.relu { outputs[0].clone() } else { ArrayD::zeros(vec![0]) };
-        vec![upstream.clone(), inputs[0].clone(), inputs[1].clone(), outputs[3].clone(), outputs[4].clone(), y]
-    }
-
-    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)> {
-        let gradient: &BatchnormReluBackward = downcast(gradient);
-        let mut all = vec![(0, outputs[0].clone())];
-        if gradient.affine {
-            all.extend([(1, outputs[1].clone()), (2, outputs[2].clone())]);
-        }
-        if gradient.residual {
-            all.push((3, outputs[3].clone()));
-        }
-        all
-    }
-
-    fn near_kink(&self, forward: &dyn Problem, inputs: &[ArrayD<f64>], eps: f64) -> bool {
-        let forward: &BatchnormRelu = downcast(forward);
-        if !forward.relu {
-            return false;
-        }
-        let (z, means, vars) = forward.preactivation(inputs);
-        // A step in x moves z by at most |γ|·r·(2 + x̂²) steps, one in γ by |x̂|, one in β or the residual by one.
-        let reach = (0..forward.images.c).fold(eps, |reach, c| {
-            let rstd = 1.0 / (vars[c] + forward.eps).sqrt();
-            let gamma = if forward.affine { inputs[1][[c]].abs() } else { 1.0 };
-            let x = inputs[0].index_axis(NdAxis(1), c);
-            let x_hat = x.fold(0.0, |m: f64, x| m.max((x - means[c]).abs() * rstd));
-            reach.max(2.0 * eps * (gamma * rstd * (2.0 + x_hat * x_hat) + x_hat + 1.0))
-        });
-        z.iter().any(|z| z.abs() <= reach)
-    }
+    let (z, means, vars) = forward.preactivation(inputs);
+    // A step in x moves z by at most |γ|·r·(2 + x̂²) steps, one in γ by |x̂|, one in β or the residual by one.
+    let reach = (0..forward.images.c).fold(eps, |reach, c| {
+        let rstd = 1.0 / (vars[c] + forward.eps).sqrt();
+        let gamma = if forward.affine { inputs[1][[c]].abs() } else { 1.0 };
+        let x = inputs[0].index_axis(NdAxis(1), c);
+        let x_hat = x.fold(0.0, |m: f64, x| m.max((x - means[c]).abs() * rstd));
+        reach.max(2.0 * eps * (gamma * rstd * (2.0 + x_hat * x_hat) + x_hat + 1.0))
+    });
+    z.iter().any(|z| z.abs() <= reach)
 }
 
 #[cfg(test)]
@@ -283,7 +249,7 @@ mod tests {
         for text in points {
             for seed in 0..8 {
                 let point = Point::parse(AXES, text).expect("a point");
-                compared += check_differences(&BatchnormReluBackwardOperator, &point, seed).expect(text).unwrap_or(0);
+                compared += check_differences(&BATCHNORM_RELU_BACKWARD, &point, seed).expect(text).unwrap_or(0);
             }
         }
         assert!(compared > 500, "only {compared} elements were compared");

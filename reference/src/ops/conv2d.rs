@@ -17,10 +17,7 @@ use super::gemm::{chain, choice_value};
 use super::images::{ImageLayout, Images};
 use super::window::Window;
 use crate::operator::{elements, size};
-use crate::{
-    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
-    tolerance,
-};
+use crate::{Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance};
 
 const CHANNELS: &[i64] = &[1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33];
 const EXTENTS: &[i64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17];
@@ -237,43 +234,16 @@ impl Problem for Conv2d {
 }
 
 /// The operator `conv2d`.
-pub struct Conv2dOperator;
-
-impl Operator for Conv2dOperator {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn summary(&self) -> &'static str {
-        "y = relu(scale·(x ⋆ w) + bias), with stride, padding, dilation and groups"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        AXES
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32, DType::F64]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        Ok(Box::new(Conv2d::of(point)?))
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        super::conv_domains::DOMAINS
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        super::conv_workloads::FORWARD
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ of x, scale and bias follow the formula; weights are finite, as a kernel may multiply them with the zeros of \
-         the padding; ReLU keeps NaN"
-    }
-
-    fn batch_axis(&self) -> Option<&'static str> {
-        Some("n")
-    }
-}
+pub static CONV2D: Operator = Operator {
+    name: "conv2d",
+    summary: "y = relu(scale·(x ⋆ w) + bias), with stride, padding, dilation and groups",
+    axes: AXES,
+    dtypes: &[DType::F32, DType::F64],
+    make: |point| Ok(Box::new(Conv2d::of(point)?)),
+    workloads: super::conv_workloads::FORWARD,
+    special_values: "NaN and ∞ of x, scale and bias follow the formula; weights are finite, as a kernel may multiply them with the zeros of \
+ the padding; ReLU keeps NaN",
+    domains: super::conv_domains::DOMAINS,
+    gradient: None,
+    batch: Some("n"),
+};

@@ -12,12 +12,10 @@ use std::any::Any;
 use ndarray::ArrayD;
 
 use super::conv_gradient_workloads as workloads;
-use super::conv2d::{Conv2d, Conv2dOperator, GEOMETRY};
+use super::conv2d::{CONV2D, Conv2d, GEOMETRY};
 use super::gemm::chain;
-use crate::{
-    Axis, DType, Domain, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work,
-    Workload, tolerance,
-};
+use crate::gradient;
+use crate::{DType, Fill, Gradient, Layout, Operator, Port, Problem, Takes, Tolerance, Work, tolerance};
 
 /// A validated gradient of a convolution with respect to its images.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,79 +65,24 @@ impl Problem for Conv2dBackwardData {
 }
 
 /// The operator `conv2d_backward_data`.
-pub struct Conv2dBackwardDataOperator;
+pub static CONV2D_BACKWARD_DATA: Operator = Operator {
+    name: "conv2d_backward_data",
+    summary: "gradient of conv2d with respect to its images",
+    axes: GEOMETRY,
+    dtypes: &[DType::F32, DType::F64],
+    make: |point| Ok(Box::new(Conv2dBackwardData { conv: Conv2d::plain(point)? })),
+    workloads: workloads::BACKWARD,
+    special_values: "NaN and ∞ of dy follow the formula; weights are finite, as a kernel may multiply them with zeros around dy",
+    domains: super::conv_domains::DOMAINS,
+    gradient: Some(&GRADIENT),
+    batch: Some("n"),
+};
 
-impl Operator for Conv2dBackwardDataOperator {
-    fn name(&self) -> &'static str {
-        "conv2d_backward_data"
-    }
-
-    fn summary(&self) -> &'static str {
-        "gradient of conv2d with respect to its images"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        GEOMETRY
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32, DType::F64]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        Ok(Box::new(Conv2dBackwardData { conv: Conv2d::plain(point)? }))
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        super::conv_domains::DOMAINS
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        workloads::BACKWARD
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ of dy follow the formula; weights are finite, as a kernel may multiply them with zeros around dy"
-    }
-
-    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
-        Some(&Conv2dBackwardDataOperator)
-    }
-
-    fn batch_axis(&self) -> Option<&'static str> {
-        Some("n")
-    }
-}
-
-impl GradientOf for Conv2dBackwardDataOperator {
-    fn forward(&self) -> &'static dyn Operator {
-        &Conv2dOperator
-    }
-
-    fn forward_point(&self, point: &Point) -> Point {
-        super::conv2d::with_geometry_of(point)
-    }
-
-    fn inputs(
-        &self,
-        _gradient: &dyn Problem,
-        _forward: &dyn Problem,
-        inputs: &[ArrayD<f64>],
-        _outputs: &[ArrayD<f64>],
-        upstream: &ArrayD<f64>,
-    ) -> Vec<ArrayD<f64>> {
-        vec![upstream.clone(), inputs[1].clone()]
-    }
-
-    fn inputs_of(&self, _gradient: &dyn Problem, _forward: &dyn Problem) -> Vec<usize> {
-        vec![0]
-    }
-
-    fn gradients(&self, _gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)> {
-        vec![(0, outputs[0].clone())]
-    }
-
-    fn linear(&self, _gradient: &dyn Problem) -> Vec<usize> {
-        vec![0]
-    }
-}
+static GRADIENT: Gradient = Gradient {
+    forward: &CONV2D,
+    point: super::conv2d::with_geometry_of,
+    takes: &[Takes::Upstream(0), Takes::Input(1)],
+    gives: &[(0, 0)],
+    linear: |_| &[0],
+    near_kink: gradient::SMOOTH,
+};

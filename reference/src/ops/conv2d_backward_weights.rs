@@ -12,12 +12,11 @@ use std::any::Any;
 use ndarray::{ArrayD, Axis as NdAxis};
 
 use super::conv_gradient_workloads as workloads;
-use super::conv2d::{Conv2d, Conv2dOperator, GEOMETRY_AND_BIAS};
+use super::conv2d::{CONV2D, Conv2d, GEOMETRY_AND_BIAS};
 use super::gemm::{CHUNK, choice_value};
-use crate::operator::downcast;
+use crate::gradient;
 use crate::{
-    Axis, DType, Domain, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work,
-    Workload, tolerance,
+    DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Work, tolerance,
 };
 
 /// A validated gradient of a convolution with respect to its weights.
@@ -91,77 +90,30 @@ impl Problem for Conv2dBackwardWeights {
 }
 
 /// The operator `conv2d_backward_weights`.
-pub struct Conv2dBackwardWeightsOperator;
+pub static CONV2D_BACKWARD_WEIGHTS: Operator = Operator {
+    name: "conv2d_backward_weights",
+    summary: "gradients of conv2d with respect to its weights and bias",
+    axes: GEOMETRY_AND_BIAS,
+    dtypes: &[DType::F32, DType::F64],
+    make,
+    workloads: workloads::BACKWARD,
+    special_values: "NaN and ∞ of x follow the formula; dy is finite, as a kernel may multiply it with the zeros of the padding",
+    domains: super::conv_domains::DOMAINS,
+    gradient: Some(&GRADIENT),
+    batch: None,
+};
 
-impl Operator for Conv2dBackwardWeightsOperator {
-    fn name(&self) -> &'static str {
-        "conv2d_backward_weights"
-    }
-
-    fn summary(&self) -> &'static str {
-        "gradients of conv2d with respect to its weights and bias"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        GEOMETRY_AND_BIAS
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32, DType::F64]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        let bias = choice_value(point, "bias")? == "channel";
-        Ok(Box::new(Conv2dBackwardWeights { conv: Conv2d::plain(point)?, bias }))
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        super::conv_domains::DOMAINS
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        workloads::BACKWARD
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ of x follow the formula; dy is finite, as a kernel may multiply it with the zeros of the padding"
-    }
-
-    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
-        Some(&Conv2dBackwardWeightsOperator)
-    }
+/// The problem at a point.
+fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+    let bias = choice_value(point, "bias")? == "channel";
+    Ok(Box::new(Conv2dBackwardWeights { conv: Conv2d::plain(point)?, bias }))
 }
 
-impl GradientOf for Conv2dBackwardWeightsOperator {
-    fn forward(&self) -> &'static dyn Operator {
-        &Conv2dOperator
-    }
-
-    fn forward_point(&self, point: &Point) -> Point {
-        super::conv2d::with_geometry_of(point).with("bias", point.get("bias"))
-    }
-
-    fn inputs(
-        &self,
-        _gradient: &dyn Problem,
-        _forward: &dyn Problem,
-        inputs: &[ArrayD<f64>],
-        _outputs: &[ArrayD<f64>],
-        upstream: &ArrayD<f64>,
-    ) -> Vec<ArrayD<f64>> {
-        vec![upstream.clone(), inputs[0].clone()]
-    }
-
-    fn inputs_of(&self, gradient: &dyn Problem, _forward: &dyn Problem) -> Vec<usize> {
-        if downcast::<Conv2dBackwardWeights>(gradient).bias { vec![1, 3] } else { vec![1] }
-    }
-
-    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)> {
-        let bias = downcast::<Conv2dBackwardWeights>(gradient).bias.then(|| (3, outputs[1].clone()));
-        [(1, outputs[0].clone())].into_iter().chain(bias).collect()
-    }
-
-    fn linear(&self, _gradient: &dyn Problem) -> Vec<usize> {
-        vec![1]
-    }
-}
+static GRADIENT: Gradient = Gradient {
+    forward: &CONV2D,
+    point: |point| super::conv2d::with_geometry_of(point).with("bias", point.get("bias")),
+    takes: &[Takes::Upstream(0), Takes::Input(0)],
+    gives: &[(0, 1), (1, 3)],
+    linear: |_| &[1],
+    near_kink: gradient::SMOOTH,
+};

@@ -18,10 +18,7 @@ use super::gemm::{chain, choice_value};
 use super::images::{ImageLayout, Images};
 use super::window::Window;
 use crate::operator::{elements, size};
-use crate::{
-    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
-    tolerance,
-};
+use crate::{Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance};
 
 const OWN: [Axis; 3] = [
     Axis::int("oh", "rows added below the output, fewer than the stride", 0, 3, &[0, 1]),
@@ -171,42 +168,15 @@ impl Problem for ConvTranspose2d {
 }
 
 /// The operator `conv_transpose2d`.
-pub struct ConvTranspose2dOperator;
-
-impl Operator for ConvTranspose2dOperator {
-    fn name(&self) -> &'static str {
-        "conv_transpose2d"
-    }
-
-    fn summary(&self) -> &'static str {
-        "y = the adjoint of a convolution, applied to x, + bias"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        AXES
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32, DType::F64]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        Ok(Box::new(ConvTranspose2d::of(point)?))
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        super::conv_domains::DOMAINS
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        workloads::TRANSPOSED
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ of x and bias follow the formula; weights are finite, as a kernel may multiply them with zeros around x"
-    }
-
-    fn batch_axis(&self) -> Option<&'static str> {
-        Some("n")
-    }
-}
+pub static CONV_TRANSPOSE2D: Operator = Operator {
+    name: "conv_transpose2d",
+    summary: "y = the adjoint of a convolution, applied to x, + bias",
+    axes: AXES,
+    dtypes: &[DType::F32, DType::F64],
+    make: |point| Ok(Box::new(ConvTranspose2d::of(point)?)),
+    workloads: workloads::TRANSPOSED,
+    special_values: "NaN and ∞ of x and bias follow the formula; weights are finite, as a kernel may multiply them with zeros around x",
+    domains: super::conv_domains::DOMAINS,
+    gradient: None,
+    batch: Some("n"),
+};

@@ -11,14 +11,11 @@ use std::any::Any;
 use ndarray::ArrayD;
 
 use super::conv_gradient_workloads as workloads;
-use super::conv_transpose2d::{AXES, ConvTranspose2d, ConvTranspose2dOperator};
+use super::conv_transpose2d::{AXES, CONV_TRANSPOSE2D, ConvTranspose2d};
 use super::conv2d_backward_weights::{chain_over_images, sums_of_channels};
 use super::gemm::chain;
-use crate::operator::downcast;
-use crate::{
-    Axis, DType, Domain, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work,
-    Workload, tolerance,
-};
+use crate::gradient;
+use crate::{DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Work, tolerance};
 
 /// A validated gradient of a transposed convolution.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,74 +89,25 @@ impl Problem for ConvTranspose2dBackward {
 }
 
 /// The operator `conv_transpose2d_backward`.
-pub struct ConvTranspose2dBackwardOperator;
+pub static CONV_TRANSPOSE2D_BACKWARD: Operator = Operator {
+    name: "conv_transpose2d_backward",
+    summary: "gradients of conv_transpose2d: dx, dw, dbias",
+    axes: AXES,
+    dtypes: &[DType::F32, DType::F64],
+    make: |point| Ok(Box::new(ConvTranspose2dBackward { forward: ConvTranspose2d::of(point)? })),
+    workloads: workloads::TRANSPOSED_BACKWARD,
+    special_values: "NaN and ∞ of dy follow the formulas; x and w are finite, as a kernel may multiply them with zeros around dy",
+    domains: super::conv_domains::DOMAINS,
+    gradient: Some(&GRADIENT),
+    batch: None,
+};
 
-impl Operator for ConvTranspose2dBackwardOperator {
-    fn name(&self) -> &'static str {
-        "conv_transpose2d_backward"
-    }
-
-    fn summary(&self) -> &'static str {
-        "gradients of conv_transpose2d: dx, dw, dbias"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        AXES
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32, DType::F64]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        Ok(Box::new(ConvTranspose2dBackward { forward: ConvTranspose2d::of(point)? }))
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        super::conv_domains::DOMAINS
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        workloads::TRANSPOSED_BACKWARD
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ of dy follow the formulas; x and w are finite, as a kernel may multiply them with zeros around dy"
-    }
-
-    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
-        Some(&ConvTranspose2dBackwardOperator)
-    }
-}
-
-impl GradientOf for ConvTranspose2dBackwardOperator {
-    fn forward(&self) -> &'static dyn Operator {
-        &ConvTranspose2dOperator
-    }
-
-    fn forward_point(&self, point: &Point) -> Point {
-        point.clone()
-    }
-
-    fn inputs(
-        &self,
-        _gradient: &dyn Problem,
-        _forward: &dyn Problem,
-        inputs: &[ArrayD<f64>],
-        _outputs: &[ArrayD<f64>],
-        upstream: &ArrayD<f64>,
-    ) -> Vec<ArrayD<f64>> {
-        vec![upstream.clone(), inputs[0].clone(), inputs[1].clone()]
-    }
-
-    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)> {
-        let wanted = if downcast::<ConvTranspose2dBackward>(gradient).forward.bias { 3 } else { 2 };
-        outputs[..wanted].iter().cloned().enumerate().collect()
-    }
-
-    fn linear(&self, gradient: &dyn Problem) -> Vec<usize> {
-        // With a bias, y is affine in x and in w alone: differences of two values are linear.
-        let _ = gradient;
-        vec![0, 1]
-    }
-}
+static GRADIENT: Gradient = Gradient {
+    forward: &CONV_TRANSPOSE2D,
+    point: Point::clone,
+    takes: &[Takes::Upstream(0), Takes::Input(0), Takes::Input(1)],
+    gives: &[(0, 0), (1, 1), (2, 2)],
+    // With a bias, y is affine in x and in w alone: differences of two values are linear.
+    linear: |_| &[0, 1],
+    near_kink: gradient::SMOOTH,
+};

@@ -14,8 +14,7 @@ use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix1, Ix3};
 
 use crate::operator::{elements, size};
 use crate::{
-    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
-    tolerance,
+    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance,
 };
 
 /// Length of a chunk of the sum over k.
@@ -358,9 +357,6 @@ impl Problem for Gemm {
     }
 }
 
-/// The operator `gemm`.
-pub struct GemmOperator;
-
 /// Reads the axes that `gemm` and its gradient share.
 pub(super) fn choice_value(point: &Point, axis: &'static str) -> Result<&'static str, ProblemError> {
     point.choice(axis).ok_or(ProblemError::OutOfRange { axis, value: point.get(axis), rule: "not among the choices" })
@@ -391,56 +387,37 @@ fn matrix(how: &str, rows: usize, cols: usize, pad: usize, batch: usize) -> Resu
     Ok(Matrix { row, col, batch: if batch == 0 { 0 } else { stride } })
 }
 
-impl Operator for GemmOperator {
-    fn name(&self) -> &'static str {
-        "gemm"
-    }
+/// The operator `gemm`.
+pub static GEMM: Operator = Operator {
+    name: "gemm",
+    summary: "out = act(α·A·B + β·C + bias), batched",
+    axes: AXES,
+    dtypes: &[DType::F32, DType::F64],
+    make,
+    workloads: super::gemm_workloads::WORKLOADS,
+    special_values: "NaN and ∞ follow the formula, NaN·0 included; β = 0 does not read C; α = 0 or k = 0 forms no product; ReLU keeps NaN",
+    domains: DOMAINS,
+    gradient: None,
+    batch: Some("batch"),
+};
 
-    fn summary(&self) -> &'static str {
-        "out = act(α·A·B + β·C + bias), batched"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        AXES
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32, DType::F64]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        let [m, n, k, batch] = [size(point, "m")?, size(point, "n")?, size(point, "k")?, size(point, "batch")?];
-        let share = choice_value(point, "share")?;
-        let own = |name: &str| if share == name { 0 } else { 1 };
-        let gemm = Gemm {
-            m,
-            n,
-            k,
-            batch,
-            a: matrix(choice_value(point, "a")?, m, k, size(point, "lda")?, own("a"))?,
-            b: matrix(choice_value(point, "b")?, k, n, size(point, "ldb")?, own("b"))?,
-            c: matrix("n", m, n, size(point, "ldc")?, 1)?,
-            alpha: factor(point, "alpha")?,
-            beta: factor(point, "beta")?,
-            bias: choice_value(point, "bias")? == "row",
-            activation: activation(point)?,
-        };
-        Ok(Box::new(gemm.validated()?))
-    }
-
-    fn domains(&self) -> &'static [Domain] {
-        DOMAINS
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        super::gemm_workloads::WORKLOADS
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ follow the formula, NaN·0 included; β = 0 does not read C; α = 0 or k = 0 forms no product; ReLU keeps NaN"
-    }
-
-    fn batch_axis(&self) -> Option<&'static str> {
-        Some("batch")
-    }
+/// The problem at a point.
+fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+    let [m, n, k, batch] = [size(point, "m")?, size(point, "n")?, size(point, "k")?, size(point, "batch")?];
+    let share = choice_value(point, "share")?;
+    let own = |name: &str| if share == name { 0 } else { 1 };
+    let gemm = Gemm {
+        m,
+        n,
+        k,
+        batch,
+        a: matrix(choice_value(point, "a")?, m, k, size(point, "lda")?, own("a"))?,
+        b: matrix(choice_value(point, "b")?, k, n, size(point, "ldb")?, own("b"))?,
+        c: matrix("n", m, n, size(point, "ldc")?, 1)?,
+        alpha: factor(point, "alpha")?,
+        beta: factor(point, "beta")?,
+        bias: choice_value(point, "bias")? == "row",
+        activation: activation(point)?,
+    };
+    Ok(Box::new(gemm.validated()?))
 }

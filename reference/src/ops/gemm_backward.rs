@@ -9,13 +9,11 @@ use std::any::Any;
 
 use ndarray::{ArrayD, Axis as NdAxis, Ix3};
 
-use super::gemm::{
-    Activation, Gemm, GemmOperator, activation, chain, choice_value, factor, gelu_derivative, magnitude,
-};
+use super::gemm::{Activation, GEMM, Gemm, activation, chain, choice_value, factor, gelu_derivative, magnitude};
 use crate::operator::{downcast, elements, size};
 use crate::{
-    Axis, DType, Fill, GradientOf, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, Workload,
-    tolerance,
+    Axis, DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Work,
+    Workload, tolerance,
 };
 
 const SIZES: &[i64] = &[0, 1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
@@ -29,9 +27,6 @@ const AXES: &[Axis] = &[
     Axis::choice("bias", "whether the gradient of a bias is wanted", &["none", "row"]),
     Axis::choice("act", "activation", &["none", "relu", "gelu"]),
 ];
-
-/// β of the forward problem that the gradient checks use.
-const BETA: f64 = 2.0;
 
 /// A validated gradient of a GEMM.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,114 +166,71 @@ impl Problem for GemmBackward {
 }
 
 /// The operator `gemm_backward`.
-pub struct GemmBackwardOperator;
+pub static GEMM_BACKWARD: Operator = Operator {
+    name: "gemm_backward",
+    summary: "gradients of gemm: dz, dA, dB, dbias",
+    axes: AXES,
+    dtypes: &[DType::F32, DType::F64],
+    make,
+    workloads: WORKLOADS,
+    special_values: "NaN and ∞ follow the formula; ReLU passes dy where z is NaN; α = 0 or an empty sum forms no product",
+    domains: &[],
+    gradient: Some(&GRADIENT),
+    batch: None,
+};
 
-impl Operator for GemmBackwardOperator {
-    fn name(&self) -> &'static str {
-        "gemm_backward"
-    }
-
-    fn summary(&self) -> &'static str {
-        "gradients of gemm: dz, dA, dB, dbias"
-    }
-
-    fn axes(&self) -> &'static [Axis] {
-        AXES
-    }
-
-    fn dtypes(&self) -> &'static [DType] {
-        &[DType::F32, DType::F64]
-    }
-
-    fn problem(&self, point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-        let [m, n, k, batch] = [size(point, "m")?, size(point, "n")?, size(point, "k")?, size(point, "batch")?];
-        elements("m·n·batch", &[m, n, batch])?;
-        elements("m·k·batch", &[m, k, batch])?;
-        elements("k·n·batch", &[k, n, batch])?;
-        Ok(Box::new(GemmBackward {
-            m,
-            n,
-            k,
-            batch,
-            alpha: factor(point, "alpha")?,
-            bias: choice_value(point, "bias")? == "row",
-            activation: activation(point)?,
-        }))
-    }
-
-    fn workloads(&self) -> &'static [Workload] {
-        const COMPOSED: &str = "composed for the suite";
-        const fn w(name: &'static str, point: &'static str) -> Workload {
-            Workload::new(name, point, "TorchBench operator logs")
-        }
-        static WORKLOADS: &[Workload] = &[
-            w("square.64", "m=64,n=64,k=64").smoke(),
-            w("square.512", "m=512,n=512,k=512"),
-            w("bert.512x3072x768-gelu", "m=512,n=3072,k=768,bias=row,act=gelu"),
-            Workload::new("composed.batch5-relu", "m=48,n=130,k=65,batch=5,alpha=0.5,bias=row,act=relu", COMPOSED)
-                .smoke(),
-        ];
-        WORKLOADS
-    }
-
-    fn special_values(&self) -> &'static str {
-        "NaN and ∞ follow the formula; ReLU passes dy where z is NaN; α = 0 or an empty sum forms no product"
-    }
-
-    fn gradient_of(&self) -> Option<&'static dyn GradientOf> {
-        Some(&GemmBackwardOperator)
-    }
+/// The problem at a point.
+fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
+    let [m, n, k, batch] = [size(point, "m")?, size(point, "n")?, size(point, "k")?, size(point, "batch")?];
+    elements("m·n·batch", &[m, n, batch])?;
+    elements("m·k·batch", &[m, k, batch])?;
+    elements("k·n·batch", &[k, n, batch])?;
+    Ok(Box::new(GemmBackward {
+        m,
+        n,
+        k,
+        batch,
+        alpha: factor(point, "alpha")?,
+        bias: choice_value(point, "bias")? == "row",
+        activation: activation(point)?,
+    }))
 }
 
-impl GradientOf for GemmBackwardOperator {
-    fn forward(&self) -> &'static dyn Operator {
-        &GemmOperator
-    }
+const COMPOSED: &str = "composed for the suite";
+const fn w(name: &'static str, point: &'static str) -> Workload {
+    Workload::new(name, point, "TorchBench operator logs")
+}
+static WORKLOADS: &[Workload] = &[
+    w("square.64", "m=64,n=64,k=64").smoke(),
+    w("square.512", "m=512,n=512,k=512"),
+    w("bert.512x3072x768-gelu", "m=512,n=3072,k=768,bias=row,act=gelu"),
+    Workload::new("composed.batch5-relu", "m=48,n=130,k=65,batch=5,alpha=0.5,bias=row,act=relu", COMPOSED).smoke(),
+];
 
-    fn forward_point(&self, point: &Point) -> Point {
-        let beta = 3; // The choice "2".
+static GRADIENT: Gradient = Gradient {
+    forward: &GEMM,
+    point: |point| {
+        let forward = Point::default_of(GEMM.axes).with("beta", 1);
         ["m", "n", "k", "batch", "alpha", "bias", "act"]
             .into_iter()
-            .fold(Point::default_of(GemmOperator.axes()).with("beta", beta), |p, axis| p.with(axis, point.get(axis)))
-    }
-
-    fn inputs(
-        &self,
-        gradient: &dyn Problem,
-        forward: &dyn Problem,
-        inputs: &[ArrayD<f64>],
-        _outputs: &[ArrayD<f64>],
-        upstream: &ArrayD<f64>,
-    ) -> Vec<ArrayD<f64>> {
-        let gradient: &GemmBackward = downcast(gradient);
-        let z = if gradient.activation == Activation::None {
-            ArrayD::zeros(vec![0])
-        } else {
-            downcast::<Gemm>(forward).preactivation(inputs)
-        };
-        vec![upstream.clone(), inputs[0].clone(), inputs[1].clone(), z]
-    }
-
-    fn gradients(&self, gradient: &dyn Problem, outputs: &[ArrayD<f64>]) -> Vec<(usize, ArrayD<f64>)> {
-        let gradient: &GemmBackward = downcast(gradient);
-        let mut all = vec![(0, outputs[1].clone()), (1, outputs[2].clone()), (2, &outputs[0] * BETA)];
-        if gradient.bias {
-            all.push((3, outputs[3].clone()));
-        }
-        all
-    }
-
-    fn linear(&self, gradient: &dyn Problem) -> Vec<usize> {
-        match downcast::<GemmBackward>(gradient).activation {
-            Activation::None => vec![0, 1, 2],
-            _ => Vec::new(),
-        }
-    }
-
-    fn near_kink(&self, forward: &dyn Problem, inputs: &[ArrayD<f64>], eps: f64) -> bool {
+            .fold(forward, |p, axis| p.with(axis, point.get(axis)))
+    },
+    takes: &[
+        Takes::Upstream(0),
+        Takes::Input(0),
+        Takes::Input(1),
+        Takes::Computed(|forward, inputs| downcast::<Gemm>(forward).preactivation(inputs)),
+    ],
+    // With β = 1, the gradient with respect to C is dz.
+    gives: &[(1, 0), (2, 1), (0, 2), (3, 3)],
+    linear: |forward| match downcast::<Gemm>(forward).activation {
+        Activation::None => &[0, 1, 2],
+        _ => &[],
+    },
+    near_kink: |forward, inputs, eps| {
         let forward: &Gemm = downcast(forward);
         // A difference of eps in one input moves z by at most eps times the largest factor.
         let reach = eps * inputs.iter().flat_map(|x| x.iter()).fold(2.0, |m: f64, x| m.max(2.0 * x.abs()));
         forward.activation == Activation::Relu && forward.preactivation(inputs).iter().any(|z| z.abs() <= reach)
-    }
-}
+    },
+};

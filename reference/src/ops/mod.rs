@@ -23,19 +23,19 @@ pub mod winograd;
 use crate::Operator;
 
 /// Every operator.
-pub static ALL: &[&dyn Operator] = &[
-    &gemm::GemmOperator,
-    &gemm_backward::GemmBackwardOperator,
-    &batchnorm_relu::BatchnormReluOperator,
-    &batchnorm_relu_backward::BatchnormReluBackwardOperator,
-    &conv2d::Conv2dOperator,
-    &conv2d_backward_data::Conv2dBackwardDataOperator,
-    &conv2d_backward_weights::Conv2dBackwardWeightsOperator,
-    &conv_transpose2d::ConvTranspose2dOperator,
-    &conv_transpose2d_backward::ConvTranspose2dBackwardOperator,
+pub static ALL: &[&Operator] = &[
+    &gemm::GEMM,
+    &gemm_backward::GEMM_BACKWARD,
+    &batchnorm_relu::BATCHNORM_RELU,
+    &batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,
+    &conv2d::CONV2D,
+    &conv2d_backward_data::CONV2D_BACKWARD_DATA,
+    &conv2d_backward_weights::CONV2D_BACKWARD_WEIGHTS,
+    &conv_transpose2d::CONV_TRANSPOSE2D,
+    &conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
 ];
 
 /// The operator of this name.
-pub fn find(name: &str) -> Option<&'static dyn Operator> {
-    ALL.iter().copied().find(|o| o.name() == name)
+pub fn find(name: &str) -> Option<&'static Operator> {
+    ALL.iter().copied().find(|o| o.name == name)
 }

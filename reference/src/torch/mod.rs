@@ -79,11 +79,11 @@ pub fn twin(op: &str) -> Option<&'static Twin> {
 }
 
 /// The twin, if libtorch survives the problem.
-fn find(operator: &dyn Operator, problem: &dyn Problem, inputs: &[Data]) -> Result<&'static Twin, String> {
-    if let Some(row) = deviations::crash(operator.name(), problem, inputs) {
+fn find(operator: &Operator, problem: &dyn Problem, inputs: &[Data]) -> Result<&'static Twin, String> {
+    if let Some(row) = deviations::crash(operator.name, problem, inputs) {
         return Err(format!("libtorch is not asked: {} ({})", row.what, row.issue));
     }
-    twin(operator.name()).ok_or_else(|| format!("{} has no libtorch twin", operator.name()))
+    twin(operator.name).ok_or_else(|| format!("{} has no libtorch twin", operator.name))
 }
 
 /// How many times wider than the operator's bounds those of libtorch's own orders of summation are. The operator's bounds
@@ -101,14 +101,14 @@ pub fn slack(op: &str, problem: &dyn Problem) -> f64 {
 /// # Panics
 /// If the operator has no twin.
 pub fn tolerance(
-    operator: &dyn Operator,
+    operator: &Operator,
     problem: &dyn Problem,
     dtype: DType,
     fill: Fill,
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
-    let slack = slack(operator.name(), problem);
+    let slack = slack(operator.name, problem);
     let widened = |tolerance| match tolerance {
         Tolerance::Exact => Tolerance::Exact,
         Tolerance::Bound { formula, bound } => Tolerance::Bound { formula, bound: bound * slack },
@@ -126,7 +126,7 @@ fn message(error: TchError) -> String {
 /// # Errors
 /// If there is no twin, an input does not fit its port, libtorch refuses, or it is known to crash.
 pub fn outputs(
-    operator: &dyn Operator,
+    operator: &Operator,
     problem: &dyn Problem,
     dtype: DType,
     inputs: &[Data],
@@ -152,17 +152,17 @@ pub fn outputs_of(
     answer().map_err(message)
 }
 
-/// The gradients of ⟨upstream, first output⟩ by autograd, with respect to each differentiable input, as
+/// The gradients of Σ ⟨upstream, output⟩ by autograd, `upstreams` as `(output's position, array)`, with respect to each differentiable input, as
 /// `(input's position, logical array)`. `operator` and `problem` are the forward ones.
 ///
 /// # Errors
 /// As [`outputs`].
 pub fn gradients(
-    operator: &dyn Operator,
+    operator: &Operator,
     problem: &dyn Problem,
     dtype: DType,
     inputs: &[Data],
-    upstream: &ArrayD<f64>,
+    upstreams: &[(usize, ArrayD<f64>)],
 ) -> Result<Vec<(usize, ArrayD<f64>)>, String> {
     let twin = find(operator, problem, inputs)?;
     let answer = || -> Result<Vec<(usize, ArrayD<f64>)>, TchError> {
@@ -172,9 +172,12 @@ pub fn gradients(
             inputs[position] = inputs[position].f_set_requires_grad(true)?;
         }
         let outputs = (twin.forward)(problem, &inputs)?;
-        let loss = outputs[0].f_mul(&tensors::from_array(dtype, upstream)?)?.f_sum(None::<Kind>)?;
+        let mut losses = Vec::new();
+        for (output, upstream) in upstreams {
+            losses.push(outputs[*output].f_mul(&tensors::from_array(dtype, upstream)?)?.f_sum(None::<Kind>)?);
+        }
         let variables: Vec<&Tensor> = positions.iter().map(|&position| &inputs[position]).collect();
-        let gradients = Tensor::f_run_backward(&[loss], &variables, false, false)?;
+        let gradients = Tensor::f_run_backward(&losses, &variables, false, false)?;
         positions.into_iter().zip(&gradients).map(|(position, g)| Ok((position, tensors::to_array(g)?))).collect()
     };
     answer().map_err(message)
@@ -187,7 +190,7 @@ pub fn gradients(
 /// # Errors
 /// As [`outputs`]. Ways that this libtorch or this processor does not have are left out.
 pub fn ways(
-    operator: &dyn Operator,
+    operator: &Operator,
     problem: &dyn Problem,
     dtype: DType,
     inputs: &[Data],
@@ -214,13 +217,13 @@ pub fn ways(
 /// # Errors
 /// As [`ways`].
 pub fn timed(
-    operator: &dyn Operator,
+    operator: &Operator,
     problem: &dyn Problem,
     dtype: DType,
     inputs: &[Data],
     threads: usize,
 ) -> Result<Box<dyn FnMut()>, String> {
     let way = ways(operator, problem, dtype, inputs, threads)?.into_iter().next();
-    let mut way = way.ok_or_else(|| format!("{} has no way to be timed", operator.name()))?;
+    let mut way = way.ok_or_else(|| format!("{} has no way to be timed", operator.name))?;
     Ok(Box::new(move || way.call()))
 }

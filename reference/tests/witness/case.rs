@@ -6,8 +6,8 @@ use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Problem, ops};
 pub type Check = fn(&Case) -> Result<(), String>;
 
 /// The case of libtorch at a point.
-pub fn of_case(operator: &dyn Operator, dtype: DType, point: Point, fill: Fill, seed: u64) -> Case {
-    let (op, kernel) = (operator.name().into(), "libtorch".into());
+pub fn of_case(operator: &Operator, dtype: DType, point: Point, fill: Fill, seed: u64) -> Case {
+    let (op, kernel) = (operator.name.into(), "libtorch".into());
     Case { op, kernel, dtype, point, threads: 1, eager: false, fill, seed }
 }
 
@@ -15,7 +15,7 @@ pub fn of_case(operator: &dyn Operator, dtype: DType, point: Point, fill: Fill, 
 pub fn with_repro(
     case: &Case,
     test: &str,
-    judge: impl Fn(&dyn Operator, &dyn Problem, &[Data]) -> Result<(), String>,
+    judge: impl Fn(&Operator, &dyn Problem, &[Data]) -> Result<(), String>,
 ) -> Result<(), String> {
     let operator = ops::find(&case.op).expect("a known operator");
     let problem = operator.problem(&case.point).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use etalon_reports::load::Run;
 use etalon_reports::output::{self, for_user, from_user, line, note};
-use etalon_reports::{latest, page, splice};
+use etalon_reports::{keep, latest, page, splice};
 
 /// Writes a report from record files: one folder that opens offline.
 #[derive(Parser)]
@@ -21,6 +21,9 @@ struct Arguments {
     /// Replace the table of results between the markers of this Markdown file instead
     #[arg(long, value_name = "FILE")]
     splice: Option<PathBuf>,
+    /// Keep the run in this folder instead: its records, compressed, and every case as Markdown
+    #[arg(long, value_name = "DIR", conflicts_with = "splice")]
+    keep: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         })?;
         output::save(file, text.as_bytes())?;
         line(for_user(file).display())?;
+        return Ok(());
+    }
+    if let Some(folder) = &arguments.keep {
+        let folder = from_user(folder);
+        keep::keep(&run, &folder)?;
+        line(for_user(&folder.join("RESULTS.md")).display())?;
         return Ok(());
     }
     let beside = || {

@@ -75,7 +75,7 @@ fn a_missing_layer_is_told() {
     let text = html(&two());
     assert!(text.contains("<h2>Networks</h2>"));
     assert_eq!(text.matches("incomplete: sums of 1 of 2").count(), 1);
-    let table = splice::markdown(&run_of(&two()));
+    let table = splice::results(&run_of(&two()));
     assert!(table.contains("| A | 1 | 3 | 3.00 | 9.00 ms |"), "{table}");
     assert!(table.contains("| B | 1 | 1 of 2 (incomplete) |"), "{table}");
 }
@@ -128,7 +128,7 @@ fn threads_are_summed_apart() {
 fn no_network_no_section() {
     assert!(sums(&Table::new(&run())).is_empty());
     assert!(!html(&[paired()]).contains("<h2>Networks</h2>"));
-    assert!(!splice::markdown(&run()).contains("| network |"));
+    assert!(!splice::results(&run()).contains("| network |"));
 }
 
 #[test]

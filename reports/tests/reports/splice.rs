@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use etalon_reports::splice::splice;
+use etalon_reports::load::Run;
+use etalon_reports::splice::{results, splice};
 use tempfile::TempDir;
 
 use crate::{fixture, program, run};
@@ -17,13 +18,51 @@ fn lands_between_the_markers_and_nowhere_else() {
     assert!(!text.contains("old"));
     assert!(text.contains(&run().id));
     // The fixture's other case is cold.
+    assert!(text.contains("| `batchnorm_relu_backward` | 1 |"));
+    assert!(!text.contains("square.512"));
+}
+
+#[test]
+fn every_case_is_on_the_page_of_results() {
+    let text = results(&run());
+    assert!(text.starts_with("# Results\n\n") && text.contains(&run().id));
     assert!(text.contains("| `batchnorm_relu_backward` | f32 | 1 | 1 |"));
     assert!(text.contains("| `gemm` square.512 |"));
 }
 
 #[test]
+fn a_run_that_is_kept_is_the_same_run() {
+    let folder = TempDir::new().unwrap();
+    let kept = folder.path().join("kept");
+    let asked = [fixture("records.jsonl"), fixture("environment.json")];
+    let output = program(
+        env!("CARGO_BIN_EXE_etalon-report"),
+        &[asked[0].as_os_str(), asked[1].as_os_str(), "--keep".as_ref(), kept.as_ref()],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let before = Run::read(&asked).unwrap();
+    let after = Run::read(&[kept.join("data")]).unwrap();
+    assert_eq!((&after.id, after.records.len()), (&before.id, before.records.len()));
+    let mut names: Vec<_> = after.sources.iter().map(|source| source.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["environment.json", "records.jsonl"]);
+    assert!(fs::metadata(kept.join("data/records.jsonl.gz")).unwrap().len() > 0);
+    assert_eq!(fs::read_to_string(kept.join("RESULTS.md")).unwrap(), results(&before));
+    assert!(fs::read_to_string(kept.join("ratio.svg")).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn damaged_records_are_an_error_that_names_the_file() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("records.jsonl.gz");
+    fs::write(&file, b"no gzip at all").unwrap();
+    let error = Run::read(&[&file]).unwrap_err().to_string();
+    assert!(error.contains("records.jsonl.gz"), "{error}");
+}
+
+#[test]
 fn every_line_of_a_table_has_as_many_cells() {
-    let text = splice(README, &run()).unwrap();
+    let text = splice(README, &run()).unwrap() + &results(&run());
     let cells = |line: &str| line.matches('|').count();
     for table in text.split("\n\n").filter(|part| part.starts_with('|')) {
         let rows: Vec<_> = table.lines().filter(|line| line.starts_with('|')).map(cells).collect();
@@ -55,7 +94,7 @@ fn the_program_writes_the_file_or_says_what_it_lacks() {
 
     fs::write(&file, README).unwrap();
     assert_eq!(splice().status.code(), Some(0));
-    assert!(fs::read_to_string(&file).unwrap().contains("square.512"));
+    assert!(fs::read_to_string(&file).unwrap().contains("batchnorm_relu_backward"));
 
     fs::write(&file, "no markers").unwrap();
     let output = splice();

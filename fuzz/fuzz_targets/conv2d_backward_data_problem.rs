@@ -1,5 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    etalon_fuzz_bodies::problem::run("conv2d_backward_data", bytes);
-});
