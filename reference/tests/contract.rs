@@ -20,7 +20,7 @@ fn for_each<S: Strategy>(
 ) {
     for operator in ops::ALL {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
-        let judged = TestRunner::new(config).run(&strategy(*operator), |value| property(*operator, value));
+        let judged = TestRunner::new(config).run(&strategy(operator), |value| property(operator, value));
         judged.unwrap_or_else(|failure| panic!("{}: {failure}", operator.name));
     }
 }

@@ -26,13 +26,13 @@ fn on_small_problems(
     let count = |operator: &&'static Operator| {
         let config = Config { cases: 64, failure_persistence: None, max_global_rejects: 100_000, ..Config::default() };
         let applied = std::cell::Cell::new(0);
-        let drawn = (shrunk_points(*operator), any::<u64>());
+        let drawn = (shrunk_points(operator), any::<u64>());
         let judged = TestRunner::new(config).run(&drawn, |(point, seed)| {
             let Ok(problem) = operator.problem(&point) else { return Err(TestCaseError::reject("no problem")) };
             if !small(&*problem) {
                 return Err(TestCaseError::reject("too large"));
             }
-            let compared = check(*operator, &point, seed).map_err(TestCaseError::fail)?;
+            let compared = check(operator, &point, seed).map_err(TestCaseError::fail)?;
             applied.set(applied.get() + compared.unwrap_or(0));
             Ok(())
         });
