@@ -32,12 +32,12 @@ fn on_drawn(name: &str, dtypes: fn(&Operator) -> Vec<DType>, fills: &[Fill], che
     }
     let mut failures = Vec::new();
     for operator in ops::ALL {
-        for dtype in dtypes(*operator) {
+        for dtype in dtypes(operator) {
             for &fill in fills {
                 let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-                let drawn = (strategy::problems(*operator, FLOPS), any::<u16>());
+                let drawn = (strategy::problems(operator, FLOPS), any::<u16>());
                 let judged = TestRunner::new(config).run(&drawn, |((point, problem), seed)| {
-                    let case = of_case(*operator, dtype, point, fill, u64::from(seed));
+                    let case = of_case(operator, dtype, point, fill, u64::from(seed));
                     let inputs = fill.make(&problem.inputs(dtype), case.seed);
                     if deviations::known(&case.op, &*problem, &inputs).is_some() {
                         return Ok(());
