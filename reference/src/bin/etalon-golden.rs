@@ -45,7 +45,7 @@ fn write_all() -> Result<(), Box<dyn Error>> {
     };
     fs::create_dir_all(golden::folder())?;
     for operator in ops::ALL {
-        let cases = answers(*operator)?;
+        let cases = answers(operator)?;
         let path = golden::folder().join(format!("{}.jsonl", operator.name));
         let text = golden::write(&header, &cases);
         fs::write(&path, &text)?;
