@@ -19,7 +19,7 @@ fn kernels_agree_with_the_frozen_answers() {
         for golden in &cases {
             let case = &golden.case;
             let mut compared = 0;
-            let prepared = Prepared::new(entry.operator, &case.point, case.dtype, case.fill, case.seed)
+            let prepared = Prepared::new(entry.operator, &case.point, case.types, case.fill, case.seed)
                 .unwrap_or_else(|error| panic!("{case}: {error}"));
             let twice = prepared.tolerances().iter().map(|tolerance| match tolerance {
                 Tolerance::Exact => Tolerance::Exact,
@@ -28,9 +28,9 @@ fn kernels_agree_with_the_frozen_answers() {
             let twice = twice.collect();
             let prepared = prepared.with_truth(golden.outputs.clone(), twice);
             for kernel in entry.kernels {
-                let applies = kernel.dtypes.contains(&case.dtype)
+                let applies = kernel.types.contains(&case.types)
                     && kernel.isa.usable().is_ok()
-                    && (kernel.supports)(&*prepared.problem, case.dtype).is_ok();
+                    && (kernel.supports)(&*prepared.problem, case.types).is_ok();
                 if applies {
                     let outcome = prepared
                         .run(kernel, &pool, &mut workspace, Placement::ALIGNED)

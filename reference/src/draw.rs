@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::axis::{Axis, Kind};
 use crate::reach::{Side, Threshold, domains, fit, grow};
-use crate::{DType, Domain, Operator, Point, Problem};
+use crate::{Domain, Operator, Point, Problem, Types};
 
 /// Points before a domain counts as one without problems: of those of all axes, most are none for some operators.
 const DRAWS: usize = 1000;
@@ -20,7 +20,7 @@ pub const LARGE: f64 = 1048576.0;
 /// Draws points of one operator that a kernel supports.
 pub struct Draw<'a> {
     operator: &'static Operator,
-    dtype: DType,
+    types: Types,
     supports: &'a dyn Fn(&dyn Problem) -> bool,
     /// The domains in which the kernel has a part, as far as is known.
     open: Vec<Option<&'static Domain>>,
@@ -31,12 +31,12 @@ impl<'a> Draw<'a> {
     /// Points for which `supports` holds, from `seed`.
     pub fn new(
         operator: &'static Operator,
-        dtype: DType,
+        types: Types,
         supports: &'a dyn Fn(&dyn Problem) -> bool,
         seed: u64,
     ) -> Draw<'a> {
         let (open, rng) = (domains(operator).collect(), ChaCha8Rng::seed_from_u64(seed));
-        Draw { operator, dtype, supports, open, rng }
+        Draw { operator, types, supports, open, rng }
     }
 
     /// 64 random bits.
@@ -72,8 +72,8 @@ impl<'a> Draw<'a> {
         let mut points = Vec::new();
         for &threshold in thresholds {
             for side in Side::ALL {
-                let (operator, dtype) = (self.operator, self.dtype);
-                let place = |start: &Point, choice, most| threshold.place(side, operator, dtype, start, choice, most);
+                let (operator, types) = (self.operator, self.types);
+                let place = |start: &Point, choice, most| threshold.place(side, operator, types, start, choice, most);
                 points.extend(self.moved(most, place).map(|point| (threshold, side, point)));
             }
         }
@@ -88,8 +88,8 @@ impl<'a> Draw<'a> {
 
     /// `count` points whose operands span more than [`LARGE`] bytes.
     pub fn large(&mut self, count: usize, most: f64) -> Vec<Point> {
-        let (operator, dtype) = (self.operator, self.dtype);
-        let place = |start: &Point, choice, most| grow(operator, dtype, start, choice, LARGE, most);
+        let (operator, types) = (self.operator, self.types);
+        let place = |start: &Point, choice, most| grow(operator, types, start, choice, LARGE, most);
         (0..count).filter_map(|_| self.moved(most, place)).collect()
     }
 
@@ -153,14 +153,14 @@ mod tests {
     #[test]
     fn a_kernel_for_few_problems_gets_its_share() {
         let supports = |problem: &dyn Problem| winograd::fits(downcast::<Conv2d>(problem)).is_ok();
-        let mut draw = Draw::new(&CONV2D, DType::F32, &supports, 1);
+        let mut draw = Draw::new(&CONV2D, Types::F32, &supports, 1);
         assert_eq!(draw.points(40, 2e6).len(), 40);
         assert_eq!(draw.large(3, 2e7).len(), 3);
     }
 
     #[test]
     fn what_no_problem_satisfies_gives_no_point() {
-        let mut draw = Draw::new(&GEMM, DType::F32, &|_| false, 1);
+        let mut draw = Draw::new(&GEMM, Types::F32, &|_| false, 1);
         assert!(draw.points(4, 1e6).is_empty() && draw.large(1, 1e7).is_empty());
         assert!(draw.beside(&[Threshold::axis("k", 512)], 1e7).is_empty());
     }
@@ -171,14 +171,14 @@ mod tests {
             Domain { name: "long", fixed: &[("k", &[700]), ("b", &[0])] },
             Domain { name: "too long", fixed: &[("m", &[1]), ("n", &[1]), ("batch", &[1]), ("k", &[1 << 22])] },
         ];
-        let found = Draw::new(&GEMM, DType::F32, &|_| true, 1).within(PATHS, 3, 1e6);
+        let found = Draw::new(&GEMM, Types::F32, &|_| true, 1).within(PATHS, 3, 1e6);
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|(path, point)| path.name == "long" && point.get("k") == 700 && point.get("b") == 0));
     }
 
     #[test]
     fn a_seed_decides() {
-        let points = |seed| Draw::new(&GEMM, DType::F32, &|_| true, seed).points(20, 1e6);
+        let points = |seed| Draw::new(&GEMM, Types::F32, &|_| true, seed).points(20, 1e6);
         assert_eq!(points(3), points(3));
         assert_ne!(points(3), points(4));
     }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn every_side_is_reached() {
         let thresholds = [Threshold::axis("k", 512), Threshold::bytes("b", 1 << 20), Threshold::operations(800_000)];
-        let found = Draw::new(&GEMM, DType::F32, &|_| true, 1).beside(&thresholds, 2e7);
+        let found = Draw::new(&GEMM, Types::F32, &|_| true, 1).beside(&thresholds, 2e7);
         assert_eq!(found.len(), 12, "{found:?}");
     }
 }

@@ -216,6 +216,44 @@ pub struct Audit {
     pub reason: Option<String>,
 }
 
+/// What the parity gate found when it asked one question of one kernel: one line of a file of checks. Its schema is
+/// `reports/schema/check.schema.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Operator.
+    pub op: String,
+    /// Kernel.
+    pub kernel: String,
+    /// Types of the operands.
+    pub dtype: String,
+    /// Instruction set the kernel uses.
+    pub isa: String,
+    /// The question: `parity`, `threads`, `canonical`, …
+    pub question: String,
+    /// Seed of the drawing; null where the points are those of workloads, or one that was named.
+    pub seed: Option<u64>,
+    /// Cases, by what became of them.
+    pub passed: usize,
+    /// Disagreed or broke.
+    pub failed: usize,
+    /// Agreed on data that prove little.
+    pub mistrusted: usize,
+    /// Not run.
+    pub skipped: usize,
+    /// Largest error as a share of its bound.
+    pub headroom: Option<f64>,
+    /// The case that has it.
+    pub worst: Option<String>,
+    /// Largest absolute error to the f64 reference.
+    pub error: Option<f64>,
+    /// The same of libtorch, on the cases that it was asked.
+    pub libtorch_error: Option<f64>,
+    /// What the witness said, by count: `agrees`, `differs`, `no answer`, `crashed`, `timed out`, `not asked`.
+    pub witness: BTreeMap<String, usize>,
+}
+
 /// Errors of the worst output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {

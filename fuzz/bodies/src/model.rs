@@ -6,7 +6,9 @@
 
 mod batchnorm_relu;
 mod conv2d;
+mod dropout;
 mod gemm;
+mod pool;
 
 use etalon_reference::Point;
 
@@ -25,6 +27,10 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
         "conv2d_backward_weights" => conv2d::conv2d_backward_weights,
         "conv_transpose2d" => conv2d::conv_transpose2d,
         "conv_transpose2d_backward" => conv2d::conv_transpose2d_backward,
+        "dropout" => dropout::dropout,
+        "dropout_backward" => dropout::dropout_backward,
+        "max_pool2d" => pool::max_pool2d,
+        "max_pool2d_backward" => pool::max_pool2d_backward,
         _ => return None,
     })
 }

@@ -17,7 +17,7 @@ use std::ops::Range;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Problem, Threshold};
+use etalon_reference::{Problem, Threshold, Types};
 
 use super::finish::Finish;
 use super::lower::{copy, spaced, zero};
@@ -54,7 +54,7 @@ pub const THRESHOLDS: &[Threshold] = &[
 ];
 
 /// Whether the kernel computes the problem.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, _: Types) -> Result<(), String> {
     super::planes_only(problem)?;
     fits(downcast(problem)).map_err(Into::into)
 }

@@ -5,7 +5,7 @@
 
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::{Gemm, Matrix};
-use etalon_reference::{DType, Problem};
+use etalon_reference::{Problem, Types};
 
 use super::implicit::of_planes;
 use super::lower::{Image, Planes};
@@ -27,7 +27,7 @@ const COLUMNS: usize = 32;
 const ROWS: usize = 64;
 
 /// Images by planes alone.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, _: Types) -> Result<(), String> {
     super::planes_only(problem)
 }
 

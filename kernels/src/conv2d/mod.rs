@@ -34,7 +34,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::ImageLayout;
-use etalon_reference::{DType, Element, Fill, Problem, Slice, Threshold, Tolerance};
+use etalon_reference::{Element, Fill, Problem, Slice, Threshold, Tolerance, Types};
 use ndarray::ArrayD;
 
 pub use self::operands::{Operands, Order, Products};
@@ -51,7 +51,7 @@ use crate::kernel::{Call, Kernel, KernelError, Plan, Tolerate};
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The sizes at which a convolution by tiles of GEMM takes another path: blocks of rows, of columns, of products.
 pub(crate) const THRESHOLDS: &[Threshold] = &[
@@ -69,9 +69,11 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar::run),
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], scalar::run),
     #[cfg(feature = "openblas")]
-    Kernel::new("openblas", Isa::Scalar, F32, im2col::run_openblas).with_supports(im2col::supports).own_order(),
+    Kernel::new("openblas", Isa::Scalar, F32, im2col::run_openblas)
+        .with_supports(im2col::supports)
+        .of_library("openblas"),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("im2col-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Im2col))
         .with_supports(im2col::supports)
@@ -185,22 +187,22 @@ const fn fast(name: &'static str, isa: Isa, run: Run) -> Kernel {
 
 fn tolerance_of<const M: usize>(
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
-    etalon_reference::ops::winograd::tolerance(M, downcast(problem), dtype, inputs, expected)
+    etalon_reference::ops::winograd::tolerance(M, downcast(problem), types, inputs, expected)
 }
 
 fn fast_tolerance(
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
     match fast_way(downcast(problem)) {
-        Way::Winograd(m) => etalon_reference::ops::winograd::tolerance(m, downcast(problem), dtype, inputs, expected),
-        _ => problem.tolerance(dtype, Fill::Real, inputs, expected),
+        Way::Winograd(m) => etalon_reference::ops::winograd::tolerance(m, downcast(problem), types, inputs, expected),
+        _ => problem.tolerance(types, Fill::Real, inputs, expected),
     }
 }
 

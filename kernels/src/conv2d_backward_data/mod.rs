@@ -22,7 +22,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_data::Conv2dBackwardData;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Domain, Fill, Problem, Threshold, Tolerance};
+use etalon_reference::{Domain, Fill, Problem, Threshold, Tolerance, Types};
 use ndarray::{ArrayD, Axis, Slice};
 
 use self::places::residues;
@@ -36,7 +36,7 @@ use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The sizes at which an adjoint takes another path: weights that are turned by blocks, chunks of products of the output
 /// channels, blocks of rows and columns.
@@ -66,7 +66,7 @@ const MANY_TAPS: &[i64] = &[turn::KNOWN as i64, turn::KNOWN as i64 + 1, turn::KN
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], scalar),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: exact_way }))
         .with_thresholds(THRESHOLDS)
@@ -146,9 +146,9 @@ impl Convolver<f32> for By {
 }
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => compute::<f32>(call, &Plainly),
-        DType::F64 => compute::<f64>(call, &Plainly),
+    match call.types {
+        Types::F32 => compute::<f32>(call, &Plainly),
+        Types::F64 => compute::<f64>(call, &Plainly),
         other => Err(KernelError::Unsupported(format!("conv2d_backward_data in {other}"))),
     }
 }
@@ -170,7 +170,7 @@ fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), 
 /// The bound of Winograd's algorithm, where it is chosen: strides of 1 leave one convolution.
 pub fn adjoint_tolerance(
     p: &Conv2d,
-    dtype: DType,
+    types: Types,
     inputs: [&ArrayD<f64>; 3],
     expected: &[ArrayD<f64>],
 ) -> Option<Vec<Tolerance>> {
@@ -191,14 +191,14 @@ pub fn adjoint_tolerance(
     let reached = rows.slice_axis(Axis(3), kept(col.unused, conv.x.w)).to_owned();
     let none = ArrayD::zeros(vec![0]);
     let inputs = [reached, turned, none, bias.clone()];
-    Some(etalon_reference::ops::winograd::tolerance(m, &conv, dtype, &inputs, expected))
+    Some(etalon_reference::ops::winograd::tolerance(m, &conv, types, &inputs, expected))
 }
 
-fn tolerance(problem: &dyn Problem, dtype: DType, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+fn tolerance(problem: &dyn Problem, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
     let p = &downcast::<Conv2dBackwardData>(problem).conv;
     let none = ArrayD::zeros(vec![0]);
-    adjoint_tolerance(p, dtype, [&inputs[0], &inputs[1], &none], expected)
-        .unwrap_or_else(|| problem.tolerance(dtype, Fill::Real, inputs, expected))
+    adjoint_tolerance(p, types, [&inputs[0], &inputs[1], &none], expected)
+        .unwrap_or_else(|| problem.tolerance(types, Fill::Real, inputs, expected))
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -213,7 +213,7 @@ mod tests {
     fn outputs_that_no_tap_reaches_have_no_part_in_the_bound() {
         let operator = &etalon_reference::ops::conv2d_backward_data::CONV2D_BACKWARD_DATA;
         let point = Point::parse(operator.axes, "c=32,h=4,w=4,k=32,r=3,s=3,pt=3,pl=3,pb=2,pr=1").expect("a point");
-        let prepared = Prepared::new(operator, &point, DType::F32, Fill::Real, 1).expect("a problem");
+        let prepared = Prepared::new(operator, &point, Types::F32, Fill::Real, 1).expect("a problem");
         for kernel in KERNELS.iter().filter(|kernel| kernel.tolerance.is_some()) {
             let tolerances = prepared.tolerances_of(kernel);
             let Tolerance::Bound { bound, .. } = &tolerances[0] else { panic!("a bound") };

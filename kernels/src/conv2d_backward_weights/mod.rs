@@ -20,7 +20,7 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::Images;
-use etalon_reference::{DType, Element, Threshold};
+use etalon_reference::{Element, Threshold, Types};
 
 use crate::conv2d::{long_enough, long_enough_mut};
 use crate::gemm::Float;
@@ -32,7 +32,7 @@ use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The sizes at which a correlation takes another path: chunks of pixels, blocks of channels, few images or many.
 pub(crate) const THRESHOLDS: &[Threshold] = &[
@@ -52,7 +52,7 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], scalar),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
@@ -82,14 +82,14 @@ impl<'a, T: Element> Operands<'a, T> {
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
     let p: &Conv2dBackwardWeights = downcast(call.problem);
-    match call.dtype {
-        DType::F32 => {
+    match call.types {
+        Types::F32 => {
             let pool = call.pool;
             let (o, _) = Operands::<f32>::of(call, p)?;
             correlate_plainly(&p.conv, o.x, o.dy, o.dw);
             sum_channels(&p.conv.y, Isa::Scalar, o.dy, o.dbias, pool)?;
         }
-        DType::F64 => {
+        Types::F64 => {
             let (o, _) = Operands::<f64>::of(call, p)?;
             correlate_plainly(&p.conv, o.x, o.dy, o.dw);
             channels::sum_plainly(&p.conv.y, o.dy, o.dbias);

@@ -6,7 +6,7 @@
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
-use etalon_reference::{DType, Fill, Problem, Tolerance};
+use etalon_reference::{Fill, Problem, Tolerance, Types};
 use ndarray::ArrayD;
 
 use crate::conv2d::{exact_way, fast_way, long_enough, long_enough_mut};
@@ -16,11 +16,11 @@ use crate::gemm::Float;
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], scalar),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2", Isa::Avx2, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx2, way: exact_way }))
         .with_thresholds(THRESHOLDS)
@@ -44,9 +44,9 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => compute::<f32>(call, &Plainly),
-        DType::F64 => compute::<f64>(call, &Plainly),
+    match call.types {
+        Types::F32 => compute::<f32>(call, &Plainly),
+        Types::F64 => compute::<f64>(call, &Plainly),
         other => Err(KernelError::Unsupported(format!("conv_transpose2d in {other}"))),
     }
 }
@@ -62,8 +62,8 @@ fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), 
     spread(p, by, Adjoint { dy, w, bias, dx }, pool, call.workspace)
 }
 
-fn tolerance(problem: &dyn Problem, dtype: DType, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+fn tolerance(problem: &dyn Problem, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
     let p = &downcast::<ConvTranspose2d>(problem).conv;
-    adjoint_tolerance(p, dtype, [&inputs[0], &inputs[1], &inputs[2]], expected)
-        .unwrap_or_else(|| problem.tolerance(dtype, Fill::Real, inputs, expected))
+    adjoint_tolerance(p, types, [&inputs[0], &inputs[1], &inputs[2]], expected)
+        .unwrap_or_else(|| problem.tolerance(types, Fill::Real, inputs, expected))
 }

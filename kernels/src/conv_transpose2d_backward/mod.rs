@@ -9,7 +9,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
 use etalon_reference::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
 use etalon_reference::ops::images::Images;
-use etalon_reference::{DType, Element};
+use etalon_reference::{Element, Types};
 
 use crate::conv2d::{self, Order, exact_way, long_enough, long_enough_mut};
 use crate::conv2d_backward_weights::{THRESHOLDS, correlate, correlate_plainly, sum_channels, sum_plainly};
@@ -18,11 +18,11 @@ use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], scalar),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
@@ -61,9 +61,9 @@ fn of_dx<'a, T>(dy: &'a [T], w: &'a [T], dx: &'a mut [T]) -> conv2d::Operands<'a
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
     let p = &downcast::<ConvTranspose2dBackward>(call.problem).forward;
-    match call.dtype {
-        DType::F32 => run(call, Isa::Scalar),
-        DType::F64 => {
+    match call.types {
+        Types::F32 => run(call, Isa::Scalar),
+        Types::F64 => {
             let (o, _) = Operands::<f64>::of(call, p)?;
             conv2d::scalar::convolve(&p.conv, of_dx(o.dy, o.w, o.dx));
             correlate_plainly(&p.conv, o.dy, o.x, o.dw);

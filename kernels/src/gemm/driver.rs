@@ -15,6 +15,7 @@
 //!
 //! Workspace a thread: `DEPTH·NC + MC·A_LINE` elements, 1.5 MiB, and 1 MiB where there are more than 16 threads.
 
+use etalon_reference::Element;
 use std::ops::Range;
 
 use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};

@@ -6,8 +6,6 @@ use super::epilogue::{gelu_f32, gelu_f64};
 
 /// f32 or f64.
 pub trait Float: Element + PartialOrd + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self> {
-    /// Rounded.
-    fn from_f64(value: f64) -> Self;
     /// `self·x + y`, rounded once.
     fn mul_add(self, x: Self, y: Self) -> Self;
     /// `x·Φ(x)`.
@@ -15,9 +13,6 @@ pub trait Float: Element + PartialOrd + std::ops::Add<Output = Self> + std::ops:
 }
 
 impl Float for f32 {
-    fn from_f64(value: f64) -> f32 {
-        value as f32
-    }
     fn mul_add(self, x: f32, y: f32) -> f32 {
         f32::mul_add(self, x, y)
     }
@@ -28,9 +23,6 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    fn from_f64(value: f64) -> f64 {
-        value
-    }
     fn mul_add(self, x: f64, y: f64) -> f64 {
         f64::mul_add(self, x, y)
     }

@@ -26,7 +26,7 @@ pub(crate) mod skinny;
 mod stream;
 pub(crate) mod tile;
 
-use etalon_reference::DType;
+use etalon_reference::Types;
 use etalon_reference::ops::gemm::Gemm;
 
 pub use self::driver::workspace_bytes;
@@ -38,7 +38,7 @@ pub use self::pack::PackedB;
 use crate::isa::Isa;
 use crate::kernel::Kernel;
 
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
+const FLOATS: &[Types] = &[Types::F32, Types::F64];
 
 /// The kernels, weakest first; the last one without a plan that applies is the default.
 pub static KERNELS: &[Kernel] = &[

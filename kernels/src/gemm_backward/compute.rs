@@ -3,7 +3,7 @@
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm, Matrix, gelu_derivative};
 use etalon_reference::ops::gemm_backward::GemmBackward;
-use etalon_reference::{DType, Element, Slice, SliceMut};
+use etalon_reference::{Element, Slice, SliceMut, Types};
 
 use crate::disjoint::chunks;
 use crate::faults::fault;
@@ -19,9 +19,9 @@ const COLUMNS: usize = 256;
 
 /// All outputs, with the GEMM kernel of `isa`.
 pub fn backward(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => typed::<f32>(call, isa),
-        DType::F64 => typed::<f64>(call, isa),
+    match call.types {
+        Types::F32 => typed::<f32>(call, isa),
+        Types::F64 => typed::<f64>(call, isa),
         other => Err(KernelError::Unsupported(format!("gemm_backward in {other}"))),
     }
 }
@@ -78,7 +78,16 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
             bias: false,
             activation: Activation::None,
         };
-        run_gemm(gemm, &problem, T::DTYPE, T::erase(x.1), T::erase(y.1), out.reborrow(), pool, call.workspace)
+        run_gemm(
+            gemm,
+            &problem,
+            Types::all(T::DTYPE),
+            T::erase(x.1),
+            T::erase(y.1),
+            out.reborrow(),
+            pool,
+            call.workspace,
+        )
     };
     product(p.m, p.k, p.n, (plain(p.m, p.n), dz), (exchanged(p.k, p.n), b), da)?;
     product(p.k, p.n, p.m, (exchanged(p.m, p.k), a), (plain(p.m, p.n), dz), db)?;
@@ -105,7 +114,7 @@ fn gemm_kernel(isa: Isa) -> &'static Kernel {
 fn run_gemm(
     kernel: &Kernel,
     problem: &Gemm,
-    dtype: DType,
+    types: Types,
     a: Slice<'_>,
     b: Slice<'_>,
     out: SliceMut<'_>,
@@ -119,7 +128,7 @@ fn run_gemm(
     };
     (kernel.run)(&mut Call {
         problem,
-        dtype,
+        types,
         inputs: &[a, b, none, none],
         outputs: &mut [out],
         pool,

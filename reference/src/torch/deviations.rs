@@ -172,7 +172,7 @@ mod tests {
     fn known_of(id: &str) -> Option<Conduct> {
         let case = Case::parse(id, ops::ALL).expect("a case id");
         let problem = ops::find(&case.op).expect("an operator").problem(&case.point).expect("a problem");
-        let inputs = case.fill.make(&problem.inputs(case.dtype), case.seed);
+        let inputs = problem.draw(case.types, case.fill, case.seed);
         known(&case.op, &*problem, &inputs).map(|row| row.conduct)
     }
 

@@ -10,7 +10,7 @@ mod planes;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Domain, Problem, Threshold};
+use etalon_reference::{Domain, Problem, Threshold, Types};
 
 use super::by_planes;
 use super::operands::Operands;
@@ -95,7 +95,7 @@ const MANY: Values = ("g", &[17, 33, 40, 65]);
 const UNDILATED: (Values, Values) = (("dh", &[1]), ("dw", &[1]));
 
 /// Whether the kernel computes the problem.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, _: Types) -> Result<(), String> {
     fits(downcast(problem)).map_err(Into::into)
 }
 

@@ -26,7 +26,7 @@ use std::ops::Range;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::winograd;
-use etalon_reference::{DType, Problem, Threshold};
+use etalon_reference::{Problem, Threshold, Types};
 
 use self::outputs::Outputs;
 pub use self::plan::Transformed;
@@ -75,7 +75,7 @@ pub const THRESHOLDS: &[Threshold] = &[
 ];
 
 /// 3×3, stride and dilation 1.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, _: Types) -> Result<(), String> {
     winograd::fits(downcast(problem)).map_err(Into::into)
 }
 
