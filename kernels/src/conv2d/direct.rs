@@ -79,8 +79,8 @@ pub fn fits<T: Float>(p: &Conv2d) -> Result<(), &'static str> {
 /// Whether it is usually faster than packing patches for a GEMM.
 ///
 /// Packing an element costs about as much as eight multiply-adds with it, against what tiles of four or eight channels by
-/// pieces of a vector in a row lose at the borders. Where a band leaves the first cache, few channels alone pay; with more
-/// than 128, packing does not show.
+/// pieces of a vector in a row lose at the borders. Where a band leaves the first cache, few channels alone pay; with
+/// more than 128, packing does not show.
 pub fn pays<T: Float>(p: &Conv2d) -> bool {
     if fits::<T>(p).is_err() || p.y.h * p.y.w < 512 {
         return false;

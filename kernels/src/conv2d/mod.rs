@@ -1,9 +1,9 @@
 //! Convolution of images: `y = relu(scale·(x ⋆ w) + bias)`, with stride, padding, dilation and groups.
 //!
 //! Shapes: x n×c×h×w and y n×k×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s in that order for both, scale and
-//! bias k. f32 and f64; Winograd's algorithm computes f32 alone. The problem is [`Conv2d`]; its documentation fixes the order
-//! of summation, and all kernels but Winograd's and the one over OpenBLAS keep it: the same bits on every instruction set and for
-//! any number of threads.
+//! bias k. f32 and f64; Winograd's algorithm computes f32 alone. The problem is [`Conv2d`]; its documentation fixes the
+//! order of summation, and all kernels but Winograd's and the one over OpenBLAS keep it: the same bits on every
+//! instruction set and for any number of threads.
 //!
 //! | kernel | what it does |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! The gradient of a convolution with respect to its images: `dx`, from dy and w.
 //!
-//! Shapes: dy n×k×h'×w' and dx n×c×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s. f32 and f64, `fast-…` f32
-//! alone. The problem is [`Conv2dBackwardData`]; its documentation fixes the order of summation, and all kernels but
+//! Shapes: dy n×k×h'×w' and dx n×c×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s. f32 and f64; `fast-…`
+//! f32 alone. The problem is [`Conv2dBackwardData`]; its documentation fixes the order of summation, and all kernels but
 //! those that may choose Winograd's algorithm keep it: the same bits on every instruction set and for any number of threads.
 //!
 //! | kernel | what it does |

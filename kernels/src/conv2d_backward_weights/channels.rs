@@ -1,7 +1,8 @@
 //! The sum of each channel of images.
 //!
-//! By planes, element q of a plane belongs to chain q mod 16 (f64: mod 8), the chains go on over the images, and are added
-//! by halves in the end; by pixels, each channel is one chain over all pixels. The order is the same on every instruction set.
+//! By planes, element q of a plane belongs to chain q mod 16 (f64: mod 8), the chains go on over the images, and are
+//! added by halves in the end; by pixels, each channel is one chain over all pixels. The order is the same on every
+//! instruction set.
 
 use etalon_reference::ops::images::{ImageLayout, Images};
 

@@ -171,7 +171,8 @@ struct WriteColumns<'a, T, L> {
     to: &'a mut [T],
 }
 
-/// Pixels of a line that is to be transposed: a chunk's, and a cache line or two more, so that lines start in different sets.
+/// Pixels of a line that is to be transposed: a chunk's, and a cache line or two more, so that lines start in different
+/// sets.
 const STAGED: usize = CHUNK + 16;
 
 impl<T: Float, K: Wide<T>> Work<T> for WriteColumns<'_, T, K> {

@@ -1,7 +1,7 @@
 //! One input channel a group: a vector of output channels side by side, their sums in registers.
 //!
-//! The image among its zeros and dy are laid out by pixels of a vector of channels; then each tap meets a pixel of the one with
-//! a pixel of the other, without a test. The order of summation is the operator's.
+//! The image among its zeros and dy are laid out by pixels of a vector of channels; then each tap meets a pixel of the
+//! one with a pixel of the other, without a test. The order of summation is the operator's.
 //!
 //! Workspace: 64 bytes for each pixel of the padded image and of dy, a thread.
 

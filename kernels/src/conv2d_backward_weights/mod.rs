@@ -1,8 +1,8 @@
 //! The gradients of a convolution with respect to its weights and bias: `dw` and `dbias`, from dy and x.
 //!
-//! Shapes: dy n×k×h'×w' and x n×c×h×w in NCHW or NHWC order without gaps, dw k×(c/groups)×r×s, dbias k. f32 and
-//! f64. The problem is [`Conv2dBackwardWeights`]; its documentation fixes the order of summation, which
-//! all kernels keep: the same bits on every instruction set and for any number of threads.
+//! Shapes: dy n×k×h'×w' and x n×c×h×w in NCHW or NHWC order without gaps, dw k×(c/groups)×r×s, dbias k. f32 and f64. The problem
+//! is [`Conv2dBackwardWeights`]; its documentation fixes the order of summation, which all kernels keep: the same bits on
+//! every instruction set and for any number of threads.
 //!
 //! | kernel | what it does |
 //! |---|---|

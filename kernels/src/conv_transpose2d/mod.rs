@@ -1,7 +1,7 @@
 //! Transposed convolution: the adjoint of a convolution as a layer of its own, `y = xᵀ⋆w + bias`.
 //!
-//! Shapes: x n×c×h×w and y n×k×h'×w' in NCHW or NHWC order without gaps, w c×(k/groups)×r×s, bias k. f32 and f64, `fast-…`
-//! f32 alone. The problem is [`ConvTranspose2d`]; its documentation fixes the order of summation. The kernels are
+//! Shapes: x n×c×h×w and y n×k×h'×w' in NCHW or NHWC order without gaps, w c×(k/groups)×r×s, bias k. f32 and f64;
+//! `fast-…` f32 alone. The problem is [`ConvTranspose2d`]; its documentation fixes the order of summation. The kernels are
 //! those of [`conv2d_backward_data`](crate::conv2d_backward_data), with a bias: a stride of s is s×s dense convolutions.
 
 use etalon_reference::operator::downcast;

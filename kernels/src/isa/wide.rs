@@ -1,7 +1,7 @@
 //! Vectors of 64 bytes, sixteen f32 or eight f64, on every instruction set.
 //!
-//! A kernel whose inner loop is not a GEMM's is written once over [`Wide`] and compiled for each level and element type. All
-//! implementations round alike, so that such a kernel gives the same bits on all of them.
+//! A kernel whose inner loop is not a GEMM's is written once over [`Wide`] and compiled for each level and element type.
+//! All implementations round alike, so that such a kernel gives the same bits on all of them.
 //!
 //! The tokens implement the trait: who has one has proof that the CPU has the instructions, which makes the methods safe.
 //! They become single instructions where they are inlined into a function of their level: [`Wide::enter`] calls

@@ -8,7 +8,8 @@ use crate::isa::Avx2Token;
 macro_rules! wide {
     (
         $t:ty, $lanes:literal, $v:ty, $masks:ident,
-        $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident, $stream:ident, $cast:ident,
+        $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident,
+        $stream:ident, $cast:ident,
         $and:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $cmp:ident,
         |$low:ident, $high:ident| $evens:expr, $transpose:path
     ) => {

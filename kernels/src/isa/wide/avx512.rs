@@ -8,7 +8,8 @@ use crate::isa::Avx512Token;
 macro_rules! wide {
     (
         $t:ty, $lanes:literal, $v:ty, $mask:ty,
-        $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident, $stream:ident, $some:ident,
+        $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident,
+        $stream:ident, $some:ident,
         $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $cmp:ident,
         |$low:ident, $high:ident| $halves:expr, |$x:ident, $y:ident| $evens:expr, $transpose:path
     ) => {

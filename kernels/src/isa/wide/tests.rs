@@ -67,7 +67,7 @@ fn every_level_gives_the_same_bits() {
 }
 
 fn cover<T: Float>() {
-    let mut data = vec![T::default(); 200];
+    let mut data = [T::default(); 200];
     let part = &mut data[3..150];
     let (head, middle, tail) = lines(part);
     assert!(head.len() < T::LANES && tail.len() < T::LANES);
