@@ -88,12 +88,12 @@ pub const PATHS: &[Domain] = &[Domain {
 }];
 
 /// Rows of a block of A: a multiple of every tile's.
-const fn mc<T>() -> usize {
+pub const fn mc<T>() -> usize {
     MC_BYTES / size_of::<T>()
 }
 
 /// Columns of a packed block of B.
-const fn nc<T>(threads: usize) -> usize {
+pub const fn nc<T>(threads: usize) -> usize {
     NC_BYTES / size_of::<T>() / if threads > FEW_THREADS { 2 } else { 1 }
 }
 

@@ -18,7 +18,7 @@ mod entry;
 pub(crate) mod epilogue;
 mod float;
 #[cfg(feature = "openblas")]
-mod openblas;
+pub(crate) mod openblas;
 mod pack;
 mod scalar;
 pub(crate) mod skinny;
@@ -33,6 +33,7 @@ pub use self::driver::workspace_bytes;
 use self::driver::{PATHS, THRESHOLDS};
 pub use self::entry::{dgemm, sgemm};
 pub use self::float::Float;
+pub(crate) use self::float::{Tiled, with_float};
 pub(crate) use self::pack::DEPTH;
 pub use self::pack::PackedB;
 use crate::isa::Isa;

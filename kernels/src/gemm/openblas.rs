@@ -4,8 +4,8 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Gemm, Matrix};
 use etalon_reference::{Problem, Types};
 
-use super::Float;
 use super::epilogue::{Along, Finish};
+use super::{Float, with_float};
 use crate::disjoint::chunks;
 use crate::ffi::openblas::{self, GemmSizes, Op, OpenblasError};
 use crate::isa::Isa;
@@ -35,7 +35,9 @@ fn stored(matrix: &Matrix, rows: usize, cols: usize) -> Option<(Op, usize)> {
     }
 }
 
-trait Blas: Float {
+/// What OpenBLAS multiplies.
+pub trait Blas: Float {
+    /// `C = α·op(A)·op(B) + β·C`.
     fn gemm(
         s: &GemmSizes,
         alpha: Self,
@@ -59,11 +61,7 @@ impl Blas for f64 {
 }
 
 fn run(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.types {
-        Types::F32 => typed::<f32>(call),
-        Types::F64 => typed::<f64>(call),
-        other => Err(KernelError::Unsupported(format!("gemm in {other}"))),
-    }
+    with_float!(call.dtype, T => typed::<T>(call))
 }
 
 fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {
