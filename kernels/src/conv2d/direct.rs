@@ -17,7 +17,7 @@ use std::ops::Range;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Element, Problem, Threshold};
+use etalon_reference::{Element, Problem, Threshold, Types};
 
 use super::finish::Finish;
 use super::lower::{copy, spaced, zero};
@@ -56,9 +56,9 @@ pub const THRESHOLDS: &[Threshold] = &[
 ];
 
 /// Whether the kernel computes the problem.
-pub fn supports(problem: &dyn Problem, dtype: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, types: Types) -> Result<(), String> {
     super::planes_only(problem)?;
-    let fits = if dtype == DType::F64 { fits::<f64> } else { fits::<f32> };
+    let fits = if types == Types::F64 { fits::<f64> } else { fits::<f32> };
     fits(downcast(problem)).map_err(Into::into)
 }
 

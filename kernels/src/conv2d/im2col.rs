@@ -119,7 +119,7 @@ impl<'a, T: Float> Blocks<'a, T> {
 /// The kernel over OpenBLAS.
 #[cfg(feature = "openblas")]
 pub fn run_openblas(call: &mut crate::kernel::Call<'_>) -> Result<(), crate::kernel::KernelError> {
-    crate::gemm::with_float!(call.dtype, T => openblas::<T>(call, crate::isa::wide::Scalar))
+    crate::gemm::with_float!(call.types, T => openblas::<T>(call, crate::isa::wide::Scalar))
 }
 
 #[cfg(feature = "openblas")]

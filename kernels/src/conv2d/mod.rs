@@ -34,7 +34,7 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::ImageLayout;
-use etalon_reference::{DType, Fill, Problem, Threshold, Tolerance};
+use etalon_reference::{Fill, Problem, Threshold, Tolerance, Types};
 use ndarray::ArrayD;
 
 pub use self::operands::{Operands, Order, Products};
@@ -49,8 +49,8 @@ use crate::kernel::{Call, Kernel, KernelError, Tolerate};
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
+const F32: &[Types] = &[Types::F32];
+const FLOATS: &[Types] = &[Types::F32, Types::F64];
 
 /// The sizes at which a convolution by tiles of GEMM takes another path: blocks of rows, of columns, of products.
 pub(crate) const THRESHOLDS: &[Threshold] = &[
@@ -72,7 +72,9 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, FLOATS, |call| exact(call, Isa::Scalar, None)),
     #[cfg(feature = "openblas")]
-    Kernel::new("openblas", Isa::Scalar, FLOATS, im2col::run_openblas).with_supports(im2col::supports).own_order(),
+    Kernel::new("openblas", Isa::Scalar, FLOATS, im2col::run_openblas)
+        .with_supports(im2col::supports)
+        .of_library("openblas"),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("im2col-avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2, Some(Way::Im2col)))
         .with_supports(im2col::supports)
@@ -290,7 +292,7 @@ pub fn conv2d<T: Float>(
 fn exact(call: &mut Call<'_>, isa: Isa, way: Option<Way>) -> Result<(), KernelError> {
     let p: &Conv2d = downcast(call.problem);
     let pool = call.pool;
-    with_float!(call.dtype, T => {
+    with_float!(call.types, T => {
         let (operands, workspace) = Operands::<T>::of(call, p)?;
         compute(p, isa, way.unwrap_or_else(|| exact_way::<T>(p)), operands, pool, workspace)
     })

@@ -31,7 +31,7 @@ use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
+const FLOATS: &[Types] = &[Types::F32, Types::F64];
 
 /// Lanes of f32 and of f64.
 const LANES_32: i64 = <f32 as Vectors>::LANES as i64;
@@ -89,7 +89,7 @@ impl<'a, T: Element> Operands<'a, T> {
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let p: &Conv2dBackwardWeights = downcast(call.problem);
     let pool = call.pool;
-    with_float!(call.dtype, T => {
+    with_float!(call.types, T => {
         let (o, workspace) = Operands::<T>::of(call, p)?;
         correlate(&p.conv, isa, o.x, o.dy, o.dw, pool, workspace)?;
         sum_channels(&p.conv.y, isa, o.dy, o.dbias, pool)

@@ -17,8 +17,8 @@ use crate::gemm::{Float, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 
-const F32: &[DType] = &[DType::F32];
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
+const F32: &[Types] = &[Types::F32];
+const FLOATS: &[Types] = &[Types::F32, Types::F64];
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
@@ -44,11 +44,11 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    with_float!(call.dtype, T => compute::<T>(call, &Plainly))
+    with_float!(call.types, T => compute::<T>(call, &Plainly))
 }
 
 fn exact(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    with_float!(call.dtype, T => compute::<T>(call, &Exact(isa)))
+    with_float!(call.types, T => compute::<T>(call, &Exact(isa)))
 }
 
 fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), KernelError> {

@@ -21,7 +21,7 @@ use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::workspace::Workspace;
 
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
+const FLOATS: &[Types] = &[Types::F32, Types::F64];
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
@@ -63,10 +63,10 @@ fn of_dx<'a, T>(dy: &'a [T], w: &'a [T], dx: &'a mut [T]) -> conv2d::Operands<'a
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    if fault!("conv_transpose2d_backward.dx-by-winograd") && call.dtype == DType::F32 {
+    if fault!("conv_transpose2d_backward.dx-by-winograd") && call.types == Types::F32 {
         return compute::<f32>(call, isa, &Fast(isa));
     }
-    with_float!(call.dtype, T => compute::<T>(call, isa, &Exact(isa)))
+    with_float!(call.types, T => compute::<T>(call, isa, &Exact(isa)))
 }
 
 fn compute<T: Float>(call: &mut Call<'_>, isa: Isa, by: &impl Convolver<T>) -> Result<(), KernelError> {

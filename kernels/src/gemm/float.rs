@@ -12,8 +12,6 @@ use crate::kernel::KernelError;
 
 /// f32 or f64.
 pub trait Float: Vectors + PartialOrd + Mul<Output = Self> {
-    /// Rounded.
-    fn from_f64(value: f64) -> Self;
     /// `self·x + y`, rounded once.
     fn mul_add(self, x: Self, y: Self) -> Self;
     /// `x·Φ(x)`.
@@ -81,13 +79,13 @@ impl Float for f64 {
 
 /// The value of an expression that is generic in the element type `$t`, for f32 or f64; an error for other types.
 macro_rules! with_float {
-    ($dtype:expr, $t:ident => $result:expr) => {
-        match $dtype {
-            etalon_reference::DType::F32 => {
+    ($types:expr, $t:ident => $result:expr) => {
+        match $types {
+            etalon_reference::Types::F32 => {
                 type $t = f32;
                 $result
             }
-            etalon_reference::DType::F64 => {
+            etalon_reference::Types::F64 => {
                 type $t = f64;
                 $result
             }

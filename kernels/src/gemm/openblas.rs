@@ -61,7 +61,7 @@ impl Blas for f64 {
 }
 
 fn run(call: &mut Call<'_>) -> Result<(), KernelError> {
-    with_float!(call.dtype, T => typed::<T>(call))
+    with_float!(call.types, T => typed::<T>(call))
 }
 
 fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {
