@@ -130,6 +130,7 @@ pub static ALL: &[Fault] = faults! {
     "max_pool2d_backward.last-plane" Mode "where a task has several planes, the first task is not computed"
     "dropout.third-task" Threshold "behind 16384 elements, the numbers of the second 8192 come again"
     "dropout.offset-of-32-bits" Rare "of the offset, the lower 32 bits count alone"
+    "dropout_backward.unscaled" Plain "elements that stay are not scaled"
     "dropout_backward.second-mask" Threshold "behind 16384 elements, the mask of the first ones comes again"
     "batchnorm_relu.sums-by-alignment" Bits "the order of a sum depends on where x lies"
     "batchnorm_relu.cut-by-threads" Bits "rows are cut into other chunks for more than two threads"

@@ -89,6 +89,7 @@ impl<T: Real> Work for Task<'_, T> {
     fn run<L: Wide>(self, _: L) {
         let Task { dy, mask, dx, scale } = self;
         for ((dy, mask), dx) in dy.iter().zip(mask).zip(dx) {
+            let scale = if fault!("dropout_backward.unscaled") { T::from_f64(1.0) } else { scale };
             *dx = *dy * if mask.0 != 0 { scale } else { T::default() };
         }
     }
