@@ -81,6 +81,12 @@ impl Run {
             dtype: subject.dtype.name().into(),
             accumulator: subject.dtype.name().into(),
             point: point_values(subject),
+            variant: operator
+                .axes
+                .iter()
+                .find(|axis| axis.variant)
+                .and_then(|axis| subject.point.choice(axis.name))
+                .map(Into::into),
             workload: (subject.workload != "point").then(|| subject.workload.clone()),
             source: Some(subject.source.into()),
             networks: in_networks(subject),

@@ -33,6 +33,8 @@ pub static ALL: &[Entry] = &[
         operator: &ops::conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
         kernels: crate::conv_transpose2d_backward::KERNELS,
     },
+    Entry { operator: &ops::activation::ACTIVATION, kernels: crate::activation::KERNELS },
+    Entry { operator: &ops::activation_backward::ACTIVATION_BACKWARD, kernels: crate::activation_backward::KERNELS },
 ];
 
 /// The entry of the operator with this name.

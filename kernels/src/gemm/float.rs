@@ -2,7 +2,8 @@
 
 use etalon_reference::Element;
 
-use super::epilogue::{gelu_f32, gelu_f64};
+use crate::isa::arithmetic::One;
+use crate::math;
 
 /// f32 or f64.
 pub trait Float: Element + PartialOrd + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self> {
@@ -23,7 +24,8 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn gelu(self) -> f32 {
-        gelu_f32(self)
+        // Without a branch, so that every level vectorises the same operations.
+        math::gelu(One, self)
     }
 }
 
@@ -36,6 +38,6 @@ impl Float for f64 {
     }
     #[inline(always)]
     fn gelu(self) -> f64 {
-        gelu_f64(self)
+        etalon_reference::ops::gemm::gelu(self)
     }
 }

@@ -1,5 +1,9 @@
 //! The operators, one file each. A new one: its file, its `mod` line, its entry in [`ALL`].
 
+pub mod activation;
+pub mod activation_backward;
+pub mod activation_functions;
+mod activation_workloads;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 mod batchnorm_workloads;
@@ -33,6 +37,8 @@ pub static ALL: &[&Operator] = &[
     &conv2d_backward_weights::CONV2D_BACKWARD_WEIGHTS,
     &conv_transpose2d::CONV_TRANSPOSE2D,
     &conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
+    &activation::ACTIVATION,
+    &activation_backward::ACTIVATION_BACKWARD,
 ];
 
 /// The operator of this name.

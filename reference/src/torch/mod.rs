@@ -12,6 +12,7 @@
 //! environment before the process starts: `cargo xtask` sets both.
 
 pub mod about;
+mod activation;
 mod batchnorm;
 mod conv;
 mod conv_gradients;
@@ -26,6 +27,7 @@ use ndarray::ArrayD;
 use tch::{Kind, TchError, Tensor};
 
 pub use about::{makes_inference_tensors, set_threads};
+pub use activation::Elementwise;
 pub use way::{Place, Way};
 
 use crate::{DType, Data, Fill, Operator, Port, Problem, Tolerance};
@@ -71,6 +73,8 @@ static TWINS: &[Twin] = &[
     conv_gradients::BACKWARD_WEIGHTS,
     conv_gradients::TRANSPOSED,
     conv_gradients::TRANSPOSED_BACKWARD,
+    activation::ACTIVATION,
+    activation::ACTIVATION_BACKWARD,
 ];
 
 /// The twin of the operator of this name.
