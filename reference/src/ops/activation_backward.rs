@@ -40,6 +40,11 @@ impl ActivationBackward {
     }
 }
 
+/// Whether an element counts in dα: it is not above 0.
+fn counts(x: f64) -> bool {
+    x <= 0.0 || x.is_nan()
+}
+
 impl Problem for ActivationBackward {
     fn as_any(&self) -> &dyn Any {
         self
@@ -72,7 +77,7 @@ impl Problem for ActivationBackward {
         for ((n, c, s), dx) in dx.indexed_iter_mut() {
             let (dy, value) = (*dx, value[[n, c, s]]);
             *dx = self.function.gradient_of(dy, value, alpha(c));
-            if self.channels() && (value <= 0.0 || value.is_nan()) {
+            if self.channels() && counts(value) {
                 dalpha[[c]] += dy * value;
             }
         }
@@ -94,8 +99,10 @@ impl Problem for ActivationBackward {
         let mut count = 0.0;
         if self.channels() {
             let terms = dy * x;
-            for ((_, c, _), term) in terms.into_dimensionality::<Ix3>().expect("n×c×s").indexed_iter() {
-                sums[[c]] += term.abs();
+            for ((n, c, s), term) in terms.into_dimensionality::<Ix3>().expect("n×c×s").indexed_iter() {
+                if counts(x[[n, c, s]]) {
+                    sums[[c]] += term.abs();
+                }
             }
             count = (self.extents.n * self.extents.s) as f64;
         }
@@ -117,11 +124,6 @@ impl Problem for ActivationBackward {
         let elements = self.extents.len() as f64;
         let (alpha, sums) = if self.channels() { (2.0 * self.extents.c as f64, 2.0) } else { (0.0, 0.0) };
         Work { flops: (1.0 + sums) * elements, bytes: (3.0 * elements + alpha) * dtype.size() as f64 }
-    }
-
-    fn degenerate(&self) -> bool {
-        // Three of four elements are 0, of few sometimes nearly all.
-        self.function.name == "guided_relu"
     }
 }
 

@@ -7,8 +7,10 @@
 //! A [`Budget`] allows `ulps` units in the last place of the exact value, and `absolute` units roundoff of the argument (of
 //! the upstream gradient, for derivatives). The first part is what the vector function needs; `cargo xtask ulp` holds it to
 //! the budget over all arguments of f32, which proves it. The second part is for what cancels:
-//! - GELU and its derivatives by `1 + erf` (libtorch) or by a rounded exponent lose digits where Φ is small, in the order of
-//!   u·|x| and u·|dy|; ours does not, by `erf`;
+//! - GELU and its derivatives by `1 + erf` and `1 + tanh` (libtorch) lose digits where Φ is small: erf by a polynomial is off by
+//!   4u absolutely, the product with x/2 and the sums around it round twice more, so that 8u·|x| hold, as for the epilogue of
+//!   `gemm`; the derivative with tanh adds a product of three such factors, 12u·|dy|. Ours needs none of it by `erf`, where
+//!   `cargo xtask ulp` grants nothing, and 2u·|x| for its rounded exponent by `tanh`;
 //! - the derivatives of GELU and SiLU cross 0, where a sum of terms of size 1 cancels; so do 1 − y² of tanh and x/3 + ½.
 //!
 //! The units roundoff of each row: a product, a quotient, a sum count 1 half-unit each, `exp` and `expm1` 2 (one ulp), a factor
@@ -117,7 +119,7 @@ pub const FUNCTIONS: &[Function] = &[
         value: Some(|x, _| sigmoid(x)),
         budget: ulps(3.0),
         gradient: Gradient::OfOutput(|dy, y, _| dy * (y * (1.0 - y))),
-        gradient_budget: ulps(2.0),
+        gradient_budget: ulps(3.0),
         ..SMOOTH
     },
     Function {
@@ -169,17 +171,17 @@ pub const FUNCTIONS: &[Function] = &[
     Function {
         name: "gelu_erf",
         value: Some(|x, _| gelu(x)),
-        budget: ulps(5.0).and(2.0),
+        budget: ulps(7.0).and(8.0),
         gradient: Gradient::OfInput(|dy, x, _| dy * gelu_derivative(x)),
-        gradient_budget: ulps(6.0).and(4.0),
+        gradient_budget: ulps(6.0).and(8.0),
         ..SMOOTH
     },
     Function {
         name: "gelu_tanh",
         value: Some(|x, _| gated(x, gelu_gate(x))),
-        budget: ulps(3.0).and(2.0),
+        budget: ulps(3.0).and(8.0),
         gradient: Gradient::OfInput(|dy, x, _| dy * gated_slope(x, gelu_gate(x), GELU[0] + 3.0 * GELU[1] * x * x)),
-        gradient_budget: ulps(4.0).and(6.0),
+        gradient_budget: ulps(4.0).and(12.0),
         ..SMOOTH
     },
     Function {
