@@ -67,8 +67,8 @@ pub fn blocks(stride: u64) -> u64 {
     ALL.div_ceil(stride).div_ceil(BLOCK as u64)
 }
 
-/// Holds one function against the exact values at every `stride`-th argument, on `threads` threads. `tick` is told of each
-/// block.
+/// Holds one function against the exact values at every `stride`-th argument, on `threads` threads. `tick` is told of
+/// each block.
 ///
 /// # Errors
 /// If no level of instructions is usable.

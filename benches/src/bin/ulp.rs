@@ -15,8 +15,8 @@ use indicatif::ProgressBar;
 /// Holds every function that kernels are made of against its exact value, at every argument of f32, on every level of
 /// instructions, and asks for the same bits on all of them.
 ///
-/// Prints the largest error in units in the last place beside its budget, and libtorch's. Exit code 1 if one is beyond the
-/// budget, or two levels differ.
+/// Prints the largest error in units in the last place beside its budget, and libtorch's. Exit code 1 if one is beyond
+/// the budget, or two levels differ.
 #[derive(Parser)]
 #[command(name = "ulp")]
 struct Arguments {

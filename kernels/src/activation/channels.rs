@@ -1,4 +1,5 @@
-//! PReLU: an α for each channel. A plane, or a row of all channels, is a run of elements whose αs lie side by side or are one.
+//! PReLU: an α for each channel. A plane, or a row of all channels, is a run of elements whose αs lie side by side or
+//! are one.
 
 use etalon_reference::ops::activation::Extents;
 

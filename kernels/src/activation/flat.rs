@@ -1,5 +1,5 @@
-//! One function over all elements, with one α: sixteen lanes at a time, in tasks of one length, past the caches if the result
-//! is large.
+//! One function over all elements, with one α: sixteen lanes at a time, in tasks of one length, past the caches if the
+//! result is large.
 
 use super::functions::{Function, Gradient, Value, Visit, named};
 use crate::disjoint::chunks;

@@ -1,4 +1,5 @@
-//! The vector expressions of the functions: one row each, of [`FUNCTIONS`](etalon_reference::ops::activation_functions).
+//! The vector expressions of the functions: one row each, of
+//! [`FUNCTIONS`](etalon_reference::ops::activation_functions).
 
 use crate::faults::fault;
 use crate::isa::arithmetic::Arithmetic;

@@ -1,10 +1,11 @@
 //! Activation functions: `y = f(x)`, element by element, and PReLU with an α for each channel. All f32.
 //!
-//! x and y are n×c×s without gaps. One source for all instruction sets, over [`Arithmetic`](crate::isa::arithmetic::Arithmetic):
-//! the same bits on all of them, for any number of threads. Results of 1 MiB and more are written past the caches.
+//! x and y are n×c×s without gaps. One source for all instruction sets, over
+//! [`Arithmetic`](crate::isa::arithmetic::Arithmetic): the same bits on all of them, for any number of threads. Results
+//! of 1 MiB and more are written past the caches.
 //!
-//! Error: the budget of the function's row in [`FUNCTIONS`](etalon_reference::ops::activation_functions::FUNCTIONS), over all
-//! 2³² arguments. NaN stays NaN.
+//! Error: the budget of the function's row in [`FUNCTIONS`](etalon_reference::ops::activation_functions::FUNCTIONS),
+//! over all 2³² arguments. NaN stays NaN.
 
 mod channels;
 mod flat;

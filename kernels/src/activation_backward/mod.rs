@@ -1,9 +1,9 @@
 //! Gradients of [`activation`](crate::activation): dx, and dα of PReLU. All f32.
 //!
-//! dx is computed like the forward function, element by element. dα is summed in the same pass over dy and x: by planes a chain
-//! of at most 64 vectors for each piece of 1024 elements, by rows a chain of at most 64 rows for each channel; the chains'
-//! results are added in order, in f64. The order depends on the shape alone: the same bits on every instruction set and for
-//! any number of threads.
+//! dx is computed like the forward function, element by element. dα is summed in the same pass over dy and x: by planes
+//! a chain of at most 64 vectors for each piece of 1024 elements, by rows a chain of at most 64 rows for each channel;
+//! the chains' results are added in order, in f64. The order depends on the shape alone: the same bits on every
+//! instruction set and for any number of threads.
 //!
 //! Error: dx as the function's budget says, dα γ(69)·Σ|dy·x|. NaN as the operator says.
 

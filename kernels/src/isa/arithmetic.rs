@@ -1,8 +1,8 @@
 //! Arithmetic of f32 for functions that are written once: one value, or sixteen side by side on each instruction set.
 //!
-//! Every operation rounds as IEEE 754 says, or moves bits, so that a function of these operations gives the same bits on all
-//! levels. Comparisons with NaN do not hold. `min` and `max` give their second operand where a comparison with NaN decides:
-//! a bound goes first, and NaN passes.
+//! Every operation rounds as IEEE 754 says, or moves bits, so that a function of these operations gives the same bits
+//! on all levels. Comparisons with NaN do not hold. `min` and `max` give their second operand where a comparison with
+//! NaN decides: a bound goes first, and NaN passes.
 
 use super::Isa;
 use super::wide::{Scalar, Wide, Work};
@@ -131,8 +131,8 @@ pub fn with_math<W: Compute>(isa: Isa, work: W) -> Result<W::Output, String> {
     }
 }
 
-/// Runs `work` with the lanes of plain Rust, in a function that has the instructions of AVX2 where the CPU has them: a fused
-/// multiply-add is then no call.
+/// Runs `work` with the lanes of plain Rust, in a function that has the instructions of AVX2 where the CPU has them: a
+/// fused multiply-add is then no call.
 ///
 /// # Errors
 /// None; it is a `Result` to stand beside [`with_math`].

@@ -31,8 +31,8 @@ fn gated<L: Arithmetic>(l: L, x: L::V, limited: L::V, magnitude: L::V) -> L::V {
 
 /// The derivative of [`gated`], where `turn` is the derivative of g.
 ///
-/// With z = e^−|g| and w = 1/(1 + z), σ(g) is w or z·w, and 1 − σ(g) is the other one: nothing cancels but the sum that crosses
-/// 0 where the derivative does.
+/// With z = e^−|g| and w = 1/(1 + z), σ(g) is w or z·w, and 1 − σ(g) is the other one: nothing cancels but the sum that
+/// crosses 0 where the derivative does.
 #[inline(always)]
 fn gated_slope<L: Arithmetic>(l: L, x: L::V, limited: L::V, magnitude: L::V, turn: L::V) -> L::V {
     let one = l.constant(1.0);

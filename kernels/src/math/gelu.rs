@@ -1,7 +1,7 @@
 //! GELU, x·Φ(x) with the normal distribution function.
 //!
-//! Both functions are x or 1 from above 0 less the tail Φ(−|x|), which below 0 is all there is. The exponent x²/2 is taken
-//! with the rounding error of x², so that the tail is as accurate at −13 as at −1.
+//! Both functions are x or 1 from above 0 less the tail Φ(−|x|), which below 0 is all there is. The exponent x²/2 is
+//! taken with the rounding error of x², so that the tail is as accurate at −13 as at −1.
 
 use super::INVERSE_ROOT_2PI;
 use super::erf::tail;

@@ -1,9 +1,9 @@
-//! Functions of f32, each written once over [`Arithmetic`](crate::isa::arithmetic::Arithmetic): the same bits on scalar, AVX2
-//! and AVX-512.
+//! Functions of f32, each written once over [`Arithmetic`](crate::isa::arithmetic::Arithmetic): the same bits on
+//! scalar, AVX2 and AVX-512.
 //!
-//! NaN gives NaN, and everything else is right over the whole range: ±0, ±∞, overflow, subnormal arguments and results. None
-//! has a branch or a table. Errors are in units in the last place of the exact value; `cargo xtask ulp` finds the largest one
-//! over all 2³² arguments and holds it to the budget:
+//! NaN gives NaN, and everything else is right over the whole range: ±0, ±∞, overflow, subnormal arguments and results.
+//! None has a branch or a table. Errors are in units in the last place of the exact value; `cargo xtask ulp` finds the
+//! largest one over all 2³² arguments and holds it to the budget:
 //!
 //! | function | budget | how |
 //! |---|---|---|
@@ -16,8 +16,8 @@
 //! | [`softplus`] | 3 | max(x, 0) + log1p(e^−\|x\|) |
 //!
 //! Polynomials are fits of least squares whose weights were adapted until the relative errors levelled out (Lawson's
-//! iteration). Coefficients were rounded to f32 from the lowest one on, and those behind each were fitted anew. The error
-//! stands beside each.
+//! iteration). Coefficients were rounded to f32 from the lowest one on, and those behind each were fitted anew. The
+//! error stands beside each.
 
 pub mod accuracy;
 mod erf;

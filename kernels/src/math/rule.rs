@@ -24,8 +24,8 @@ impl<L: Math, R: Rule<K>, const K: usize> Map<L, K, 1> for Ruled<R> {
     }
 }
 
-/// `out[i] = rule(inputs[0][i], …, α)` on this thread. The inputs are as long as `out`. The plain lanes are compiled with
-/// fused instructions where the CPU has them: they give the same bits, many times faster.
+/// `out[i] = rule(inputs[0][i], …, α)` on this thread. The inputs are as long as `out`. The plain lanes are compiled
+/// with fused instructions where the CPU has them: they give the same bits, many times faster.
 ///
 /// # Errors
 /// If the CPU lacks the instructions.

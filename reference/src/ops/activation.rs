@@ -1,9 +1,9 @@
 //! `activation`: a function of each element.
 //!
-//! x and y are n×c×s without gaps: n images or rows, c channels, s elements of a channel side by side. Images in NCHW order
-//! have s = h·w; with channels last, and for rows of features, s = 1. The axis `f` names the function, a row of
-//! [`FUNCTIONS`](super::activation_functions::FUNCTIONS). PReLU's α is an operand with a number for each channel; one α for all
-//! is c = 1.
+//! x and y are n×c×s without gaps: n images or rows, c channels, s elements of a channel side by side. Images in NCHW
+//! order have s = h·w; with channels last, and for rows of features, s = 1. The axis `f` names the function, a row of
+//! [`FUNCTIONS`](super::activation_functions::FUNCTIONS). PReLU's α is an operand with a number for each channel; one α
+//! for all is c = 1.
 
 use std::any::Any;
 
@@ -102,9 +102,9 @@ pub(super) fn alpha_of(function: &Function, number: f64, operand: &ArrayD<f64>) 
     move |c| channels.as_ref().map_or(number, |alpha| alpha[[c]])
 }
 
-/// `ulps·ulp(ŷ) + absolute·u·|argument| + η·scale` for each element. A factor that is subnormal is off by η, which is half the
-/// smallest subnormal number; `scale` bounds what it is multiplied by. Where an argument is infinite, so is the function, or
-/// it is at its limit, without a rounding.
+/// `ulps·ulp(ŷ) + absolute·u·|argument| + η·scale` for each element. A factor that is subnormal is off by η, which is
+/// half the smallest subnormal number; `scale` bounds what it is multiplied by. Where an argument is infinite, so is
+/// the function, or it is at its limit, without a rounding.
 pub(super) fn allowed(
     budget: Budget,
     dtype: DType,

@@ -1,8 +1,8 @@
 //! `activation_backward`: the gradients of [`activation`](super::activation).
 //!
-//! `dx = dy·f′`, of x, or of y where the derivative is one of the result (sigmoid, tanh): what a training step keeps. PReLU
-//! also gives `dα = Σ dy·x` over the elements of each channel with x not above 0. `guided_relu` is no derivative: it passes
-//! what ReLU passes and is above 0 itself (guided backpropagation).
+//! `dx = dy·f′`, of x, or of y where the derivative is one of the result (sigmoid, tanh): what a training step keeps.
+//! PReLU also gives `dα = Σ dy·x` over the elements of each channel with x not above 0. `guided_relu` is no derivative:
+//! it passes what ReLU passes and is above 0 itself (guided backpropagation).
 
 use std::any::Any;
 
@@ -17,8 +17,8 @@ use crate::{
     tolerance,
 };
 
-/// Products of dα are added in f32 in chains of at most this many, whose results are added in f64: 64 vectors, four halvings
-/// of a vector, and the product itself.
+/// Products of dα are added in f32 in chains of at most this many, whose results are added in f64: 64 vectors, four
+/// halvings of a vector, and the product itself.
 pub const CHAIN: usize = 64 + 4 + 1;
 
 const AXES: &[Axis] = &[Axis::choice("f", "function", GRADIENT_NAMES).variant(), N, C, S, ALPHA];

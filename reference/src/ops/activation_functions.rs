@@ -1,20 +1,21 @@
 //! The activation functions: one row each, in f64.
 //!
-//! A new function is three rows: here, its vector expressions in `kernels/src/activation/functions.rs`, and libtorch's names in
-//! `reference/src/torch/activation.rs`. Axes, tests, gradient checks, fuzzing, benches and the report follow.
+//! A new function is three rows: here, its vector expressions in `kernels/src/activation/functions.rs`, and libtorch's
+//! names in `reference/src/torch/activation.rs`. Axes, tests, gradient checks, fuzzing, benches and the report follow.
 //!
 //! # Budgets
-//! A [`Budget`] allows `ulps` units in the last place of the exact value, and `absolute` units roundoff of the argument (of
-//! the upstream gradient, for derivatives). The first part is what the vector function needs; `cargo xtask ulp` holds it to
-//! the budget over all arguments of f32, which proves it. The second part is for what cancels:
-//! - GELU and its derivatives by `1 + erf` and `1 + tanh` (libtorch) lose digits where Φ is small: erf by a polynomial is off by
-//!   4u absolutely, the product with x/2 and the sums around it round twice more, so that 8u·|x| hold, as for the epilogue of
-//!   `gemm`; the derivative with tanh adds a product of three such factors, 12u·|dy|. Ours needs none of it by `erf`, where
-//!   `cargo xtask ulp` grants nothing, and 2u·|x| for its rounded exponent by `tanh`;
-//! - the derivatives of GELU and SiLU cross 0, where a sum of terms of size 1 cancels; so do 1 − y² of tanh and x/3 + ½.
+//! A [`Budget`] allows `ulps` units in the last place of the exact value, and `absolute` units roundoff of the argument
+//! (of the upstream gradient, for derivatives). The first part is what the vector function needs; `cargo xtask ulp`
+//! holds it to the budget over all arguments of f32, which proves it. The second part is for what cancels:
+//! - GELU and its derivatives by `1 + erf` and `1 + tanh` (libtorch) lose digits where Φ is small: erf by a polynomial
+//!   is off by 4u absolutely, the product with x/2 and the sums around it round twice more, so that 8u·|x| hold, as for
+//!   the epilogue of `gemm`; the derivative with tanh adds a product of three such factors, 12u·|dy|. Ours needs none
+//!   of it by `erf`, where `cargo xtask ulp` grants nothing, and 2u·|x| for its rounded exponent by `tanh`;
+//! - the derivatives of GELU and SiLU cross 0, where a sum of terms of size 1 cancels; so do 1 − y² of tanh and x/3 +
+//!   ½.
 //!
-//! The units roundoff of each row: a product, a quotient, a sum count 1 half-unit each, `exp` and `expm1` 2 (one ulp), a factor
-//! α that is rounded itself 1.
+//! The units roundoff of each row: a product, a quotient, a sum count 1 half-unit each, `exp` and `expm1` 2 (one ulp),
+//! a factor α that is rounded itself 1.
 
 use super::gemm::{gelu, gelu_derivative};
 

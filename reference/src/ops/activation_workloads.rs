@@ -1,5 +1,5 @@
-//! Workloads of `activation` and its gradient: shapes as networks have them. Features of rows have s = 1, images in NCHW
-//! order s = h·w.
+//! Workloads of `activation` and its gradient: shapes as networks have them. Features of rows have s = 1, images in
+//! NCHW order s = h·w.
 
 use crate::Workload;
 

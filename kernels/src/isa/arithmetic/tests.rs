@@ -60,9 +60,9 @@ fn every_level_gives_the_same_bits() {
         let (x, y, z): ([f32; LANES], [f32; LANES], [f32; LANES]) = (turned(0), turned(shift), turned(3 * shift + 1));
         let scalar = with_math(Isa::Scalar, All([&x, &y, &z])).expect("always there");
         for isa in [Isa::Avx2, Isa::Avx512] {
-            match with_math(isa, All([&x, &y, &z])) {
-                Ok(bits) => assert_eq!(bits, scalar, "{isa}, turned by {shift}"),
-                Err(reason) => eprintln!("skipped: {reason}"),
+            // Nothing to compare where the CPU lacks the level.
+            if let Ok(bits) = with_math(isa, All([&x, &y, &z])) {
+                assert_eq!(bits, scalar, "{isa}, turned by {shift}");
             }
         }
         for lane in 0..LANES {
