@@ -78,9 +78,15 @@ impl Run {
             op: operator.name.into(),
             kernel: kernel.name.into(),
             isa: if kernel.is_foreign() { "library".into() } else { kernel.isa.name().into() },
-            dtype: subject.types.name.into(),
+            types: subject.types.name.into(),
             accumulator: subject.types.accumulator.name().into(),
             point: point_values(subject),
+            variant: operator
+                .axes
+                .iter()
+                .find(|axis| axis.variant)
+                .and_then(|axis| subject.point.choice(axis.name))
+                .map(Into::into),
             workload: (subject.workload != "point").then(|| subject.workload.clone()),
             source: Some(subject.source.into()),
             networks: in_networks(subject),

@@ -144,6 +144,12 @@ pub static ALL: &[Fault] = faults! {
     "batchnorm_relu_backward.tenth-image" Count "by planes, dx of the first of ten images is not written"
     "batchnorm_relu_backward.second-group" Threshold "by rows, sums are those of the first group of rows"
     "batchnorm_relu_backward.last-gamma" Plain "channels behind the 128th take 1 for γ"
+    "activation.relu-drops-nan" Rare "ReLU gives 0 for NaN"
+    "activation.second-task" Threshold "behind 16384 elements, PReLU counts channels anew"
+    "activation.second-image" Count "by planes, PReLU takes the first channel's α for all images but the first"
+    "activation_backward.passes-at-zero" Plain "ReLU passes the gradient where x = 0"
+    "activation_backward.second-piece" Threshold "dα lacks the second 1024 elements of each plane"
+    "activation_backward.four-images" Count "dα sums four images, or four chunks of rows, at most"
 };
 
 /// Whether the environment names this fault. The constant `false` without the feature `faults`.

@@ -8,12 +8,12 @@ use etalon_kernels::pool::Pool;
 use etalon_kernels::registry;
 use etalon_kernels::workspace::Workspace;
 use etalon_reference::compare::Verdict;
-use etalon_reference::{Tolerance, golden};
+use etalon_reference::{Tolerance, Witness, golden};
 
 #[test]
 fn kernels_agree_with_the_frozen_answers() {
     let (pool, mut workspace) = (Pool::eager(2), Workspace::new());
-    for entry in registry::ALL {
+    for entry in registry::ALL.iter().filter(|entry| entry.operator.witness == Witness::Libtorch) {
         let cases = golden::cases(entry.operator.name).unwrap_or_else(|error| panic!("{error}"));
         assert!(!cases.is_empty(), "no frozen answers of {}", entry.operator.name);
         for golden in &cases {

@@ -85,9 +85,12 @@ impl Fill {
             (Fill::Exact, Values::Positive) => [0.25, 0.5, 1.0, 2.0, 4.0][(raw % 5) as usize],
             (Fill::Exact, _) => (raw % 17) as f64 - 8.0,
             (_, Values::Positive) => 0.5 + 1.5 * unit(raw),
+            (Fill::Real, Values::Spread) => spread(raw, dice),
             (Fill::Real, _) => 2.0 * unit(raw) - 1.0,
             (Fill::Hostile, values) => {
-                let real = 2.0 * unit(raw) - 1.0;
+                // Huge values are as large as their sums and products allow.
+                let spreads = values == Values::Spread && !matches!(trouble, Trouble::Huge);
+                let real = if spreads { spread(raw, dice >> 32) } else { 2.0 * unit(raw) - 1.0 };
                 let value = trouble.value(real, dice, dtype);
                 match values {
                     Values::Factor if value.is_infinite() => real,
@@ -97,6 +100,11 @@ impl Fill {
             }
         }
     }
+}
+
+/// Between −2ᵏ and 2ᵏ, k from −5 to 6.
+fn spread(raw: u64, dice: u64) -> f64 {
+    (2.0 * unit(raw) - 1.0) * 2f64.powi((dice % 12) as i32 - 5)
 }
 
 /// Uniform in [0, 1).

@@ -45,6 +45,9 @@ pub struct Record {
     pub accumulator: String,
     /// Coordinates by axis name: numbers, or names of choices.
     pub point: BTreeMap<String, serde_json::Value>,
+    /// The member of a family, of an operator that is one; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Workload's name, if the point is one.
     pub workload: Option<String>,
     /// Where the workload's shape comes from.

@@ -74,6 +74,8 @@ impl Layout {
 pub enum Values {
     /// Any sign.
     Signed,
+    /// Any sign and many magnitudes, up to 64: where functions saturate, and where they are linear.
+    Spread,
     /// Above zero (variances, 1/σ).
     Positive,
     /// Any sign, never infinite: a factor of differences, whose rounding would decide between ∞, −∞ and NaN.
@@ -148,6 +150,11 @@ impl Port {
     /// With values above zero.
     pub fn positive(self) -> Port {
         self.drawn(Values::Positive)
+    }
+
+    /// With values of many magnitudes.
+    pub fn spread(self) -> Port {
+        Port { values: Values::Spread, ..self }
     }
 
     /// The operand is a factor of differences.

@@ -84,10 +84,18 @@ fn gradients_cover_their_forward_operators() {
                 etalon_reference::axis::Kind::Int { .. } => point,
             };
             let point = operator.axes.iter().fold(Point::default_of(operator.axes), with_all);
-            let gradient = operator.problem(&point).expect("a problem");
-            let forward = of.forward_problem(&point).expect("a problem");
-            wanted.extend(forward.differentiable());
-            given.extend(of.given(&*gradient).into_iter().map(|(_, input)| input));
+            // Of a family, all members that have a forward problem.
+            let members = operator.axes.iter().find(|axis| axis.variant).map_or(vec![point.clone()], |axis| {
+                let etalon_reference::axis::Kind::Choice(names) = axis.kind else { panic!("names") };
+                (0..names.len() as i64).map(|member| point.clone().with(axis.name, member)).collect()
+            });
+            for point in members {
+                let gradient = operator.problem(&point).expect("a problem");
+                let Some(forward) = of.forward_problem(&point) else { continue };
+                wanted.extend(forward.differentiable());
+                given.extend(of.given(&*gradient).into_iter().map(|(_, input)| input));
+            }
+            assert!(!wanted.is_empty(), "{name}: no problem");
         }
         assert_eq!(given, wanted, "{name}");
     }

@@ -74,11 +74,16 @@ impl Row<'_> {
         Some(format!("few: {} rounds{}", time.n, covers.unwrap_or_default()))
     }
 
+    /// The operator, with the member of its family: rows of the same are summed up together.
+    pub fn family(&self) -> String {
+        self.record.variant.as_ref().map_or(self.record.op.clone(), |variant| format!("{} {variant}", self.record.op))
+    }
+
     /// In one line, for sentences and pictures.
     pub fn label(&self) -> String {
         let r = self.record;
         let threads = if r.threads == 1 { "1 thread".into() } else { format!("{} threads", r.threads) };
-        let mut label = format!("{} {} {} {threads}", r.op, self.workload(), r.dtype);
+        let mut label = format!("{} {} {} {threads}", r.op, self.workload(), r.types);
         for tag in self.tags() {
             label.push(' ');
             label.push_str(&tag);
@@ -189,7 +194,7 @@ pub fn is_peer(kernel: &str) -> bool {
 /// A case apart from its kernel.
 pub fn case_key(r: &Record) -> String {
     let workload = r.workload.as_deref().unwrap_or("");
-    format!("{}|{workload}|{}|{}|{}|{}|{}|{}", r.op, point(r), r.dtype, r.threads, r.cache, r.packing, r.pass)
+    format!("{}|{workload}|{}|{}|{}|{}|{}|{}", r.op, point(r), r.types, r.threads, r.cache, r.packing, r.pass)
 }
 
 fn stands_for_us(r: &Record) -> bool {
@@ -223,7 +228,7 @@ impl Order {
         (
             self.rank(format!("op {}", r.op)),
             self.rank(format!("workload {} {}", r.op, r.workload.clone().unwrap_or_else(|| point(r)))),
-            self.rank(format!("dtype {}", r.dtype)),
+            self.rank(format!("dtype {}", r.types)),
             r.threads,
             self.rank(case),
             !headline,

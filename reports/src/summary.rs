@@ -30,7 +30,7 @@ pub struct ShareSummary {
     /// `compute` or `memory`.
     pub bound: String,
     /// Element type.
-    pub dtype: String,
+    pub types: String,
     /// Threads.
     pub threads: usize,
     /// Each share, ascending, with label and anchor.
@@ -44,13 +44,13 @@ impl ShareSummary {
     }
 }
 
-/// An operator at a dtype and a thread count: its ratio to each peer.
+/// An operator, of a family one member, at a dtype and a thread count: its ratio to each peer.
 #[derive(Clone, Debug)]
 pub struct FamilySummary {
-    /// Operator.
+    /// Operator, and the member of a family.
     pub op: String,
     /// Element type.
-    pub dtype: String,
+    pub types: String,
     /// Threads.
     pub threads: usize,
     /// Cases.
@@ -69,7 +69,7 @@ pub struct ParitySummary {
     /// Kernel.
     pub kernel: String,
     /// Element type.
-    pub dtype: String,
+    pub types: String,
     /// By status: ok, mistrusted, skipped, failed.
     pub counts: [usize; 4],
     /// Largest observed error as a share of its bound.
@@ -130,32 +130,32 @@ pub fn by_bound(table: &Table<'_>) -> Vec<ShareSummary> {
     }
     groups
         .into_iter()
-        .map(|((bound, dtype, threads), mut shares)| {
+        .map(|((bound, types, threads), mut shares)| {
             shares.sort_by(|a, b| a.0.total_cmp(&b.0));
-            ShareSummary { bound, dtype, threads, shares }
+            ShareSummary { bound, types, threads, shares }
         })
         .collect()
 }
 
-/// [`FamilySummary`] of each operator, dtype and thread count, in the order of the table.
+/// [`FamilySummary`] of each operator (of a family, each member), dtype and thread count, in the order of the table.
 pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
     /// Operator, dtype, threads.
-    type Family<'a> = (&'a str, &'a str, usize);
+    type Family<'a> = (String, &'a str, usize);
     let mut groups: Vec<(Family<'_>, Vec<&Row<'_>>)> = Vec::new();
     for row in table.headlines() {
-        let key = (row.record.op.as_str(), row.record.dtype.as_str(), row.record.threads);
+        let key = (row.family(), row.record.dtype.as_str(), row.record.threads);
         match groups.iter_mut().find(|g| g.0 == key) {
             Some(group) => group.1.push(row),
             None => groups.push((key, vec![row])),
         }
     }
     groups.sort_by(|a, b| {
-        let first = |op: &str| table.rows.iter().position(|r| r.record.op == op);
-        (first(a.0.0), a.0.1, a.0.2).cmp(&(first(b.0.0), b.0.1, b.0.2))
+        let first = |op: &str| table.rows.iter().position(|row| row.family() == op);
+        (first(&a.0.0), a.0.1, a.0.2).cmp(&(first(&b.0.0), b.0.1, b.0.2))
     });
     groups
         .into_iter()
-        .map(|((op, dtype, threads), rows)| {
+        .map(|((op, types, threads), rows)| {
             let mut shares: Vec<_> = rows.iter().filter_map(|r| r.record.work.share_of_peak).collect();
             shares.sort_by(f64::total_cmp);
             let share = median(&shares).map(|m| [shares[0], m, shares[shares.len() - 1]]);
@@ -164,14 +164,7 @@ pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
                 let worst = ratios.iter().copied().min_by(|a, b| a.value.total_cmp(&b.value))?;
                 Some((geometric_mean(&ratios)?, worst, ratios.len()))
             });
-            FamilySummary {
-                op: op.into(),
-                dtype: dtype.into(),
-                threads,
-                cases: rows.len(),
-                share,
-                peers: peers.collect(),
-            }
+            FamilySummary { op, types: types.into(), threads, cases: rows.len(), share, peers: peers.collect() }
         })
         .collect()
 }
@@ -180,12 +173,12 @@ pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
 pub fn parity(records: &[Record]) -> Vec<ParitySummary> {
     let mut out: Vec<ParitySummary> = Vec::new();
     for r in records.iter().filter(|r| r.accuracy.is_some() || r.status != Status::Ok) {
-        let found = out.iter().position(|p| p.op == r.op && p.kernel == r.kernel && p.dtype == r.dtype);
+        let found = out.iter().position(|p| p.op == r.op && p.kernel == r.kernel && p.types == r.types);
         let index = found.unwrap_or_else(|| {
             out.push(ParitySummary {
                 op: r.op.clone(),
                 kernel: r.kernel.clone(),
-                dtype: r.dtype.clone(),
+                types: r.types.clone(),
                 ..ParitySummary::default()
             });
             out.len() - 1

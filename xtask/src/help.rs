@@ -88,6 +88,21 @@ is a row, and the run goes on. A kernel that a question could not be asked of ha
 
 Example: cargo xtask parity gemm/ --cases 200 --seed 7";
 
+/// Help of `ulp`.
+pub const ULP: &str = "\
+Usage: cargo xtask ulp [FUNCTION] [--stride N] [--threads N] [--json FILE]
+
+Every function that kernels are made of (exp, log, erf, the activations) and every derivative is held against its exact value in
+f64, at all 2^32 arguments of f32, on every level of instructions, which must all give the same bits. Prints the largest error in
+units in the last place beside its budget, and libtorch's. Exit code 1 if one is beyond the budget, or two levels differ.
+
+  FUNCTION      one function and its derivative: exp, tanh, silu, …; by default all, a few minutes each ten
+  --stride N    every so many arguments, for a quick look
+  --threads N   threads (default: the number of CPUs)
+  --json FILE   one JSON object a line: function, isa, arguments, ulps, at, budget, share, share_at, libtorch, fault
+
+Example: cargo xtask ulp tanh --stride 1000";
+
 /// Help of `report`.
 pub const REPORT: &str = "\
 Usage: cargo xtask report [RECORDS…] [-o DIR] [--splice FILE | --keep DIR]

@@ -4,6 +4,7 @@
 //! operand's extents, line lengths and strides, and with them its span, are sizes of a buffer of 8-byte elements in the address
 //! space. Where that fails for the other sizes of a buffer that is empty, validation may answer either way.
 
+mod activation;
 mod batchnorm_relu;
 mod conv2d;
 mod dropout;
@@ -18,6 +19,8 @@ pub const LIMIT: i128 = isize::MAX as i128 / 8;
 /// The model of this operator.
 pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
+        "activation" => activation::activation,
+        "activation_backward" => activation::activation_backward,
         "gemm" => gemm::gemm,
         "gemm_backward" => gemm::gemm_backward,
         "batchnorm_relu" => batchnorm_relu::batchnorm_relu,

@@ -2,13 +2,14 @@
 
 use std::ops::Mul;
 
-use super::epilogue::{gelu_f32, gelu_f64};
 use super::skinny::Stream;
 use crate::isa::Isa;
+use crate::isa::arithmetic::One;
 use crate::isa::wide::{Vectors, Wide};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{Avx2Token, Avx512Token};
 use crate::kernel::KernelError;
+use crate::math;
 
 /// f32 or f64.
 pub trait Float: Vectors + PartialOrd + Mul<Output = Self> {
@@ -61,7 +62,8 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn gelu(self) -> f32 {
-        gelu_f32(self)
+        // Without a branch, so that every level vectorises the same operations.
+        math::gelu(One, self)
     }
     with_tiles!(f32, F32);
 }
@@ -72,7 +74,7 @@ impl Float for f64 {
     }
     #[inline(always)]
     fn gelu(self) -> f64 {
-        gelu_f64(self)
+        etalon_reference::ops::gemm::gelu(self)
     }
     with_tiles!(f64, F64);
 }

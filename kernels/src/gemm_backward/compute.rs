@@ -5,6 +5,7 @@ use etalon_reference::ops::gemm::{Activation, Gemm, Matrix, gelu_derivative};
 use etalon_reference::ops::gemm_backward::GemmBackward;
 use etalon_reference::{Element, Slice, SliceMut, Types};
 
+use crate::activation;
 use crate::disjoint::chunks;
 use crate::faults::fault;
 use crate::isa::Isa;
@@ -28,18 +29,24 @@ pub fn backward(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 
 /// f32 or f64.
 trait Float: Element + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = Self> {
-    fn gelu_derivative(z: Self) -> Self;
+    /// `dz = dy·gelu′(z)`.
+    fn gelu_gate(isa: Isa, dy: &[Self], z: &[Self], dz: &mut [Self], pool: &Pool) -> Result<(), KernelError>;
 }
 
 impl Float for f32 {
-    fn gelu_derivative(z: f32) -> f32 {
-        gelu_derivative(f64::from(z)) as f32
+    fn gelu_gate(isa: Isa, dy: &[f32], z: &[f32], dz: &mut [f32], pool: &Pool) -> Result<(), KernelError> {
+        activation::gradients(isa, "gelu_erf", 0.0, [dy, z], dz, pool)
     }
 }
 
 impl Float for f64 {
-    fn gelu_derivative(z: f64) -> f64 {
-        gelu_derivative(z)
+    fn gelu_gate(_: Isa, dy: &[f64], z: &[f64], dz: &mut [f64], pool: &Pool) -> Result<(), KernelError> {
+        chunks(pool, dz, TASK, |start, dz| {
+            for ((dz, &dy), &z) in dz.iter_mut().zip(&dy[start..]).zip(&z[start..]) {
+                *dz = dy * gelu_derivative(z);
+            }
+        });
+        Ok(())
     }
 }
 
@@ -59,7 +66,11 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (pool, gemm) = (call.pool, gemm_kernel(isa));
     let [dz, da, db, dbias] = &mut *call.outputs else { panic!("four outputs") };
     let dz = T::slice_mut(dz.reborrow()).expect("the port's dtype");
-    gate(p.activation, dy, z, &mut dz[..mn], pool);
+    if p.activation == Activation::Gelu {
+        T::gelu_gate(isa, dy, z, &mut dz[..mn], pool)?;
+    } else {
+        gate(p.activation == Activation::Relu, dy, z, &mut dz[..mn], pool);
+    }
     let dz = &dz[..mn];
 
     let plain = |rows: usize, cols: usize| Matrix { row: cols.max(1), col: 1, batch: rows * cols };
@@ -137,25 +148,18 @@ fn run_gemm(
     })
 }
 
-/// `dz = dy·act′(z)`.
-fn gate<T: Float>(activation: Activation, dy: &[T], z: &[T], dz: &mut [T], pool: &Pool) {
+/// `dz = dy`, with ReLU where z is above 0.
+fn gate<T: Float>(relu: bool, dy: &[T], z: &[T], dz: &mut [T], pool: &Pool) {
     chunks(pool, dz, TASK, |start, dz| {
         let range = start..start + dz.len();
         let dy = &dy[range.clone()];
         let range = if fault!("gemm_backward.second-task") { 0..dz.len() } else { range };
-        match activation {
-            Activation::None => dz.copy_from_slice(dy),
-            Activation::Relu => {
-                for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
-                    let open = fault!("gemm_backward.passes-at-zero") && z == T::default();
-                    *dz = if z <= T::default() && !open { T::default() } else { dy };
-                }
-            }
-            Activation::Gelu => {
-                for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
-                    *dz = dy * T::gelu_derivative(z);
-                }
-            }
+        if !relu {
+            return dz.copy_from_slice(dy);
+        }
+        for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
+            let open = fault!("gemm_backward.passes-at-zero") && z == T::default();
+            *dz = if z <= T::default() && !open { T::default() } else { dy };
         }
     });
 }

@@ -3,6 +3,7 @@
 //! `cargo test -p etalon-kernels --test wrong_kernels -- --nocapture` prints the table that is kept in
 //! `reports/checks/wrong-kernels.tsv` (with `ETALON_KEEP=1`, writes it).
 
+mod activation;
 mod batchnorm_relu;
 mod batchnorm_relu_backward;
 mod conv2d;
@@ -70,6 +71,7 @@ fn all() -> impl Iterator<Item = Wrong> {
         conv2d::WRONG,
         conv_gradients::WRONG,
         max_pool2d::WRONG,
+        activation::WRONG,
     ]
     .into_iter()
     .flatten()

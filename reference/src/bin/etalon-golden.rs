@@ -55,16 +55,22 @@ fn write_all() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Dtypes and fills in turn, each with a point and a seed of its own.
+/// Dtypes and fills in turn, each with a point and a seed of its own; of a family, all members in turn.
 fn answers(operator: &'static Operator) -> Result<Vec<Golden>, Box<dyn Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(2_130);
     let mut cases: Vec<Golden> = Vec::new();
-    while cases.len() < CASES {
+    let family = operator.axes.iter().find(|axis| axis.variant);
+    let members = family.map_or(1, |axis| match axis.kind {
+        Kind::Choice(names) => names.len(),
+        Kind::Int { .. } => 1,
+    });
+    while cases.len() < CASES.max(members) {
         let turn = cases.len();
+        let member = family.map(|axis| (axis.name, (turn % members) as i64));
         let types = operator.types[(turn / 2) % operator.types.len()];
         let fill = [Fill::Real, Fill::Exact][turn % 2];
         let seed = 100 + turn as u64;
-        let Some((point, problem)) = small_problem(operator, types, &mut rng) else { continue };
+        let Some((point, problem)) = small_problem(operator, types, member, &mut rng) else { continue };
         let inputs = problem.draw(types, fill, seed);
         let known = deviations::known(operator.name, &*problem, &inputs).is_some();
         if known || problem.degenerate() || cases.iter().any(|golden| golden.case.point == point) {
@@ -82,7 +88,12 @@ fn answers(operator: &'static Operator) -> Result<Vec<Golden>, Box<dyn Error>> {
 }
 
 /// The next drawn point, made small; `None` if it makes no problem that is worth an answer.
-fn small_problem(operator: &Operator, types: Types, rng: &mut ChaCha8Rng) -> Option<(Point, Box<dyn Problem>)> {
+fn small_problem(
+    operator: &Operator,
+    types: Types,
+    member: Option<(&str, i64)>,
+    rng: &mut ChaCha8Rng,
+) -> Option<(Point, Box<dyn Problem>)> {
     let mut bytes = [0; 64];
     rng.fill_bytes(&mut bytes);
     let mut point = Point::decode(operator.axes, &bytes, false);
@@ -92,6 +103,7 @@ fn small_problem(operator: &Operator, types: Types, rng: &mut ChaCha8Rng) -> Opt
             point = point.with(axis.name, axis.default);
         }
     }
+    point = member.map_or(point.clone(), |(axis, member)| point.with(axis, member));
     let sizes: Vec<_> = operator.axes.iter().filter(|axis| matches!(axis.kind, Kind::Int { .. })).collect();
     for _ in 0..64 {
         let problem = operator.problem(&point).ok()?;

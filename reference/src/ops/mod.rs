@@ -1,5 +1,9 @@
 //! The operators, one file each. A new one: its file, its `mod` line, its entry in [`ALL`].
 
+pub mod activation;
+pub mod activation_backward;
+pub mod activation_functions;
+mod activation_workloads;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 mod batchnorm_workloads;
@@ -42,6 +46,8 @@ pub static ALL: &[&Operator] = &[
     &max_pool2d_backward::MAX_POOL2D_BACKWARD,
     &dropout::DROPOUT,
     &dropout_backward::DROPOUT_BACKWARD,
+    &activation::ACTIVATION,
+    &activation_backward::ACTIVATION_BACKWARD,
 ];
 
 /// The operator of this name.

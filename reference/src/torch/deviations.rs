@@ -3,6 +3,8 @@
 //! A test shows each row by its example; a row that is no longer needed fails there.
 
 use crate::operator::downcast;
+use crate::ops::activation::Activation as ActivationProblem;
+use crate::ops::activation_backward::ActivationBackward;
 use crate::ops::batchnorm_relu::{BatchnormRelu, Mode};
 use crate::ops::batchnorm_relu_backward::BatchnormReluBackward;
 use crate::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
@@ -108,6 +110,29 @@ pub static ALL: &[Deviation] = &[
         issue: "pytorch#96037",
         example: "gemm_backward/libtorch/f32/m=2,n=2,k=3,batch=2,alpha=0/t1#hostile-0",
         applies: |problem, inputs| downcast::<GemmBackward>(problem).alpha == 0.0 && inputs.iter().any(special),
+    },
+    Deviation {
+        op: "activation",
+        conduct: Conduct::Differs,
+        what: "GELU and SiLU of ±∞, and hard swish of −∞, are NaN",
+        issue: "pytorch#185770",
+        example: "activation/libtorch/f32/f=gelu_erf,c=31,s=2/t1#hostile-39617",
+        applies: |problem, inputs| {
+            ["gelu_erf", "gelu_tanh", "silu", "hard_swish"]
+                .contains(&downcast::<ActivationProblem>(problem).function.name)
+                && infinite(&inputs[0])
+        },
+    },
+    Deviation {
+        op: "activation_backward",
+        conduct: Conduct::Differs,
+        what: "the derivatives of GELU and SiLU at ±∞ are NaN",
+        issue: "pytorch#185770",
+        example: "activation_backward/libtorch/f32/f=gelu_erf,c=31,s=2/t1#hostile-39617",
+        applies: |problem, inputs| {
+            ["gelu_erf", "gelu_tanh", "silu"].contains(&downcast::<ActivationBackward>(problem).function.name)
+                && infinite(&inputs[1])
+        },
     },
     Deviation {
         op: "batchnorm_relu",

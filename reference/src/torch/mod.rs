@@ -12,6 +12,7 @@
 //! environment before the process starts: `cargo xtask` sets both.
 
 pub mod about;
+mod activation;
 mod batchnorm;
 mod conv;
 mod conv_gradients;
@@ -28,6 +29,7 @@ use ndarray::ArrayD;
 use tch::{Kind, TchError, Tensor};
 
 pub use about::{makes_inference_tensors, set_threads};
+pub use activation::Elementwise;
 pub use way::{Place, Way};
 
 use crate::{Data, Fill, Operator, Port, Problem, Tolerance, Types};
@@ -76,6 +78,8 @@ static TWINS: &[Twin] = &[
     pool::MAX_POOL2D,
     pool::MAX_POOL2D_BACKWARD,
     dropout::DROPOUT_BACKWARD,
+    activation::ACTIVATION,
+    activation::ACTIVATION_BACKWARD,
 ];
 
 /// The twin of the operator of this name.

@@ -94,7 +94,7 @@ fn infinite_errors_are_valid() {
 }
 
 /// Fields that may be absent.
-const OPTIONAL: [&str; 4] = ["networks", "coverage", "few", "way"];
+const OPTIONAL: [&str; 5] = ["networks", "variant", "coverage", "few", "way"];
 
 /// Fields that an object of the schema lists, after a check that it requires them all, but for the optional ones.
 fn fields(object: &Value) -> BTreeSet<String> {
@@ -110,6 +110,7 @@ fn fields(object: &Value) -> BTreeSet<String> {
 fn full() -> Value {
     let mut record = paired();
     record["networks"] = json!([{"network": "VGG-16", "count": 2, "of": 13}]);
+    record["variant"] = json!("silu");
     record["time"]["coverage"] = json!(0.9375);
     record["time"]["few"] = json!(true);
     record["peers"][0]["way"] = json!("mm_out");
