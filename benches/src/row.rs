@@ -78,7 +78,7 @@ impl Run {
             op: operator.name.into(),
             kernel: kernel.name.into(),
             isa: if kernel.is_foreign() { "library".into() } else { kernel.isa.name().into() },
-            types: subject.types.name.into(),
+            dtype: subject.types.name.into(),
             accumulator: subject.types.accumulator.name().into(),
             point: point_values(subject),
             variant: operator

@@ -51,7 +51,7 @@ fn add<'a>(sum: &mut Sum<'a>, check: &'a Check) {
         sum.headroom = Some((headroom, worst));
     }
     for (most, error) in sum.errors.iter_mut().zip([check.error, check.libtorch_error]) {
-        *most = most.into_iter().chain(error).reduce(f64::max);
+        *most = [*most, error].into_iter().flatten().reduce(f64::max);
     }
     sum.agrees += check.witness.get("agrees").copied().unwrap_or(0);
     let silent = ["no answer", "crashed", "timed out"];

@@ -8,6 +8,7 @@ use etalon_reference::record::{Environment, Record, Status};
 use minijinja::{AutoEscape, Environment as Templates, Value, context};
 
 use crate::export;
+use crate::gate;
 use crate::load::{Run, fact_text};
 use crate::networks;
 use crate::numbers::{self, Ratio};

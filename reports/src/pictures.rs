@@ -53,7 +53,7 @@ fn lines(groups: BTreeMap<&str, Vec<(f64, f64)>>) -> Vec<Line> {
 
 fn roofline(table: &Table<'_>, peaks: &[Peak]) -> Result<Option<Picture>, Error> {
     let mut groups: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for record in table.headlines().map(|r| r.record).filter(|r| r.types == "f32" && r.threads == 1) {
+    for record in table.headlines().map(|r| r.record).filter(|r| r.dtype == "f32" && r.threads == 1) {
         let work = &record.work;
         if let (Some(rate), true) = (work.gflops, work.flops > 0.0 && work.bytes > 0.0) {
             groups.entry(&record.op).or_default().push((work.flops / work.bytes, rate));
@@ -68,7 +68,7 @@ fn roofline(table: &Table<'_>, peaks: &[Peak]) -> Result<Option<Picture>, Error>
 fn roofs(peaks: &[Peak]) -> Vec<Line> {
     let one = |kind: &str, level: &str| {
         let fits = |p: &&Peak| p.kind == kind && p.level == level && p.threads == 1;
-        let values = peaks.iter().filter(fits).filter(|p| p.types == "f32" || p.types.is_empty()).map(|p| p.value);
+        let values = peaks.iter().filter(fits).filter(|p| p.dtype == "f32" || p.dtype.is_empty()).map(|p| p.value);
         values.filter(|v| *v > 0.0).reduce(f64::max)
     };
     let Some(peak) = one("fma", "") else { return Vec::new() };

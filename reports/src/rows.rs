@@ -83,7 +83,7 @@ impl Row<'_> {
     pub fn label(&self) -> String {
         let r = self.record;
         let threads = if r.threads == 1 { "1 thread".into() } else { format!("{} threads", r.threads) };
-        let mut label = format!("{} {} {} {threads}", r.op, self.workload(), r.types);
+        let mut label = format!("{} {} {} {threads}", r.op, self.workload(), r.dtype);
         for tag in self.tags() {
             label.push(' ');
             label.push_str(&tag);
@@ -194,7 +194,7 @@ pub fn is_peer(kernel: &str) -> bool {
 /// A case apart from its kernel.
 pub fn case_key(r: &Record) -> String {
     let workload = r.workload.as_deref().unwrap_or("");
-    format!("{}|{workload}|{}|{}|{}|{}|{}|{}", r.op, point(r), r.types, r.threads, r.cache, r.packing, r.pass)
+    format!("{}|{workload}|{}|{}|{}|{}|{}|{}", r.op, point(r), r.dtype, r.threads, r.cache, r.packing, r.pass)
 }
 
 fn stands_for_us(r: &Record) -> bool {
@@ -228,7 +228,7 @@ impl Order {
         (
             self.rank(format!("op {}", r.op)),
             self.rank(format!("workload {} {}", r.op, r.workload.clone().unwrap_or_else(|| point(r)))),
-            self.rank(format!("dtype {}", r.types)),
+            self.rank(format!("dtype {}", r.dtype)),
             r.threads,
             self.rank(case),
             !headline,

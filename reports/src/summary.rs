@@ -30,7 +30,7 @@ pub struct ShareSummary {
     /// `compute` or `memory`.
     pub bound: String,
     /// Element type.
-    pub types: String,
+    pub dtype: String,
     /// Threads.
     pub threads: usize,
     /// Each share, ascending, with label and anchor.
@@ -50,7 +50,7 @@ pub struct FamilySummary {
     /// Operator, and the member of a family.
     pub op: String,
     /// Element type.
-    pub types: String,
+    pub dtype: String,
     /// Threads.
     pub threads: usize,
     /// Cases.
@@ -69,7 +69,7 @@ pub struct ParitySummary {
     /// Kernel.
     pub kernel: String,
     /// Element type.
-    pub types: String,
+    pub dtype: String,
     /// By status: ok, mistrusted, skipped, failed.
     pub counts: [usize; 4],
     /// Largest observed error as a share of its bound.
@@ -130,9 +130,9 @@ pub fn by_bound(table: &Table<'_>) -> Vec<ShareSummary> {
     }
     groups
         .into_iter()
-        .map(|((bound, types, threads), mut shares)| {
+        .map(|((bound, dtype, threads), mut shares)| {
             shares.sort_by(|a, b| a.0.total_cmp(&b.0));
-            ShareSummary { bound, types, threads, shares }
+            ShareSummary { bound, dtype, threads, shares }
         })
         .collect()
 }
@@ -155,7 +155,7 @@ pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
     });
     groups
         .into_iter()
-        .map(|((op, types, threads), rows)| {
+        .map(|((op, dtype, threads), rows)| {
             let mut shares: Vec<_> = rows.iter().filter_map(|r| r.record.work.share_of_peak).collect();
             shares.sort_by(f64::total_cmp);
             let share = median(&shares).map(|m| [shares[0], m, shares[shares.len() - 1]]);
@@ -164,7 +164,7 @@ pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
                 let worst = ratios.iter().copied().min_by(|a, b| a.value.total_cmp(&b.value))?;
                 Some((geometric_mean(&ratios)?, worst, ratios.len()))
             });
-            FamilySummary { op, types: types.into(), threads, cases: rows.len(), share, peers: peers.collect() }
+            FamilySummary { op, dtype: dtype.into(), threads, cases: rows.len(), share, peers: peers.collect() }
         })
         .collect()
 }
@@ -173,12 +173,12 @@ pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
 pub fn parity(records: &[Record]) -> Vec<ParitySummary> {
     let mut out: Vec<ParitySummary> = Vec::new();
     for r in records.iter().filter(|r| r.accuracy.is_some() || r.status != Status::Ok) {
-        let found = out.iter().position(|p| p.op == r.op && p.kernel == r.kernel && p.types == r.types);
+        let found = out.iter().position(|p| p.op == r.op && p.kernel == r.kernel && p.dtype == r.dtype);
         let index = found.unwrap_or_else(|| {
             out.push(ParitySummary {
                 op: r.op.clone(),
                 kernel: r.kernel.clone(),
-                types: r.types.clone(),
+                dtype: r.dtype.clone(),
                 ..ParitySummary::default()
             });
             out.len() - 1
