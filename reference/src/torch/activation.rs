@@ -172,8 +172,8 @@ impl Elementwise {
     pub fn slope(function: &str, alpha: f64) -> Result<Elementwise, String> {
         let script = || {
             let text = row(function)?.2.text(alpha, false);
-            let body = [&"x = v"[..], "y = v", "dy = one", &format!("return {text}")[..]];
-            Script::new("v: Tensor, one: Tensor", "Tensor", &body)
+            let last = format!("return {text}");
+            Script::new("v: Tensor, one: Tensor", "Tensor", &["x = v", "y = v", "dy = one", &last])
         };
         script().map(Elementwise).map_err(message)
     }
