@@ -23,7 +23,9 @@ fn a_case_is_timed_in_rounds_and_alone() {
     let rows: Vec<Audit> = text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
     assert_eq!(rows.iter().map(|row| row.peer.as_str()).collect::<Vec<_>>(), ["faer", "matrixmultiply"]);
     for row in &rows {
-        assert_eq!((row.ours_alone_ns.len(), row.peer_alone_ns.len()), (2, 2));
+        // Two launches, and as many again, twice at most, where they disagree with the rounds without a reason.
+        let launches = row.ours_alone_ns.len();
+        assert!([2, 4, 6].contains(&launches) && row.peer_alone_ns.len() == launches, "{row:?}");
         assert!(row.alone_low <= row.alone && row.alone <= row.alone_high, "{row:?}");
         assert!((0.05..20.0).contains(&row.alone) && (0.05..20.0).contains(&row.paired), "{row:?}");
     }

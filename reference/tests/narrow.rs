@@ -168,13 +168,13 @@ fn the_8_bit_floats_are_rounded_once_everywhere() {
                 x == back && x.is_sign_negative() == back.is_sign_negative() || x.is_nan() && back.is_nan(),
                 "{bits:x}"
             );
-            assert_eq!(x.is_nan() || x.is_sign_negative() == (bits >= 128), true, "{bits:x}");
+            assert!(x.is_nan() || x.is_sign_negative() == (bits >= 128), "{bits:x}");
         }
         for pair in finite.windows(2) {
             let (low, high) = (value(pair[0]), value(pair[1]));
             assert!(low < high, "patterns of positive sign ascend");
             let middle = low + (high - low) / 2.0;
-            let even = if pair[0] % 2 == 0 { low } else { high };
+            let even = if pair[0].is_multiple_of(2) { low } else { high };
             for sign in [1.0, -1.0] {
                 assert_eq!(dtype.round(sign * middle), sign * even, "{middle}");
                 assert_eq!(dtype.round(sign * middle.next_down()), sign * low, "below {middle}");

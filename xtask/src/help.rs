@@ -66,7 +66,8 @@ Example: cargo xtask audit --json target/etalon/latest/audit.jsonl";
 /// Help of `parity`.
 pub const PARITY: &str = "\
 Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--workloads] [--fail-fast] [--shrink SECONDS] [--limit SECONDS]
-                          [--jobs N] [--through PROGRAM] [--junit FILE] [--json FILE] [--list]
+                          [--jobs N] [--through PROGRAM] [--junit FILE] [--json FILE] [--checks FILE]
+                          [--coverage] [--list]
 
 Every kernel is asked every question: whether it agrees with the f64 reference (and libtorch), and gives the same bits for any
 number of threads, run, alignment, level and batch, within its buffers. Each failure prints one REPRO: line that runs its case
@@ -84,6 +85,8 @@ is a row, and the run goes on. A kernel that a question could not be asked of ha
   --jobs N           cases at a time (default: the number of CPUs)
   --through PROGRAM  what starts the processes, as in valgrind
   --junit FILE       results for CI; --json FILE one object a line
+  --checks FILE      one object for each kernel and question; as checks.jsonl in the folder of a run, the report shows it
+  --coverage         what every operator is checked by, and what nothing covers, without running anything
   --list             the cases' ids, without running them
 
 Example: cargo xtask parity gemm/ --cases 200 --seed 7";

@@ -64,7 +64,7 @@ pub fn silu_slope<L: Arithmetic>(l: L, x: L::V) -> L::V {
 /// From here on GELU with tanh is x or 0.
 const GELU_LIMIT: f32 = 12.0;
 /// 2√(2/π), and 0.044715 times as much.
-const GELU: [f32; 2] = [1.595_769_1, 0.071_354_814];
+const GELU: [f32; 2] = [1.595_769, 0.071_354_814];
 
 /// x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), as x·σ(2√(2/π)·(…)).
 #[inline(always)]

@@ -36,7 +36,7 @@ pub use self::rule::{Rule, evaluate};
 pub(crate) use self::rule::{Ruled, each};
 
 /// 1/√(2π).
-const INVERSE_ROOT_2PI: f32 = 0.398_942_28;
+const INVERSE_ROOT_2PI: f32 = 0.398_942_3;
 
 #[cfg(test)]
 mod tests;

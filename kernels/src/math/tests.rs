@@ -7,8 +7,18 @@ use crate::isa::Isa;
 const STRIDE: usize = 9973;
 
 fn arguments() -> Vec<f32> {
-    let specials =
-        [0.0, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, f32::NAN, 1.0, 1e-45, 88.722_84, 103.97, 0.693_147_2];
+    let specials = [
+        0.0,
+        f32::MIN_POSITIVE,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+        1.0,
+        1e-45,
+        88.722_84,
+        103.97,
+        std::f32::consts::LN_2,
+    ];
     let bits = (0..=u32::MAX).step_by(STRIDE).map(f32::from_bits);
     bits.chain(specials.into_iter().flat_map(|x| [x, -x])).collect()
 }
