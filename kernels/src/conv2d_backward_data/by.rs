@@ -1,4 +1,4 @@
-//! What the adjoint of a convolution is made of: the formula, or kernels of [`conv2d`](crate::conv2d).
+//! What the adjoint of a convolution is made of: the formula, or kernels of [`conv2d`].
 
 use etalon_reference::ops::conv2d::Conv2d;
 

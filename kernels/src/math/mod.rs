@@ -7,11 +7,11 @@
 //!
 //! | function | budget | how |
 //! |---|---|---|
-//! | [`exp`], [`expm1`] | 1, 2 | n = round(x/ln 2), a polynomial in the rest, 2ⁿ in two factors |
-//! | [`log`], [`log1p`] | 1, 2 | exponent and mantissa in [⅔, 4/3), a polynomial |
+//! | [`exp()`], [`expm1`] | 1, 2 | n = round(x/ln 2), a polynomial in the rest, 2ⁿ in two factors |
+//! | [`log()`], [`log1p`] | 1, 2 | exponent and mantissa in [⅔, 4/3), a polynomial |
 //! | [`sigmoid`], [`tanh`] | 3 | of e^−\|x\|, of e^2\|x\| − 1: nothing cancels |
-//! | [`erf`] | 2 | a polynomial below 1, 1 − erfc above |
-//! | [`gelu`], [`silu`] | 7, 4 | x times the tail of the distribution: small below 0 as the exact value is |
+//! | [`erf()`] | 2 | a polynomial below 1, 1 − erfc above |
+//! | [`gelu()`], [`silu`] | 7, 4 | x times the tail of the distribution: small below 0 as the exact value is |
 //! | [`gelu_tanh`] | 3, and u·\|x\| | the same; the rounding of the exponent is not mended |
 //! | [`softplus`] | 3 | max(x, 0) + log1p(e^−\|x\|) |
 //!

@@ -8,7 +8,7 @@
 //! for each output, sixteen at a time:  best = −∞, found = first element under the window
 //!     for each tap in row-major order:  where x > best or x is NaN:  best = x, found = its position
 //! ```
-//! NCHW has sixteen outputs of a row side by side ([`planes`]), NHWC sixteen channels of an output ([`pixels`]).
+//! NCHW has sixteen outputs of a row side by side (`planes`), NHWC sixteen channels of an output (`pixels`).
 //!
 //! NaN: larger than any number; the last one under a window is found. Errors: a short operand, a level that the CPU lacks.
 
