@@ -26,7 +26,7 @@ use crate::disjoint::Disjoint;
 use crate::faults::fault;
 use crate::gemm::Float;
 use crate::isa::Isa;
-use crate::isa::wide::{LANES, Vectors, Wide, Work, with_lanes};
+use crate::isa::wide::{LANES, LANES_64, Vectors, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
@@ -47,7 +47,7 @@ pub const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 5),
     Threshold::axis("k", FEW as i64),
     Threshold::axis("k", 8),
-    Threshold::axis("w", 6 * <f64 as Vectors>::LANES as i64),
+    Threshold::axis("w", 6 * LANES_64 as i64),
     Threshold::axis("w", 6 * LANES as i64),
     Threshold::bytes("x", BAND_BYTES),
     Threshold::bytes("x", DEEP_BAND_BYTES),

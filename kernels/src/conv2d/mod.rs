@@ -42,7 +42,7 @@ pub(crate) use self::operands::{long_enough, long_enough_mut};
 use self::winograd::Transformed;
 use crate::gemm::driver::{mc, nc};
 use crate::gemm::skinny::Stream;
-use crate::gemm::{DEPTH, Float, Tiled, with_float};
+use crate::gemm::{DEPTH, FLOATS, Float, Tiled, with_float};
 use crate::isa::Isa;
 use crate::isa::wide::Wide;
 use crate::kernel::{Call, Kernel, KernelError, Tolerate};
@@ -50,7 +50,6 @@ use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
 const F32: &[DType] = &[DType::F32];
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
 /// The sizes at which a convolution by tiles of GEMM takes another path: blocks of rows, of columns, of products.
 pub(crate) const THRESHOLDS: &[Threshold] = &[

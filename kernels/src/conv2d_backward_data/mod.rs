@@ -31,12 +31,11 @@ use self::places::residues;
 use self::spread::{Adjoint, Convolver, of_residue, spread};
 use crate::conv2d::{self, Way, fast_way};
 use crate::gemm::driver::{mc, nc};
-use crate::gemm::{Float, with_float};
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 
 const F32: &[DType] = &[DType::F32];
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
 /// The sizes at which an adjoint takes another path: weights that are turned by blocks, chunks of products of the output
 /// channels, blocks of rows and columns.

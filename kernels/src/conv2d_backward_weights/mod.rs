@@ -20,34 +20,28 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::Images;
-use etalon_reference::{DType, Element, Threshold};
+use etalon_reference::{Element, Threshold};
 
 use crate::conv2d::{long_enough, long_enough_mut};
 use crate::gemm::driver::{mc, nc};
-use crate::gemm::{Float, with_float};
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
-use crate::isa::wide::{Vectors, with_lanes};
+use crate::isa::wide::{LANES, LANES_64, with_lanes};
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
-
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
-
-/// Lanes of f32 and of f64.
-const LANES_32: i64 = <f32 as Vectors>::LANES as i64;
-const LANES_64: i64 = <f64 as Vectors>::LANES as i64;
 
 /// The sizes at which a correlation takes another path: chunks of pixels, blocks of channels, few images or many.
 pub(crate) const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 4),
     Threshold::axis("n", 11),
-    Threshold::axis("c", LANES_64),
-    Threshold::axis("c", LANES_32),
+    Threshold::axis("c", LANES_64 as i64),
+    Threshold::axis("c", LANES as i64),
     Threshold::axis("c", 64),
     Threshold::axis("c", mc::<f64>() as i64),
     Threshold::axis("c", mc::<f32>() as i64),
-    Threshold::axis("k", LANES_64),
-    Threshold::axis("k", LANES_32),
+    Threshold::axis("k", LANES_64 as i64),
+    Threshold::axis("k", LANES as i64),
     Threshold::axis("k", 64),
     Threshold::axis("w", CHUNK as i64),
     Threshold::axis("w", nc::<f32>(1) as i64),

@@ -13,12 +13,11 @@ use crate::conv2d::{long_enough, long_enough_mut};
 use crate::conv2d_backward_data::by::{Exact, Fast, Plainly};
 use crate::conv2d_backward_data::spread::{Adjoint, Convolver, spread};
 use crate::conv2d_backward_data::{PATHS, THRESHOLDS, adjoint_tolerance};
-use crate::gemm::{Float, with_float};
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 
 const F32: &[DType] = &[DType::F32];
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[

@@ -1,8 +1,8 @@
 //! The gradients of a transposed convolution: `dx = dy ⋆ w`, a convolution; `dw` and `dbias`.
 //!
 //! Shapes: dy as y of [`conv_transpose2d`](crate::conv_transpose2d), x and dx as its x, w and dw as its w. f32 and
-//! f64. The problem is [`ConvTranspose2dBackward`]; its documentation fixes the order of summation. The
-//! kernels are those of [`conv2d`] by its [`exact_way`](conv2d::exact_way) and of
+//! f64. The problem is [`ConvTranspose2dBackward`]; its documentation fixes the order of summation. The kernels are those
+//! of [`conv2d`] by its [`exact_way`](conv2d::exact_way) and of
 //! [`conv2d_backward_weights`](crate::conv2d_backward_weights), and keep their promises.
 
 use etalon_reference::operator::downcast;
@@ -16,12 +16,10 @@ use crate::conv2d_backward_data::by::{Exact, Fast};
 use crate::conv2d_backward_data::spread::Convolver;
 use crate::conv2d_backward_weights::{THRESHOLDS, correlate, sum_channels};
 use crate::faults::fault;
-use crate::gemm::{Float, with_float};
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::workspace::Workspace;
-
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[

@@ -39,7 +39,8 @@ pub use self::pack::PackedB;
 use crate::isa::Isa;
 use crate::kernel::Kernel;
 
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
+/// The types of [`Float`].
+pub(crate) const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
 /// The kernels, weakest first; the last one without a plan that applies is the default.
 pub static KERNELS: &[Kernel] = &[

@@ -22,6 +22,8 @@ use crate::isa::Isa;
 
 /// Lanes of a vector of f32.
 pub const LANES: usize = <f32 as Vectors>::LANES;
+/// Lanes of a vector of f64.
+pub const LANES_64: usize = <f64 as Vectors>::LANES;
 
 /// An element type that has vectors.
 pub trait Vectors: Element + Add<Output = Self> + sealed::Sealed {

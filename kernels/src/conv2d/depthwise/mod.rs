@@ -16,24 +16,20 @@ use super::by_planes;
 use super::operands::Operands;
 use crate::gemm::Float;
 use crate::isa::Isa;
-use crate::isa::wide::{LANES, Vectors, Wide, Work, with_lanes};
+use crate::isa::wide::{LANES, LANES_64, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-/// Lanes of f32 and of f64.
-const LANES_32: i64 = LANES as i64;
-const LANES_64: i64 = <f64 as Vectors>::LANES as i64;
-
 /// The sizes at which it takes another path: vectors of a row, pixels and channels that are computed together.
 pub const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 5),
-    Threshold::axis("g", LANES_64),
-    Threshold::axis("g", LANES_32),
-    Threshold::axis("g", 4 * LANES_32),
-    Threshold::axis("w", LANES_64),
-    Threshold::axis("w", LANES_32),
-    Threshold::axis("w", 4 * LANES_32),
+    Threshold::axis("g", LANES_64 as i64),
+    Threshold::axis("g", LANES as i64),
+    Threshold::axis("g", 4 * LANES as i64),
+    Threshold::axis("w", LANES_64 as i64),
+    Threshold::axis("w", LANES as i64),
+    Threshold::axis("w", 4 * LANES as i64),
     Threshold::bytes("x", 1 << 20),
 ];
 
