@@ -195,6 +195,13 @@ impl Bench {
                 for guard in [Guard::PageBehind, Guard::PageBefore] {
                     for mode in [one, Mode { threads: 2, ..mode }] {
                         let at = Placement { offset_bytes: 0, guard };
+                        if kernel.name == "openblas" {
+                            // What a library promises of its bits is its own matter: OpenBLAS takes other kernels for other
+                            // numbers of threads. It has to stay within its buffers, and to be right.
+                            let outcome = self.run(p, kernel, mode, at)?;
+                            outcome.complaint(p).map_or(Ok(()), Err)?;
+                            continue;
+                        }
                         same(&plain, &self.bits(p, kernel, mode, at)?, || format!("{guard:?} and zones"))?;
                     }
                 }
