@@ -9,8 +9,8 @@
 
 mod compute;
 
-use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::Threshold;
+use etalon_reference::ops::gemm::CHUNK;
 
 use self::compute::backward;
 use crate::gemm::{DEPTH, FLOATS};
