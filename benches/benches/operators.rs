@@ -46,10 +46,10 @@ fn main() {
         // Inputs and reference are made for the first case that criterion's filter lets through.
         let prepared = OnceCell::new();
         let mut group = criterion.benchmark_group(subject.entry.operator.name);
-        group.throughput(Throughput::Elements(subject.problem.work(subject.dtype).flops as u64));
+        group.throughput(Throughput::Elements(subject.problem.work(subject.types).operations as u64));
         for pool in &pools {
             for kernel in subject.kernels(profile, pool.threads()) {
-                let function = format!("{}-{}", kernel.name, subject.dtype);
+                let function = format!("{}-{}", kernel.name, subject.types);
                 let value = format!("{}-t{}", subject.workload, pool.threads());
                 let mut ours = None;
                 group.bench_function(BenchmarkId::new(function, value), |b| {

@@ -57,7 +57,7 @@ pub struct Alone {
 pub fn alone(name: &str, id: &str) -> Result<Alone> {
     let case = Case::parse(id, ops::ALL)?;
     let entry = registry::find(&case.op).with_context(|| format!("no kernels of {}", case.op))?;
-    let prepared = Prepared::new(entry.operator, &case.point, case.dtype, case.fill, case.seed)?;
+    let prepared = Prepared::new(entry.operator, &case.point, case.types, case.fill, case.seed)?;
     let pool = Arc::new(Pool::new(case.threads));
     let mut subject: Box<dyn Subject + '_> = if name == OURS {
         let kernel = entry.kernel(&case.kernel).with_context(|| format!("no kernel `{}`", case.kernel))?;

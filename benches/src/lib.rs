@@ -4,7 +4,7 @@
 //! Reading order: [`suite`] (what there is to time), [`subject`] (a thing that is timed, and its agreement), [`peers`],
 //! [`rounds`], [`stopping`], [`cache`] and [`stats`] (how time is taken), [`peaks`] and [`environment`] (what it is held
 //! against), [`row`] (a record). [`audit`] holds paired ratios against those of programs alone, `parity` is the numerical
-//! gate, [`output`] is how programs print and write files.
+//! gate, [`ulp`] the largest error of functions, [`output`] is how programs print and write files.
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,7 @@ pub mod stats;
 pub mod stopping;
 pub mod subject;
 pub mod suite;
+pub mod ulp;
 pub mod witness;
 pub mod worker;
 

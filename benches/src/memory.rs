@@ -1,11 +1,11 @@
 //! How much memory a problem takes, and how much there is.
 
-use etalon_reference::{DType, Problem};
+use etalon_reference::{Problem, Types};
 
 /// Bytes that checking the problem takes, about: operands in guarded memory and copies of them; inputs, reference, bounds and
 /// what the reference computes with, in f64; offsets.
-pub fn needed(problem: &dyn Problem, dtype: DType) -> f64 {
-    let ports = problem.inputs(dtype).into_iter().chain(problem.outputs(dtype));
+pub fn needed(problem: &dyn Problem, types: Types) -> f64 {
+    let ports = problem.inputs(types).into_iter().chain(problem.outputs(types));
     ports.map(|port| port.layout.span() as f64 * (4.0 * port.dtype.size() as f64 + 64.0)).sum()
 }
 
@@ -53,8 +53,8 @@ fn groups() -> Vec<f64> {
 ///
 /// # Errors
 /// With both figures.
-pub fn suffices(problem: &dyn Problem, dtype: DType) -> Result<(), String> {
-    fits(needed(problem, dtype), available())
+pub fn suffices(problem: &dyn Problem, types: Types) -> Result<(), String> {
+    fits(needed(problem, types), available())
 }
 
 fn fits(needed: f64, available: Option<f64>) -> Result<(), String> {
@@ -82,7 +82,7 @@ mod tests {
         let gemm = ops::find("gemm").expect("an operator");
         let needs = |point: &str| {
             let point = Point::parse(gemm.axes, point).expect("a point");
-            needed(&*gemm.problem(&point).expect("a problem"), DType::F32)
+            needed(&*gemm.problem(&point).expect("a problem"), Types::F32)
         };
         assert!(needs("m=100000,n=100000,k=8") > 4e11);
         assert!(needs("m=100,n=100,k=100") < 1e7);

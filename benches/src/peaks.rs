@@ -8,7 +8,7 @@ use etalon_kernels::disjoint::chunks;
 use etalon_kernels::isa::peaks;
 use etalon_kernels::pool::Pool;
 use etalon_reference::record::Peak;
-use etalon_reference::{DType, Work};
+use etalon_reference::{DType, Unit, Work};
 
 use crate::environment::cache_sizes;
 
@@ -140,30 +140,36 @@ pub struct Limit {
 }
 
 /// The roofline: the larger of operations over the arithmetic peak of `isa` and bytes over the bandwidth of the level that
-/// holds them. `None` where no peak of that kind was measured.
-pub fn limit(all: &[Peak], work: &Work, dtype: DType, isa: &str, threads: usize) -> Option<Limit> {
+/// holds them. Operations without a peak of their own leave the bytes as the limit. `None` where the peak was not measured.
+pub fn limit(all: &[Peak], work: &Work, accumulator: DType, isa: &str, threads: usize) -> Option<Limit> {
     let find = |kind: &str, isa: &str, dtype: &str, level: &str| {
         all.iter()
             .find(|p| p.kind == kind && p.isa == isa && p.dtype == dtype && p.level == level && p.threads == threads)
             .map(|p| p.value)
     };
-    let rate = find("fma", isa, dtype.name(), "")?;
+    let rate = match work.unit {
+        Unit::Fma => Some(find("fma", isa, accumulator.name(), "")?),
+        Unit::Dot if accumulator.is_float() => find("dpbf16", isa, "bf16", ""),
+        Unit::Dot => find("vnni", isa, "i8", ""),
+        Unit::Integer | Unit::Transcendental => None,
+    };
     let caches = cache_sizes();
     let capacity = |level: u32| caches.iter().find(|(l, _)| *l == level).map_or(0, |(_, bytes)| *bytes) as f64;
     // Private caches add up over threads.
     let scale = threads as f64;
-    let level = if work.bytes <= capacity(1) * scale {
+    let level = if work.bytes() <= capacity(1) * scale {
         "L1"
-    } else if work.bytes <= capacity(2) * scale {
+    } else if work.bytes() <= capacity(2) * scale {
         "L2"
-    } else if work.bytes <= capacity(3) / 4.0 {
+    } else if work.bytes() <= capacity(3) / 4.0 {
         "L3"
     } else {
         "memory"
     };
     // Outputs are written, but reading is most of what operators with few operations do; the faster of both is the limit.
     let bandwidth = ["read", "copy"].iter().filter_map(|kind| find(kind, "", "", level)).fold(0.0, f64::max);
-    let (compute, memory) = (work.flops / rate, if bandwidth > 0.0 { work.bytes / bandwidth } else { 0.0 });
+    let compute = rate.map_or(0.0, |rate| work.operations / rate);
+    let memory = if bandwidth > 0.0 { work.bytes() / bandwidth } else { 0.0 };
     Some(if compute >= memory {
         Limit { time_ns: compute, bound: "compute" }
     } else {
@@ -175,6 +181,10 @@ pub fn limit(all: &[Peak], work: &Work, dtype: DType, isa: &str, threads: usize)
 mod tests {
     use super::*;
 
+    fn fma(operations: f64, bytes: f64) -> Work {
+        Work { operations, unit: Unit::Fma, read: bytes, written: 0.0 }
+    }
+
     #[test]
     fn the_nearer_limit_binds() {
         let all = vec![
@@ -184,10 +194,10 @@ mod tests {
             peak("read", "", "", "L2", 1, 50.0, "GB/s"),
             peak("read", "", "", "L3", 1, 20.0, "GB/s"),
         ];
-        let dense = limit(&all, &Work { flops: 1e9, bytes: 1e3 }, DType::F32, "avx2", 1).expect("a limit");
+        let dense = limit(&all, &fma(1e9, 1e3), DType::F32, "avx2", 1).expect("a limit");
         assert_eq!((dense.bound, dense.time_ns), ("compute", 1e7));
-        let thin = limit(&all, &Work { flops: 1.0, bytes: 1e12 }, DType::F32, "avx2", 1).expect("a limit");
+        let thin = limit(&all, &fma(1.0, 1e12), DType::F32, "avx2", 1).expect("a limit");
         assert_eq!((thin.bound, thin.time_ns), ("memory", 1e11));
-        assert!(limit(&all, &Work { flops: 1.0, bytes: 1.0 }, DType::F64, "avx2", 1).is_none());
+        assert!(limit(&all, &fma(1.0, 1.0), DType::F64, "avx2", 1).is_none());
     }
 }

@@ -38,11 +38,11 @@ const SEED: u64 = 1;
 
 /// The problem with inputs, reference and tolerances, made once for all kernels and threads.
 pub fn prepare(subject: &Subject) -> Prepared {
-    let inputs = Fill::Real.make(&subject.problem.inputs(subject.dtype), SEED);
+    let inputs = subject.problem.draw(subject.types, Fill::Real, SEED);
     Prepared::with_inputs(
         subject.entry.operator,
         &subject.point,
-        subject.dtype,
+        subject.types,
         Fill::Real,
         SEED,
         subject.problem.clone(),
@@ -61,14 +61,14 @@ impl Run {
         cache: Cache,
     ) -> Record {
         let operator = subject.entry.operator;
-        let work = subject.problem.work(subject.dtype);
+        let work = subject.problem.work(subject.types);
         let id = match prepared {
             Some(prepared) => prepared.case(kernel, threads).to_string(),
             None => {
-                format!("{}/{}/{}/{}/t{threads}#real-{SEED}", operator.name, kernel.name, subject.dtype, subject.point)
+                format!("{}/{}/{}/{}/t{threads}#real-{SEED}", operator.name, kernel.name, subject.types, subject.point)
             }
         };
-        let mut definition = format!("{} {} {} {}", operator.name, subject.point, subject.dtype, self.profile.name());
+        let mut definition = format!("{} {} {} {}", operator.name, subject.point, subject.types, self.profile.name());
         if cache != Cache::Warm {
             definition += &format!(" {cache}");
         }
@@ -77,10 +77,16 @@ impl Run {
             id,
             op: operator.name.into(),
             kernel: kernel.name.into(),
-            isa: if kernel.name == "openblas" { "library".into() } else { kernel.isa.name().into() },
-            dtype: subject.dtype.name().into(),
-            accumulator: subject.dtype.name().into(),
+            isa: if kernel.is_foreign() { "library".into() } else { kernel.isa.name().into() },
+            dtype: subject.types.name.into(),
+            accumulator: subject.types.accumulator.name().into(),
             point: point_values(subject),
+            variant: operator
+                .axes
+                .iter()
+                .find(|axis| axis.variant)
+                .and_then(|axis| subject.point.choice(axis.name))
+                .map(Into::into),
             workload: (subject.workload != "point").then(|| subject.workload.clone()),
             source: Some(subject.source.into()),
             networks: in_networks(subject),
@@ -93,7 +99,7 @@ impl Run {
             status: Status::Skipped,
             reason: None,
             time: None,
-            work: WorkDone { flops: work.flops, bytes: work.bytes, ..WorkDone::default() },
+            work: WorkDone { flops: work.operations, bytes: work.bytes(), ..WorkDone::default() },
             peers: Vec::new(),
             accuracy: None,
             run_id: self.id.clone(),
@@ -115,7 +121,7 @@ impl Run {
         let threads = pool.threads();
         let mut record = self.blank(subject, Some(prepared), kernel, threads, cache);
         let ready = || {
-            let eviction = cache::eviction(cache, &*prepared.problem, prepared.dtype)?;
+            let eviction = cache::eviction(cache, &*prepared.problem, prepared.types)?;
             let ours = Ours::new(kernel, prepared, pool.clone())?;
             eviction.as_ref().map_or(Ok(()), |_| ours.evicts())?;
             Ok((ours, eviction))
@@ -181,14 +187,14 @@ impl Run {
         };
         record.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let time = stats::time(&rounds.samples[0], rounds.few);
-        let work = subject.problem.work(subject.dtype);
-        let isa = if kernel.name == "openblas" || kernel.isa == Isa::Scalar { Isa::best() } else { kernel.isa };
-        let limit = peaks::limit(&self.peaks, &work, subject.dtype, isa.name(), threads);
+        let work = subject.problem.work(subject.types);
+        let isa = if kernel.is_foreign() || kernel.isa == Isa::Scalar { Isa::best() } else { kernel.isa };
+        let limit = peaks::limit(&self.peaks, &work, subject.types.accumulator, isa.name(), threads);
         record.work = WorkDone {
-            flops: work.flops,
-            bytes: work.bytes,
-            gflops: (work.flops > 0.0).then_some(work.flops / time.median_ns),
-            gbytes: (work.bytes > 0.0).then_some(work.bytes / time.median_ns),
+            flops: work.operations,
+            bytes: work.bytes(),
+            gflops: (work.operations > 0.0).then_some(work.operations / time.median_ns),
+            gbytes: (work.bytes() > 0.0).then_some(work.bytes() / time.median_ns),
             bound: limit.as_ref().map(|l| l.bound.into()),
             share_of_peak: limit.map(|l| l.time_ns / time.median_ns),
             workspace_bytes: ours.workspace_bytes(),
@@ -208,7 +214,7 @@ fn difference(ours: &Ours<'_>, peer: &dyn crate::subject::Subject) -> Option<f64
 pub fn accuracy(prepared: &Prepared, comparisons: &[Comparison]) -> Option<Accuracy> {
     let (output, c) = comparisons.iter().enumerate().max_by(|a, b| a.1.headroom.total_cmp(&b.1.headroom))?;
     Some(Accuracy {
-        output: prepared.problem.outputs(prepared.dtype)[output].name.into(),
+        output: prepared.problem.outputs(prepared.types)[output].name.into(),
         formula: c.formula.into(),
         bound: c.bound,
         error: if (c.got - c.expected).is_finite() { (c.got - c.expected).abs() } else { 0.0 },
@@ -258,6 +264,6 @@ fn layout(subject: &Subject) -> String {
 }
 
 /// Problem's work, for planning.
-pub fn flops(problem: &dyn Problem, dtype: etalon_reference::DType) -> f64 {
-    problem.work(dtype).flops
+pub fn flops(problem: &dyn Problem, types: etalon_reference::Types) -> f64 {
+    problem.work(types).operations
 }

@@ -9,9 +9,8 @@ use etalon_kernels::isa::evict::evict;
 use etalon_kernels::kernel::{Call, Kernel, Plan};
 use etalon_kernels::pool::Pool;
 use etalon_kernels::workspace::Workspace;
-use etalon_reference::compare::{Comparison, Verdict, compare};
-use etalon_reference::{DType, Data, Element, Slice, SliceMut, Tolerance, gather};
-use half::{bf16, f16};
+use etalon_reference::compare::{Comparison, Verdict};
+use etalon_reference::{Data, Element, Slice, SliceMut, Tolerance, gather, with_dtype};
 use ndarray::ArrayD;
 
 use crate::cache::Eviction;
@@ -61,91 +60,62 @@ pub trait Subject {
 pub fn agree(subject: &mut dyn Subject, prepared: &Prepared) -> Result<Vec<Comparison>, String> {
     subject.first_call();
     let outputs = subject.outputs()?;
-    let ports = prepared.problem.outputs(prepared.dtype);
+    let ports = prepared.problem.outputs(prepared.types);
     if outputs.len() != ports.len() {
         return Err(format!("{} gives {} outputs of {}", subject.name(), outputs.len(), ports.len()));
     }
-    let mut comparisons = Vec::new();
-    for (((port, got), expected), tolerance) in
-        ports.iter().zip(&outputs).zip(prepared.expected()).zip(&*subject.tolerances(prepared))
-    {
-        let comparison = compare(port.dtype, expected, tolerance, got);
-        if comparison.verdict == Verdict::Fail {
-            return Err(format!(
-                "{} disagrees with the reference: {}{:?} is {:e}, expected {:e}, off by more than {:e}",
-                subject.name(),
-                port.name,
-                comparison.worst,
-                comparison.got,
-                comparison.expected,
-                comparison.bound
-            ));
-        }
-        comparisons.push(comparison);
+    let (problem, tolerances) = (&prepared.problem, subject.tolerances(prepared));
+    let comparisons = problem.judge(prepared.types, &prepared.arrays(), prepared.expected(), &tolerances, &outputs);
+    if let Some((port, c)) = ports.iter().zip(&comparisons).find(|(_, c)| c.verdict == Verdict::Fail) {
+        return Err(format!(
+            "{} disagrees with the reference: {}{:?} is {:e}, expected {:e}, off by more than {:e}",
+            subject.name(),
+            port.name,
+            c.worst,
+            c.got,
+            c.expected,
+            c.bound
+        ));
     }
     Ok(comparisons)
 }
 
 /// A buffer on a 64-byte boundary, of any dtype.
-enum Aligned {
-    F64(AlignedVec<f64>),
-    F32(AlignedVec<f32>),
-    F16(AlignedVec<f16>),
-    Bf16(AlignedVec<bf16>),
-    I32(AlignedVec<i32>),
-    I8(AlignedVec<i8>),
-    U8(AlignedVec<u8>),
+trait Aligned {
+    fn slice(&self) -> Slice<'_>;
+    fn slice_mut(&mut self) -> SliceMut<'_>;
+    fn evict(&self);
 }
 
-macro_rules! every {
-    ($value:expr, $v:ident => $e:expr) => {
-        match $value {
-            Aligned::F64($v) => $e,
-            Aligned::F32($v) => $e,
-            Aligned::F16($v) => $e,
-            Aligned::Bf16($v) => $e,
-            Aligned::I32($v) => $e,
-            Aligned::I8($v) => $e,
-            Aligned::U8($v) => $e,
-        }
-    };
-}
-
-impl Aligned {
-    fn new(data: &Data) -> Aligned {
-        fn of<T: Element>(data: &Data) -> AlignedVec<T> {
-            AlignedVec::from_slice(T::slice(data.as_slice()).expect("the dtype"))
-        }
-        match data.dtype() {
-            DType::F64 => Aligned::F64(of(data)),
-            DType::F32 => Aligned::F32(of(data)),
-            DType::F16 => Aligned::F16(of(data)),
-            DType::Bf16 => Aligned::Bf16(of(data)),
-            DType::I32 => Aligned::I32(of(data)),
-            DType::I8 => Aligned::I8(of(data)),
-            DType::U8 => Aligned::U8(of(data)),
-        }
-    }
-
+impl<T: Element> Aligned for AlignedVec<T> {
     fn slice(&self) -> Slice<'_> {
-        every!(self, v => Element::erase(v))
-    }
-
-    fn evict(&self) {
-        every!(self, v => evict(v));
+        T::erase(self)
     }
 
     fn slice_mut(&mut self) -> SliceMut<'_> {
-        every!(self, v => Element::erase_mut(v))
+        T::erase_mut(self)
+    }
+
+    fn evict(&self) {
+        evict(self);
     }
 }
+
+fn aligned(data: &Data) -> Box<dyn Aligned> {
+    with_dtype!(data.dtype(), T => {
+        Box::new(AlignedVec::<T>::from_slice(T::slice(data.as_slice()).expect("the dtype")))
+    })
+}
+
+/// Inputs of a problem at most, and outputs at most.
+const OPERANDS: usize = 16;
 
 /// A kernel of the registry.
 pub struct Ours<'a> {
     kernel: &'static Kernel,
     prepared: &'a Prepared,
-    inputs: Vec<Aligned>,
-    outputs: Vec<Aligned>,
+    inputs: Vec<Box<dyn Aligned>>,
+    outputs: Vec<Box<dyn Aligned>>,
     plan: Option<Plan>,
     pool: Arc<Pool>,
     workspace: Workspace,
@@ -157,35 +127,35 @@ impl<'a> Ours<'a> {
     /// # Errors
     /// Why the kernel does not apply.
     pub fn new(kernel: &'static Kernel, prepared: &'a Prepared, pool: Arc<Pool>) -> Result<Ours<'a>, String> {
-        kernel.applies(&*prepared.problem, prepared.dtype)?;
-        let inputs: Vec<Aligned> = prepared.inputs.iter().map(Aligned::new).collect();
-        let initial = initial_outputs(&*prepared.problem, prepared.dtype, &prepared.inputs);
-        let outputs = initial.iter().map(Aligned::new).collect();
-        let slices: Vec<Slice<'_>> = inputs.iter().map(Aligned::slice).collect();
-        let plan = kernel.plan.map(|plan| plan(&*prepared.problem, prepared.dtype, &slices)).transpose();
+        kernel.applies(&*prepared.problem, prepared.types)?;
+        let inputs: Vec<_> = prepared.inputs.iter().map(aligned).collect();
+        let initial = initial_outputs(&*prepared.problem, prepared.types, &prepared.inputs);
+        let outputs = initial.iter().map(aligned).collect();
+        let slices: Vec<Slice<'_>> = inputs.iter().map(|input| input.slice()).collect();
+        let plan = kernel.plan.map(|plan| plan(&*prepared.problem, prepared.types, &slices)).transpose();
         let plan = plan.map_err(|e| e.to_string())?;
         drop(slices);
         let mut ours = Ours { kernel, prepared, inputs, outputs, plan, pool, workspace: Workspace::new() };
         ours.run().map_err(|e| e.to_string())?;
         // The first call made sure that it runs; outputs that are updated in place start afresh.
-        ours.outputs = initial.iter().map(Aligned::new).collect();
+        ours.outputs = initial.iter().map(aligned).collect();
         Ok(ours)
     }
 
     fn run(&mut self) -> Result<(), etalon_kernels::kernel::KernelError> {
         let (ins, outs) = (self.inputs.len(), self.outputs.len());
-        // Fixed arrays keep the measuring loop free of allocation for up to eight operands.
-        let mut inputs = [Slice::U8(&[]); 8];
+        // Fixed arrays keep the measuring loop free of allocation.
+        let mut inputs = [Slice::U8(&[]); OPERANDS];
         for (slot, input) in inputs.iter_mut().zip(&self.inputs) {
             *slot = input.slice();
         }
-        let mut outputs: [SliceMut<'_>; 8] = std::array::from_fn(|_| SliceMut::U8(&mut []));
+        let mut outputs: [SliceMut<'_>; OPERANDS] = std::array::from_fn(|_| SliceMut::U8(&mut []));
         for (slot, output) in outputs.iter_mut().zip(&mut self.outputs) {
             *slot = output.slice_mut();
         }
         (self.kernel.run)(&mut Call {
             problem: &*self.prepared.problem,
-            dtype: self.prepared.dtype,
+            types: self.prepared.types,
             inputs: &inputs[..ins],
             outputs: &mut outputs[..outs],
             pool: &self.pool,
@@ -205,7 +175,7 @@ impl Subject for Ours<'_> {
     }
 
     fn outputs(&self) -> Result<Vec<ArrayD<f64>>, String> {
-        let ports = self.prepared.problem.outputs(self.prepared.dtype);
+        let ports = self.prepared.problem.outputs(self.prepared.types);
         Ok(ports.iter().zip(&self.outputs).map(|(port, data)| gather(&port.layout, &data.slice().to_data())).collect())
     }
 
@@ -216,7 +186,7 @@ impl Subject for Ours<'_> {
     fn evict(&self, eviction: &Eviction) {
         eviction.inputs.iter().for_each(|&i| self.inputs[i].evict());
         if eviction.outputs {
-            self.outputs.iter().for_each(Aligned::evict);
+            self.outputs.iter().for_each(|output| output.evict());
         }
     }
 

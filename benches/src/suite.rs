@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry::{self, Entry};
-use etalon_reference::{Cache, DType, Point, Problem, Workload};
+use etalon_reference::{Cache, Point, Problem, Types, Workload};
 
 use crate::choice;
 use crate::profile::Profile;
@@ -32,19 +32,18 @@ pub struct Subject {
     /// The problem.
     pub problem: Arc<dyn Problem>,
     /// Element type.
-    pub dtype: DType,
+    pub types: Types,
 }
 
 impl Subject {
     /// `operator/workload/dtype`, what filters look at.
     pub fn path(&self) -> String {
-        format!("{}/{}/{}", self.entry.operator.name, self.workload, self.dtype)
+        format!("{}/{}/{}", self.entry.operator.name, self.workload, self.types)
     }
 
     /// The default kernel: the last one that applies, takes operands as they are, and is ours.
     pub fn default_kernel(&self) -> Option<&'static Kernel> {
-        let fits =
-            |k: &&Kernel| k.plan.is_none() && k.name != "openblas" && k.applies(&*self.problem, self.dtype).is_ok();
+        let fits = |k: &&Kernel| k.plan.is_none() && !k.is_foreign() && k.applies(&*self.problem, self.types).is_ok();
         self.entry.kernels.iter().rfind(fits)
     }
 
@@ -54,8 +53,8 @@ impl Subject {
     /// - on several threads, unless there are hours: all but the default and the one that calls OpenBLAS;
     /// - of shapes that are there for their networks' sums: all but the default.
     pub fn kernels(&self, profile: Profile, threads: usize) -> Vec<&'static Kernel> {
-        let heavy = self.problem.work(self.dtype).flops > SCALAR_FLOPS;
-        let applies = |k: &&Kernel| k.applies(&*self.problem, self.dtype).is_ok();
+        let heavy = self.problem.work(self.types).operations > SCALAR_FLOPS;
+        let applies = |k: &&Kernel| k.applies(&*self.problem, self.types).is_ok();
         let worth = |k: &&Kernel| match k.isa {
             Isa::Scalar => k.name != "scalar" || !heavy,
             isa if isa == Isa::best() => true,
@@ -68,7 +67,7 @@ impl Subject {
         let hours = profile == Profile::Paper;
         let asked = |k: &&Kernel| {
             let default = default == Some(k.name);
-            default || !self.brief && (threads == 1 || hours || k.name == "openblas")
+            default || !self.brief && (threads == 1 || hours || k.is_foreign())
         };
         self.entry.kernels.iter().filter(applies).filter(worth).filter(asked).collect()
     }
@@ -78,7 +77,7 @@ impl Subject {
 const SCALAR_FLOPS: f64 = 3e7;
 
 /// All problems whose path contains `filter` (all, if it is empty), of a profile.
-pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<Vec<Subject>> {
+pub fn subjects(filter: &str, types: Option<Types>, profile: Profile) -> Result<Vec<Subject>> {
     let mut all = Vec::new();
     for entry in registry::ALL {
         for workload in entry.operator.workloads {
@@ -86,10 +85,10 @@ pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<
                 continue;
             }
             // Networks are summed in f32.
-            let wanted = |d: &&DType| dtype.is_none_or(|only| only == **d) && (!workload.brief || **d == DType::F32);
-            for &dtype in entry.operator.dtypes.iter().filter(wanted) {
-                let subject = of_workload(entry, workload, dtype)?;
-                let small_enough = subject.problem.work(dtype).flops <= profile.flops();
+            let wanted = |d: &&Types| types.is_none_or(|only| only == **d) && (!workload.brief || **d == Types::F32);
+            for &types in entry.operator.types.iter().filter(wanted) {
+                let subject = of_workload(entry, workload, types)?;
+                let small_enough = subject.problem.work(types).operations <= profile.flops();
                 if small_enough && subject.path().contains(filter) {
                     all.push(subject);
                 }
@@ -99,26 +98,26 @@ pub fn subjects(filter: &str, dtype: Option<DType>, profile: Profile) -> Result<
     Ok(all)
 }
 
-fn of_workload(entry: &'static Entry, workload: &Workload, dtype: DType) -> Result<Subject> {
+fn of_workload(entry: &'static Entry, workload: &Workload, types: Types) -> Result<Subject> {
     let name = entry.operator.name;
     let point =
         Point::parse(entry.operator.axes, workload.point).with_context(|| format!("{name}/{}", workload.name))?;
     let problem = entry.operator.problem(&point).with_context(|| format!("{name}/{}", workload.name))?.into();
     let Workload { source, networks, brief, cache, .. } = *workload;
-    Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, cache, point, problem, dtype })
+    Ok(Subject { entry, workload: workload.name.into(), source, networks, brief, cache, point, problem, types })
 }
 
 /// The problems that a command line asks for: its points, or else the workloads that its filter chooses.
 ///
 /// # Errors
 /// What is wrong with a point, or why there is none.
-pub fn asked(filter: &str, points: &[String], dtype: Option<DType>, profile: Profile) -> Result<Vec<Subject>> {
+pub fn asked(filter: &str, points: &[String], types: Option<Types>, profile: Profile) -> Result<Vec<Subject>> {
     if points.is_empty() {
-        let chosen = subjects(filter, dtype, profile)?;
-        anyhow::ensure!(!chosen.is_empty(), choice::nothing(filter, dtype, profile));
+        let chosen = subjects(filter, types, profile)?;
+        anyhow::ensure!(!chosen.is_empty(), choice::nothing(filter, types, profile));
         return Ok(chosen);
     }
-    points.iter().map(|point| from_point(point, dtype)).collect::<Result<Vec<_>>>().map(|all| all.concat())
+    points.iter().map(|point| from_point(point, types)).collect::<Result<Vec<_>>>().map(|all| all.concat())
 }
 
 /// Of these problems, those that a kernel computes, with the kernel: the one of this name, or each problem's default.
@@ -130,7 +129,7 @@ pub fn with_kernels(subjects: Vec<Subject>, name: Option<&str>) -> Result<Vec<(S
     let mut chosen = Vec::new();
     for subject in subjects {
         let kernel = name.map_or_else(|| subject.default_kernel(), |name| subject.entry.kernel(name));
-        match kernel.map(|kernel| (kernel, kernel.applies(&*subject.problem, subject.dtype))) {
+        match kernel.map(|kernel| (kernel, kernel.applies(&*subject.problem, subject.types))) {
             Some((kernel, Ok(()))) => chosen.push((subject, kernel)),
             Some((kernel, Err(reason))) => reasons.push(format!("{}: {}: {reason}", subject.path(), kernel.name)),
             None => {
@@ -149,7 +148,7 @@ pub fn with_kernels(subjects: Vec<Subject>, name: Option<&str>) -> Result<Vec<(S
 }
 
 /// A problem given as `operator:point`.
-pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
+pub fn from_point(text: &str, types: Option<Types>) -> Result<Vec<Subject>> {
     let (operator, point) =
         text.split_once(':').with_context(|| format!("`{text}` is not of the form operator:point"))?;
     let Some(entry) = registry::find(operator) else {
@@ -158,12 +157,12 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
     };
     let point = Point::parse(entry.operator.axes, point)?;
     let problem: Arc<dyn Problem> = entry.operator.problem(&point)?.into();
-    let dtypes = entry.operator.dtypes.iter().filter(|d| dtype.is_none_or(|only| only == **d));
-    if let (Some(only), None) = (dtype, dtypes.clone().next()) {
+    let wanted = entry.operator.types.iter().filter(|d| types.is_none_or(|only| only == **d));
+    if let (Some(only), None) = (types, wanted.clone().next()) {
         bail!("{operator} does not compute {only}");
     }
-    Ok(dtypes
-        .map(|&dtype| Subject {
+    Ok(wanted
+        .map(|&types| Subject {
             entry,
             workload: "point".into(),
             source: "command line",
@@ -172,7 +171,7 @@ pub fn from_point(text: &str, dtype: Option<DType>) -> Result<Vec<Subject>> {
             cache: Cache::Warm,
             point: point.clone(),
             problem: problem.clone(),
-            dtype,
+            types,
         })
         .collect())
 }
@@ -201,6 +200,8 @@ pub fn threads(text: Option<&str>) -> Result<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use etalon_reference::DType;
+
     use super::*;
 
     fn refused<T>(result: Result<T>) -> String {
@@ -215,10 +216,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_timed_says_why() {
-        let asked = |filter, dtype| asked(filter, &[], dtype, Profile::Standard);
+        let asked = |filter, types| asked(filter, &[], types, Profile::Standard);
         assert!(refused(asked("nosuch", None)).contains("`nosuch`"));
-        assert!(refused(asked("gemm/square.8/", Some(DType::I8))).contains("does not compute i8"));
-        let point = super::asked("", &["gemm:m=1,n=1,k=1".into()], Some(DType::I8), Profile::Standard);
+        assert!(refused(asked("gemm/square.8/", Some(Types::all(DType::I8)))).contains("does not compute i8"));
+        let point = super::asked("", &["gemm:m=1,n=1,k=1".into()], Some(Types::all(DType::I8)), Profile::Standard);
         assert_eq!(refused(point), "gemm does not compute i8");
         let squares = asked("gemm/square.8/f32", None).expect("one");
         let missing = refused(with_kernels(squares.clone(), Some("nosuch")));

@@ -201,19 +201,19 @@ fn answer(case: &Case, wanted: Wanted) -> Reply {
     use etalon_reference::{ops, torch};
     let operator = ops::find(&case.op).ok_or("no such operator")?;
     let problem = operator.problem(&case.point).map_err(|error| error.to_string())?;
-    let inputs = case.fill.make(&problem.inputs(case.dtype), case.seed);
+    let inputs = problem.draw(case.types, case.fill, case.seed);
     match wanted {
         Wanted::Outputs => {
             torch::set_threads(1);
-            torch::outputs(operator, &*problem, case.dtype, &inputs)
+            torch::outputs(operator, &*problem, case.types, &inputs)
         }
         Wanted::OutputsAtAnyPrice => {
             torch::set_threads(1);
             let twin = torch::twin(operator.name).ok_or("no twin")?;
-            torch::outputs_of(twin, &*problem, case.dtype, &inputs)
+            torch::outputs_of(twin, &*problem, case.types, &inputs)
         }
         Wanted::Ways(threads) => {
-            let ways = torch::ways(operator, &*problem, case.dtype, &inputs, threads)?;
+            let ways = torch::ways(operator, &*problem, case.types, &inputs, threads)?;
             ways.into_iter().for_each(|mut way| way.call());
             Ok(Vec::new())
         }

@@ -49,6 +49,11 @@ fn of_audit() {
 }
 
 #[test]
+fn of_ulp() {
+    complete("ULP", env!("CARGO_BIN_EXE_etalon-ulp"));
+}
+
+#[test]
 fn of_parity() {
     complete("PARITY", env!("CARGO_BIN_EXE_etalon-parity"));
 }

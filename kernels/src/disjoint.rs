@@ -88,9 +88,50 @@ pub fn chunks<T: Send>(pool: &Pool, slice: &mut [T], chunk: usize, body: impl Fn
     });
 }
 
+/// Two slices in parts of their own lengths, part `i` of both in one task, with scratch memory of which each thread has an
+/// equal share: `body(task, part of the first, part of the second, scratch)`. The second slice may be empty.
+///
+/// # Panics
+/// If a part has no element.
+pub fn parts<T: Send, U: Send, S: Send>(
+    pool: &Pool,
+    (first, first_part): (&mut [T], usize),
+    (second, second_part): (&mut [U], usize),
+    scratch: &mut [S],
+    body: impl Fn(usize, &mut [T], &mut [U], &mut [S]) + Sync,
+) {
+    let share = scratch.len() / pool.threads();
+    let (first, second, scratch) = (Disjoint::new(first), Disjoint::new(second), Disjoint::new(scratch));
+    pool.run(first.len().div_ceil(first_part), |task, thread| {
+        let range = |part: usize, len: usize| (task * part).min(len)..((task + 1) * part).min(len);
+        // SAFETY: ranges of different tasks do not overlap, each task runs once, and a thread runs one task at a time.
+        let (first, second, scratch) = unsafe {
+            (
+                first.part(range(first_part, first.len())),
+                second.part(range(second_part, second.len())),
+                scratch.part(thread * share..(thread + 1) * share),
+            )
+        };
+        body(task, first, second, scratch);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_two_slices_go_together() {
+        let (mut first, mut second, mut scratch) = (vec![0usize; 23], vec![0usize; 46], vec![0usize; 9]);
+        parts(&Pool::eager(3), (&mut first, 5), (&mut second, 10), &mut scratch, |task, first, second, scratch| {
+            assert_eq!((2 * first.len(), scratch.len()), (second.len(), 3));
+            first.fill(task + 1);
+            second.fill(task + 1);
+            scratch.fill(task);
+        });
+        assert!(first.iter().enumerate().all(|(i, &v)| v == i / 5 + 1));
+        assert!(second.iter().enumerate().all(|(i, &v)| v == i / 10 + 1));
+    }
 
     #[test]
     fn parts_are_the_ranges_asked_for() {

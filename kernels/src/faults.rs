@@ -122,6 +122,16 @@ pub static ALL: &[Fault] = faults! {
     "conv_transpose2d.fifth-image" Count "images behind the fourth are not computed, with a stride"
     "conv_transpose2d_backward.dbias-of-three" Count "dbias sums three images at most"
     "conv_transpose2d_backward.dx-by-winograd" Bits "dx takes Winograd's algorithm where that is faster"
+    "max_pool2d.third-block" Threshold "behind 32 outputs of a row, the first 16 are written again"
+    "max_pool2d.left-of-image" Rare "a window of −∞ that begins left of the image has found its column −1"
+    "max_pool2d.fifth-image" Count "by pixels, images behind the fourth are the fourth"
+    "max_pool2d.channel-tail" Rare "by pixels, channels behind the last multiple of 16 pass NaN over"
+    "max_pool2d_backward.second-band" Threshold "by pixels, channels behind the first 32 are not cleared"
+    "max_pool2d_backward.last-plane" Mode "where a task has several planes, the first task is not computed"
+    "dropout.third-task" Threshold "behind 16384 elements, the numbers of the second 8192 come again"
+    "dropout.offset-of-32-bits" Rare "of the offset, the lower 32 bits count alone"
+    "dropout_backward.unscaled" Plain "elements that stay are not scaled"
+    "dropout_backward.second-mask" Threshold "behind 16384 elements, the mask of the first ones comes again"
     "batchnorm_relu.sums-by-alignment" Bits "the order of a sum depends on where x lies"
     "batchnorm_relu.cut-by-threads" Bits "rows are cut into other chunks for more than two threads"
     "batchnorm_relu.running-twice" Threshold
@@ -134,6 +144,12 @@ pub static ALL: &[Fault] = faults! {
     "batchnorm_relu_backward.tenth-image" Count "by planes, dx of the first of ten images is not written"
     "batchnorm_relu_backward.second-group" Threshold "by rows, sums are those of the first group of rows"
     "batchnorm_relu_backward.last-gamma" Plain "channels behind the 128th take 1 for γ"
+    "activation.relu-drops-nan" Rare "ReLU gives 0 for NaN"
+    "activation.second-task" Threshold "behind 16384 elements, PReLU counts channels anew"
+    "activation.second-image" Count "by planes, PReLU takes the first channel's α for all images but the first"
+    "activation_backward.passes-at-zero" Plain "ReLU passes the gradient where x = 0"
+    "activation_backward.second-piece" Threshold "dα lacks the second 1024 elements of each plane"
+    "activation_backward.four-images" Count "dα sums four images, or four chunks of rows, at most"
 };
 
 /// Whether the environment names this fault. The constant `false` without the feature `faults`.

@@ -1,6 +1,6 @@
 //! One way to compute an operator, as an entry of its list.
 
-use etalon_reference::{DType, Domain, Element, Problem, Slice, SliceMut, Threshold, Tolerance};
+use etalon_reference::{Domain, Element, Problem, Slice, SliceMut, Threshold, Tolerance, Types};
 use ndarray::ArrayD;
 
 use crate::isa::Isa;
@@ -12,12 +12,14 @@ use crate::workspace::Workspace;
 pub struct Kernel {
     /// Name in case ids, unique within the operator: ISA or library, then algorithm and tile.
     pub name: &'static str,
+    /// Who wrote it.
+    pub maker: Maker,
     /// What the CPU must have.
     pub isa: Isa,
     /// Element types it computes.
-    pub dtypes: &'static [DType],
+    pub types: &'static [Types],
     /// Whether it can compute the problem; `Err` says why not.
-    pub supports: fn(&dyn Problem, DType) -> Result<(), String>,
+    pub supports: fn(&dyn Problem, Types) -> Result<(), String>,
     /// Computes.
     pub run: fn(&mut Call<'_>) -> Result<(), KernelError>,
     /// Work done once for several calls (packed weights), outside the clock. `run` then finds it in [`Call::plan`].
@@ -34,11 +36,20 @@ pub struct Kernel {
     pub paths: &'static [Domain],
 }
 
+/// Who wrote a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// This project.
+    Ours,
+    /// A library, by name.
+    Library(&'static str),
+}
+
 /// The tolerances of a kernel's own algorithm, one an output, from the logical inputs and the reference's outputs.
-pub type Tolerate = fn(&dyn Problem, DType, &[ArrayD<f64>], &[ArrayD<f64>]) -> Vec<Tolerance>;
+pub type Tolerate = fn(&dyn Problem, Types, &[ArrayD<f64>], &[ArrayD<f64>]) -> Vec<Tolerance>;
 
 /// Makes the plan of a problem from its inputs.
-pub type MakePlan = fn(&dyn Problem, DType, &[Slice<'_>]) -> Result<Plan, KernelError>;
+pub type MakePlan = fn(&dyn Problem, Types, &[Slice<'_>]) -> Result<Plan, KernelError>;
 
 /// What a kernel's `plan` made; its `run` knows the type.
 pub type Plan = Box<dyn std::any::Any + Send + Sync>;
@@ -48,7 +59,7 @@ pub struct Call<'a> {
     /// The validated problem.
     pub problem: &'a dyn Problem,
     /// Element type.
-    pub dtype: DType,
+    pub types: Types,
     /// Input buffers, in the problem's order.
     pub inputs: &'a [Slice<'a>],
     /// Output buffers, in the problem's order; the ones that are updated in place hold their initial values.
@@ -92,12 +103,33 @@ pub enum KernelError {
         /// Elements it needs.
         needed: usize,
     },
+    /// An index, a label or a length is outside its range.
+    #[error("{operand} holds {found}, expected 0 to below {end}")]
+    OutOfRange {
+        /// The operand.
+        operand: &'static str,
+        /// What it holds.
+        found: i64,
+        /// One past the largest.
+        end: usize,
+    },
     /// The kernel can't compute this problem.
     #[error("unsupported: {0}")]
     Unsupported(String),
     /// The CPU lacks the instructions, or they are forbidden.
     #[error("{0}")]
     Isa(String),
+}
+
+/// Whether each operand, `(name, elements found, elements needed)`, is long enough.
+///
+/// # Errors
+/// The first that is too short.
+pub fn long_enough<const N: usize>(operands: [(&'static str, usize, usize); N]) -> Result<(), KernelError> {
+    match operands.into_iter().find(|(_, found, needed)| found < needed) {
+        Some((operand, found, needed)) => Err(KernelError::TooShort { operand, found, needed }),
+        None => Ok(()),
+    }
 }
 
 impl Kernel {
@@ -108,13 +140,14 @@ impl Kernel {
     pub const fn new(
         name: &'static str,
         isa: Isa,
-        dtypes: &'static [DType],
+        types: &'static [Types],
         run: fn(&mut Call<'_>) -> Result<(), KernelError>,
     ) -> Kernel {
         Kernel {
             name,
+            maker: Maker::Ours,
             isa,
-            dtypes,
+            types,
             supports: |_, _| Ok(()),
             run,
             plan: None,
@@ -126,8 +159,18 @@ impl Kernel {
         }
     }
 
+    /// Computed by a library, which sums in an order of its own and chooses instructions itself.
+    pub const fn of_library(self, library: &'static str) -> Kernel {
+        Kernel { maker: Maker::Library(library), ..self.own_order() }
+    }
+
+    /// Whether a library computes it.
+    pub const fn is_foreign(&self) -> bool {
+        matches!(self.maker, Maker::Library(_))
+    }
+
     /// Computes only what `supports` accepts.
-    pub const fn with_supports(self, supports: fn(&dyn Problem, DType) -> Result<(), String>) -> Kernel {
+    pub const fn with_supports(self, supports: fn(&dyn Problem, Types) -> Result<(), String>) -> Kernel {
         Kernel { supports, ..self }
     }
 
@@ -165,11 +208,11 @@ impl Kernel {
     ///
     /// # Errors
     /// The reason.
-    pub fn applies(&self, problem: &dyn Problem, dtype: DType) -> Result<(), String> {
-        if !self.dtypes.contains(&dtype) {
-            return Err(format!("{} does not compute {dtype}", self.name));
+    pub fn applies(&self, problem: &dyn Problem, types: Types) -> Result<(), String> {
+        if !self.types.contains(&types) {
+            return Err(format!("{} does not compute {types}", self.name));
         }
         self.isa.usable()?;
-        (self.supports)(problem, dtype)
+        (self.supports)(problem, types)
     }
 }

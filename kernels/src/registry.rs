@@ -33,6 +33,12 @@ pub static ALL: &[Entry] = &[
         operator: &ops::conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
         kernels: crate::conv_transpose2d_backward::KERNELS,
     },
+    Entry { operator: &ops::max_pool2d::MAX_POOL2D, kernels: crate::max_pool2d::KERNELS },
+    Entry { operator: &ops::max_pool2d_backward::MAX_POOL2D_BACKWARD, kernels: crate::max_pool2d_backward::KERNELS },
+    Entry { operator: &ops::dropout::DROPOUT, kernels: crate::dropout::KERNELS },
+    Entry { operator: &ops::dropout_backward::DROPOUT_BACKWARD, kernels: crate::dropout_backward::KERNELS },
+    Entry { operator: &ops::activation::ACTIVATION, kernels: crate::activation::KERNELS },
+    Entry { operator: &ops::activation_backward::ACTIVATION_BACKWARD, kernels: crate::activation_backward::KERNELS },
 ];
 
 /// The entry of the operator with this name.

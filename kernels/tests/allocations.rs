@@ -44,30 +44,30 @@ fn a_warm_call_allocates_nothing() {
         for workload in entry.operator.workloads {
             let point = Point::parse(entry.operator.axes, workload.point).expect("a workload parses");
             let problem = entry.operator.problem(&point).expect("a workload is valid");
-            for &dtype in entry.operator.dtypes {
+            for &types in entry.operator.types {
                 // Small ones: every code path that a size chooses is a small path plus loops.
-                let work = problem.work(dtype);
-                if work.flops > 4e7 || work.bytes > 4e6 {
+                let work = problem.work(types);
+                if work.operations > 4e7 || work.bytes() > 4e6 {
                     continue;
                 }
-                let inputs = Fill::Real.make(&problem.inputs(dtype), 1);
-                let mut outputs = initial_outputs(&*problem, dtype, &inputs);
+                let inputs = problem.draw(types, Fill::Real, 1);
+                let mut outputs = initial_outputs(&*problem, types, &inputs);
                 for kernel in entry.kernels {
-                    let long = kernel.isa == Isa::Scalar && work.flops > 2e6;
-                    if kernel.applies(&*problem, dtype).is_err() || kernel.name == "openblas" || long {
+                    let long = kernel.isa == Isa::Scalar && work.operations > 2e6;
+                    if kernel.applies(&*problem, types).is_err() || kernel.is_foreign() || long {
                         continue;
                     }
                     for threads in [1, 2] {
                         let (pool, mut workspace) = (Pool::eager(threads), Workspace::new());
                         let slices: Vec<_> = inputs.iter().map(Data::as_slice).collect();
-                        let plan = kernel.plan.map(|plan| plan(&*problem, dtype, &slices).expect("a plan"));
+                        let plan = kernel.plan.map(|plan| plan(&*problem, types, &slices).expect("a plan"));
                         let mut counts = Vec::new();
                         for _ in 0..8 {
                             let mut outputs: Vec<_> = outputs.iter_mut().map(Data::as_mut).collect();
                             let before = ALLOCATIONS.load(Ordering::Relaxed);
                             (kernel.run)(&mut Call {
                                 problem: &*problem,
-                                dtype,
+                                types,
                                 inputs: &slices,
                                 outputs: &mut outputs,
                                 pool: &pool,
@@ -77,7 +77,7 @@ fn a_warm_call_allocates_nothing() {
                             .expect("the kernel applies");
                             counts.push(ALLOCATIONS.load(Ordering::Relaxed) - before);
                         }
-                        let name = format!("{}/{}/{dtype}/{}", entry.operator.name, kernel.name, workload.name);
+                        let name = format!("{}/{}/{types}/{}", entry.operator.name, kernel.name, workload.name);
                         // The test harness and threads that are just starting allocate now and then; a kernel that
                         // allocates does so in every call.
                         let least = counts[2..].iter().min();

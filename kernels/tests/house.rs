@@ -28,7 +28,7 @@ fn every_operator_has_kernels_and_a_folder() {
 
 #[test]
 fn every_folder_is_listed() {
-    let infrastructure = ["isa", "check", "ffi"];
+    let infrastructure = ["isa", "check", "ffi", "math"];
     let listed: BTreeSet<String> = registry::ALL.iter().map(|e| e.operator.name.to_string()).collect();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for item in std::fs::read_dir(source).expect("the source folder") {
@@ -47,7 +47,7 @@ fn names_are_unique_and_short() {
         assert_eq!(names.len(), entry.kernels.len(), "{}: two kernels share a name", entry.operator.name);
         for kernel in entry.kernels {
             assert!(kernel.name.len() <= Kernel::LONGEST_NAME, "{}: longer than {}", kernel.name, Kernel::LONGEST_NAME);
-            assert!(!kernel.dtypes.is_empty(), "{} computes no dtype", kernel.name);
+            assert!(!kernel.types.is_empty(), "{} computes no dtype", kernel.name);
         }
     }
 }
@@ -62,26 +62,26 @@ fn every_threshold_is_declared_and_reached() {
             if kernel.thresholds.is_empty() {
                 faults.push(format!("{name} declares no threshold"));
             }
-            for &dtype in kernel.dtypes {
-                let supports = |problem: &dyn Problem| kernel.applies(problem, dtype).is_ok();
+            for &types in kernel.types {
+                let supports = |problem: &dyn Problem| kernel.applies(problem, types).is_ok();
                 let quota = Quota::of(Question::Parity, 1);
-                let mut draw = Draw::new(entry.operator, dtype, &supports, 1);
+                let mut draw = Draw::new(entry.operator, types, &supports, 1);
                 let reached = draw.beside(kernel.thresholds, quota.far_cost);
                 for threshold in kernel.thresholds {
                     let sides: Vec<Side> = reached.iter().filter(|r| r.0 == *threshold).map(|r| r.1).collect();
                     if sides.len() < Side::ALL.len() {
-                        faults.push(format!("{name}/{dtype}: {threshold:?} is reached at {sides:?} alone"));
+                        faults.push(format!("{name}/{types}: {threshold:?} is reached at {sides:?} alone"));
                     }
                 }
                 for path in kernel.paths {
                     let on = draw.within(std::slice::from_ref(path), 1, quota.far_cost);
                     if on.is_empty() {
-                        faults.push(format!("{name}/{dtype}: no point on the path `{}`", path.name));
+                        faults.push(format!("{name}/{types}: no point on the path `{}`", path.name));
                     }
                 }
                 let large = draw.large(3, quota.far_cost).len();
                 if large < 3 {
-                    faults.push(format!("{name}/{dtype}: {large} points of large operands"));
+                    faults.push(format!("{name}/{types}: {large} points of large operands"));
                 }
             }
         }

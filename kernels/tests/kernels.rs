@@ -23,9 +23,9 @@ fn ask_all(questions: &[Question]) {
                 eprintln!("skipped: {}/{}: {reason}", entry.operator.name, kernel.name);
                 continue;
             }
-            for &dtype in kernel.dtypes {
+            for &types in kernel.types {
                 let extent = Extent { cases: cases(), cost: 2e6, large: true, seed: 1 };
-                match examine(entry.operator, kernel, dtype, questions, extent, standard) {
+                match examine(entry.operator, kernel, types, questions, extent, standard) {
                     Ok(n) => ran += n,
                     Err(rejection) => failures.push(rejection.to_string()),
                 }

@@ -35,6 +35,8 @@ pub struct Axis {
     pub default: i64,
     /// Whether problems with large operands may have it far beyond the tested range.
     pub extent: bool,
+    /// Whether it names the member of a family: drawn evenly, each name with a quota of its own.
+    pub variant: bool,
 }
 
 impl Axis {
@@ -46,7 +48,14 @@ impl Axis {
         tested: i64,
         favoured: &'static [i64],
     ) -> Axis {
-        Axis { name, help, kind: Kind::Int { least: 0, tested, favoured }, default, extent: default > 0 }
+        Axis {
+            name,
+            help,
+            kind: Kind::Int { least: 0, tested, favoured },
+            default,
+            extent: default > 0,
+            variant: false,
+        }
     }
 
     /// The axis without 0, which is never valid.
@@ -62,7 +71,12 @@ impl Axis {
 
     /// A small enumeration; the first name is the default.
     pub const fn choice(name: &'static str, help: &'static str, names: &'static [&'static str]) -> Axis {
-        Axis { name, help, kind: Kind::Choice(names), default: 0, extent: false }
+        Axis { name, help, kind: Kind::Choice(names), default: 0, extent: false, variant: false }
+    }
+
+    /// The axis as the one that names the member of a family. An operator has at most one.
+    pub const fn variant(self) -> Axis {
+        Axis { variant: true, ..self }
     }
 
     fn show(&self, value: i64) -> String {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::axis::PointError;
-use crate::{DType, Fill, Operator, Point};
+use crate::{Fill, Operator, Point, Types};
 
 /// One thing to check or to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Case {
     /// Kernel.
     pub kernel: String,
     /// Element type.
-    pub dtype: DType,
+    pub types: Types,
     /// Coordinates.
     pub point: Point,
     /// Threads.
@@ -55,7 +55,7 @@ impl Case {
     pub fn parse(text: &str, operators: &[&'static Operator]) -> Result<Case, CaseError> {
         let form = || CaseError::Form(text.into());
         let (path, data) = text.split_once('#').ok_or_else(form)?;
-        let [op, kernel, dtype, point, threads] = path.split('/').collect::<Vec<_>>().try_into().map_err(|_| form())?;
+        let [op, kernel, types, point, threads] = path.split('/').collect::<Vec<_>>().try_into().map_err(|_| form())?;
         let (fill, seed) = data.split_once('-').ok_or_else(form)?;
         let operator = operators.iter().find(|o| o.name == op).ok_or_else(|| {
             CaseError::Operator(op.into(), operators.iter().map(|o| o.name).collect::<Vec<_>>().join(", "))
@@ -68,7 +68,7 @@ impl Case {
         Ok(Case {
             op: op.into(),
             kernel: kernel.into(),
-            dtype: dtype.parse().map_err(|_| form())?,
+            types: types.parse().map_err(|_| form())?,
             point: Point::parse(operator.axes, point)?,
             threads,
             eager,
@@ -79,7 +79,7 @@ impl Case {
 
     /// The id without threads and seed: what stays the same over runs with other inputs.
     pub fn stem(&self) -> String {
-        format!("{}/{}/{}/{}", self.op, self.kernel, self.dtype, self.point)
+        format!("{}/{}/{}/{}", self.op, self.kernel, self.types, self.point)
     }
 }
 

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ndarray::{ArrayD, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::DType;
 use crate::tensor::{Data, Port, Values};
 
 /// What kind of numbers the inputs hold.
@@ -45,31 +47,64 @@ impl Fill {
     fn port(self, port: &Port, seed: u64, index: u64) -> Data {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index);
-        let dtype = port.dtype;
+        let (dtype, layout) = (port.dtype, &port.layout);
         let gap = if dtype.is_float() { f64::NAN } else { dtype.max_finite() };
-        let mut flat = vec![gap; port.layout.span()];
-        let trouble = Trouble::of(seed);
-        for offset in port.layout.offsets() {
-            let (raw, dice) = (rng.next_u64(), rng.next_u64());
-            flat[offset] = match (self, port.values) {
-                _ if !dtype.is_float() => integer(dtype.max_finite(), raw, self),
-                (Fill::Exact, Values::Signed | Values::Factor | Values::Finite) => (raw % 17) as f64 - 8.0,
-                (Fill::Exact, Values::Positive) => [0.25, 0.5, 1.0, 2.0, 4.0][(raw % 5) as usize],
-                (_, Values::Positive) => 0.5 + 1.5 * unit(raw),
-                (Fill::Real, Values::Signed | Values::Factor | Values::Finite) => 2.0 * unit(raw) - 1.0,
-                (Fill::Hostile, values) => {
-                    let real = 2.0 * unit(raw) - 1.0;
-                    let value = trouble.value(real, dice, dtype);
-                    match values {
-                        Values::Factor if value.is_infinite() => real,
-                        Values::Finite if !value.is_finite() => real,
-                        _ => value,
-                    }
+        let mut flat = vec![gap; layout.span()];
+        let offsets = layout.offsets();
+        match Structure::of(port.values) {
+            Some(structure) => {
+                let values = structure.values(&layout.shape, &mut rng);
+                offsets.into_iter().zip(values).for_each(|(offset, value)| flat[offset] = value);
+            }
+            None => {
+                let trouble = Trouble::of(seed);
+                for offset in offsets {
+                    let (raw, dice) = (rng.next_u64(), rng.next_u64());
+                    flat[offset] = self.value(port, trouble, raw, dice);
                 }
-            };
+            }
         }
         Data::from_f64(dtype, &flat)
     }
+
+    /// One element, of a kind whose elements do not depend on each other.
+    fn value(self, port: &Port, trouble: Trouble, raw: u64, dice: u64) -> f64 {
+        let dtype = port.dtype;
+        match (self, port.values) {
+            (_, Values::Below(end)) => (raw % end.max(1) as u64) as f64,
+            (_, Values::Label(_, none)) if dice.is_multiple_of(8) => none as f64,
+            (_, Values::Label(end, _)) => (raw % end.max(1) as u64) as f64,
+            (_, Values::Mask) => (raw % 2) as f64,
+            (_, Values::Bytes) => dtype.min_finite() + (raw % 256) as f64,
+            (_, Values::Unit) => match dice % 16 {
+                0 => 0.0,
+                1 => 1.0,
+                _ => (unit(raw) * 1024.0).round() / 1024.0,
+            },
+            _ if !dtype.is_float() => integer(dtype, raw, self),
+            (Fill::Exact, Values::Positive) => [0.25, 0.5, 1.0, 2.0, 4.0][(raw % 5) as usize],
+            (Fill::Exact, _) => (raw % 17) as f64 - 8.0,
+            (_, Values::Positive) => 0.5 + 1.5 * unit(raw),
+            (Fill::Real, Values::Spread) => spread(raw, dice),
+            (Fill::Real, _) => 2.0 * unit(raw) - 1.0,
+            (Fill::Hostile, values) => {
+                // Huge values are as large as their sums and products allow.
+                let spreads = values == Values::Spread && !matches!(trouble, Trouble::Huge);
+                let real = if spreads { spread(raw, dice >> 32) } else { 2.0 * unit(raw) - 1.0 };
+                let value = trouble.value(real, dice, dtype);
+                match values {
+                    Values::Factor if value.is_infinite() => real,
+                    Values::Finite if !value.is_finite() => real,
+                    _ => value,
+                }
+            }
+        }
+    }
+}
+
+/// Between −2ᵏ and 2ᵏ, k from −5 to 6.
+fn spread(raw: u64, dice: u64) -> f64 {
+    (2.0 * unit(raw) - 1.0) * 2f64.powi((dice % 12) as i32 - 5)
 }
 
 /// Uniform in [0, 1).
@@ -77,14 +112,80 @@ fn unit(raw: u64) -> f64 {
     (raw >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Exact: small. Others: the whole range, the ends often. `max` is the type's largest value.
-fn integer(max: f64, raw: u64, fill: Fill) -> f64 {
-    let min = if max == 255.0 { 0.0 } else { -max - 1.0 };
+/// Exact: small. Others: the whole range, the ends often.
+fn integer(dtype: DType, raw: u64, fill: Fill) -> f64 {
+    let (min, max) = (dtype.min_finite(), dtype.max_finite());
     match (fill, raw % 8) {
-        (Fill::Exact, _) => (if min == 0.0 { 0.0 } else { -8.0 }) + (raw >> 8).rem_euclid(9) as f64,
+        (Fill::Exact, _) => (min.max(-8.0) + (raw >> 8).rem_euclid(9) as f64).min(max),
         (Fill::Hostile, 0..=2) => min,
         (Fill::Hostile, 3..=5) => max,
         _ => (min + unit(raw) * (max - min + 1.0)).floor(),
+    }
+}
+
+/// Kinds of values in which elements depend on each other.
+enum Structure {
+    Simplex(usize),
+    Offsets(usize),
+    Permutation,
+    Boxes,
+}
+
+impl Structure {
+    fn of(values: Values) -> Option<Structure> {
+        match values {
+            Values::Simplex(dimension) => Some(Structure::Simplex(dimension)),
+            Values::Offsets(last) => Some(Structure::Offsets(last)),
+            Values::Permutation => Some(Structure::Permutation),
+            Values::Boxes => Some(Structure::Boxes),
+            _ => None,
+        }
+    }
+
+    /// The elements in row-major order.
+    fn values(&self, shape: &[usize], rng: &mut ChaCha8Rng) -> Vec<f64> {
+        let len: usize = shape.iter().product();
+        let raw: Vec<f64> = (0..len).map(|_| unit(rng.next_u64())).collect();
+        match *self {
+            Structure::Simplex(dimension) => {
+                // Quotients of 2²⁰, so that sums are exact in f32, too.
+                let mut values = ArrayD::from_shape_vec(shape, raw).expect("one value per element");
+                values.map_inplace(|x| *x += 0.01);
+                for mut lane in values.lanes_mut(Axis(dimension)) {
+                    let sum = lane.sum();
+                    lane.map_inplace(|x| *x = (*x / sum * 1048576.0).floor() / 1048576.0);
+                    let rest = 1.0 - lane.sum();
+                    if let Some(first) = lane.first_mut() {
+                        *first += rest;
+                    }
+                }
+                values.into_raw_vec_and_offset().0
+            }
+            Structure::Offsets(last) => {
+                let mut values: Vec<f64> = raw.iter().map(|x| (x * (last + 1) as f64).floor()).collect();
+                values.sort_by(f64::total_cmp);
+                if let [first, .., end] = &mut values[..] {
+                    (*first, *end) = (0.0, last as f64);
+                }
+                values
+            }
+            Structure::Permutation => {
+                let each = shape.last().copied().unwrap_or(1).max(1);
+                let ranks = raw.chunks(each).flat_map(|chunk| {
+                    let mut order: Vec<usize> = (0..chunk.len()).collect();
+                    order.sort_by(|&i, &j| chunk[i].total_cmp(&chunk[j]));
+                    order
+                });
+                ranks.map(|rank| rank as f64).collect()
+            }
+            Structure::Boxes => {
+                let corners = raw.chunks(4).flat_map(|c| match *c {
+                    [a, b, c, d] => vec![a.min(c), b.min(d), a.max(c), b.max(d)],
+                    _ => c.to_vec(),
+                });
+                corners.collect()
+            }
+        }
     }
 }
 
@@ -104,7 +205,7 @@ impl Trouble {
         [Nan, Infinite, Subnormal, Huge, Offset, Zeros][(seed % 6) as usize]
     }
 
-    fn value(self, real: f64, dice: u64, dtype: crate::DType) -> f64 {
+    fn value(self, real: f64, dice: u64, dtype: DType) -> f64 {
         let (rare, some) = (dice.is_multiple_of(61), dice.is_multiple_of(3));
         let sign = if dice & 64 == 0 { 1.0 } else { -1.0 };
         match self {
@@ -140,5 +241,62 @@ impl FromStr for Fill {
     type Err = UnknownFill;
     fn from_str(text: &str) -> Result<Fill, UnknownFill> {
         Fill::ALL.into_iter().find(|f| f.name() == text).ok_or_else(|| UnknownFill(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Layout, Types, gather};
+
+    fn draw(dtype: DType, shape: &[usize], values: Values) -> Vec<ArrayD<f64>> {
+        let port = Port::new("x", Types::all(dtype), Layout::contiguous(shape)).drawn(values);
+        let one = |fill: Fill, seed| gather(&port.layout, &fill.make(std::slice::from_ref(&port), seed)[0]);
+        Fill::ALL.iter().flat_map(|&fill| (0..6).map(move |seed| one(fill, seed))).collect()
+    }
+
+    #[test]
+    fn indices_labels_and_masks_are_valid_in_every_fill() {
+        for array in draw(DType::I64, &[40], Values::Below(7)) {
+            assert!(array.iter().all(|x| (0.0..7.0).contains(x) && x.fract() == 0.0), "{array}");
+        }
+        let labels = draw(DType::I32, &[400], Values::Label(3, -100));
+        assert!(labels.iter().flatten().all(|x| [-100.0, 0.0, 1.0, 2.0].contains(x)));
+        assert!(labels.iter().all(|array| array.iter().any(|x| *x == -100.0)));
+        assert!(draw(DType::Bool, &[40], Values::Mask).iter().flatten().all(|x| [0.0, 1.0].contains(x)));
+        assert!(draw(DType::F32, &[40], Values::Unit).iter().flatten().all(|x| (0.0..=1.0).contains(x)));
+    }
+
+    #[test]
+    fn bytes_have_every_nibble() {
+        for (dtype, least) in [(DType::U8, 0.0), (DType::I8, -128.0)] {
+            for array in draw(dtype, &[4000], Values::Bytes) {
+                let seen = |shift: u32| {
+                    (array.iter().map(|x| (x - least) as u32 >> shift & 15)).fold(0u32, |all, n| all | 1 << n)
+                };
+                assert_eq!((seen(0), seen(4)), (0xffff, 0xffff));
+            }
+        }
+    }
+
+    #[test]
+    fn structures_hold() {
+        for array in draw(DType::F32, &[5, 9], Values::Simplex(1)) {
+            assert!(array.rows().into_iter().all(|row| row.sum() == 1.0 && row.iter().all(|x| *x >= 0.0)), "{array}");
+        }
+        for array in draw(DType::I32, &[12], Values::Offsets(30)) {
+            let values: Vec<f64> = array.iter().copied().collect();
+            assert!(values.is_sorted() && values[0] == 0.0 && values[11] == 30.0, "{array}");
+        }
+        for array in draw(DType::I64, &[3, 8], Values::Permutation) {
+            for row in array.rows() {
+                let mut row = row.to_vec();
+                row.sort_by(f64::total_cmp);
+                assert_eq!(row, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+            }
+        }
+        for array in draw(DType::F32, &[6, 4], Values::Boxes) {
+            assert!(array.rows().into_iter().all(|b| b[0] <= b[2] && b[1] <= b[3]), "{array}");
+        }
     }
 }

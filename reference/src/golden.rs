@@ -11,7 +11,7 @@ use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 
 use crate::case::CaseError;
-use crate::{Case, DType, Data, Operator, Problem, ProblemError, ops};
+use crate::{Case, DType, Data, Element, Operator, Problem, ProblemError, ops};
 
 /// Version of the format; a reader refuses another one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -32,7 +32,7 @@ pub struct Header {
 pub struct Golden {
     /// The case; its kernel is `libtorch`.
     pub case: Case,
-    /// One logical array an output; each value is one of the case's dtype.
+    /// One logical array an output; each value is one of its port's dtype.
     pub outputs: Vec<ArrayD<f64>>,
 }
 
@@ -91,7 +91,7 @@ impl Golden {
 
     /// The inputs that libtorch was given.
     pub fn inputs(&self, problem: &dyn Problem) -> Vec<Data> {
-        self.case.fill.make(&problem.inputs(self.case.dtype), self.case.seed)
+        problem.draw(self.case.types, self.case.fill, self.case.seed)
     }
 }
 
@@ -126,7 +126,7 @@ pub fn read(text: &str) -> Result<(Header, Vec<Golden>), GoldenError> {
         let case = Case::parse(&line.case, ops::ALL)?;
         let operator = ops::find(&case.op).expect("parsed with the same list");
         let problem = operator.problem(&case.point).map_err(|error| GoldenError::Problem(line.case.clone(), error))?;
-        let ports = problem.outputs(case.dtype);
+        let ports = problem.outputs(case.types);
         let arrays =
             ports.iter().zip(&line.outputs).map(|(port, digits)| decode(port.dtype, &port.layout.shape, digits));
         let outputs: Option<Vec<_>> = arrays.collect();
@@ -143,7 +143,7 @@ pub fn read(text: &str) -> Result<(Header, Vec<Golden>), GoldenError> {
 pub fn write(header: &Header, cases: &[Golden]) -> String {
     let mut text = serde_json::to_string(header).expect("a header is plain data") + "\n";
     for golden in cases {
-        let ports = golden.problem().expect("a problem that was answered").outputs(golden.case.dtype);
+        let ports = golden.problem().expect("a problem that was answered").outputs(golden.case.types);
         let outputs = golden.outputs.iter().zip(&ports).map(|(array, port)| encode(port.dtype, array)).collect();
         let line = Line { case: golden.case.to_string(), outputs };
         text += &(serde_json::to_string(&line).expect("a line is plain data") + "\n");
@@ -171,15 +171,7 @@ fn decode(dtype: DType, shape: &[usize], digits: &str) -> Option<ArrayD<f64>> {
     }
     let value = |start: usize| {
         let bits = u64::from_str_radix(&digits[start..start + width], 16).ok()?;
-        Some(match dtype {
-            DType::F64 => f64::from_bits(bits),
-            DType::F32 => f64::from(f32::from_bits(bits as u32)),
-            DType::F16 => half::f16::from_bits(bits as u16).to_f64(),
-            DType::Bf16 => half::bf16::from_bits(bits as u16).to_f64(),
-            DType::I32 => f64::from(bits as u32 as i32),
-            DType::I8 => f64::from(bits as u8 as i8),
-            DType::U8 => f64::from(bits as u8),
-        })
+        Some(with_dtype!(dtype, T => Element::to_f64(<T as Element>::from_bits(bits))))
     };
     let values: Option<Vec<f64>> = (0..digits.len()).step_by(width).map(value).collect();
     ArrayD::from_shape_vec(IxDyn(shape), values?).ok()
@@ -192,7 +184,7 @@ mod tests {
     #[test]
     fn bits_are_read_back() {
         let values = [0.0, -0.0, 1.0, -2.0, 0.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
-        for dtype in DType::ALL {
+        for &dtype in DType::ALL {
             let rounded: Vec<f64> = values.iter().map(|&x| dtype.round(x)).collect();
             let array = ArrayD::from_shape_vec(IxDyn(&[2, 4]), rounded).expect("eight values");
             let digits = encode(dtype, &array);

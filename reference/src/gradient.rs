@@ -6,7 +6,7 @@
 
 use ndarray::ArrayD;
 
-use crate::{DType, Fill, Layout, Operator, Point, Problem, gather};
+use crate::{Fill, Layout, Operator, Point, Problem, Types, arrays, gather};
 
 /// Step of the differences.
 pub const EPS: f64 = 1e-6;
@@ -71,7 +71,7 @@ impl Gradient {
 
     /// Upstream gradients for each output that has one, drawn: `(output, array)`.
     pub fn draw_upstreams(&self, forward: &dyn Problem, fill: Fill, seed: u64) -> Vec<(usize, ArrayD<f64>)> {
-        let ports = forward.outputs(DType::F64);
+        let ports = forward.outputs(Types::F64);
         let one = |output: usize| {
             let port = &ports[output..=output];
             let seed = seed.wrapping_add(1 + output as u64);
@@ -92,7 +92,7 @@ impl Gradient {
         upstreams: &[(usize, ArrayD<f64>)],
     ) -> Vec<ArrayD<f64>> {
         let outputs = forward.reference(inputs);
-        let ports = gradient.inputs(DType::F64);
+        let ports = gradient.inputs(Types::F64);
         let upstream = |output| upstreams.iter().find(|(of, _)| *of == output).expect("an upstream gradient").1.clone();
         let one = |(takes, port): (&Takes, &crate::Port)| match *takes {
             _ if port.layout == Layout::absent() => ArrayD::zeros(vec![0]),
@@ -106,7 +106,7 @@ impl Gradient {
 
     /// The gradients that a gradient problem gives, `(output, input)`, the inputs ascending.
     pub fn given(&self, gradient: &dyn Problem) -> Vec<(usize, usize)> {
-        let ports = gradient.outputs(DType::F64);
+        let ports = gradient.outputs(Types::F64);
         let there = |(output, _): &&(usize, usize)| ports[*output].layout != Layout::absent();
         let mut given: Vec<(usize, usize)> = self.gives.iter().filter(there).copied().collect();
         given.sort_unstable_by_key(|(_, input)| *input);
@@ -135,8 +135,7 @@ impl Pair {
         let of = operator.gradient.expect("a gradient operator");
         let gradient = operator.problem(point).ok()?;
         let forward = of.forward_problem(point)?;
-        let ports = forward.inputs(DType::F64);
-        let inputs = fill.make(&ports, seed).iter().zip(&ports).map(|(d, p)| gather(&p.layout, d)).collect();
+        let inputs = arrays(&forward.inputs(Types::F64), &forward.draw(Types::F64, fill, seed));
         let upstreams = of.draw_upstreams(&*forward, fill, seed);
         Some(Pair { of, gradient, forward, inputs, upstreams })
     }

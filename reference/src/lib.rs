@@ -5,12 +5,15 @@
 //! [`ops`] lists the operators.
 #![forbid(unsafe_code)]
 
+// First: the others use its macro.
+#[macro_use]
+pub mod dtype;
+
 pub mod axis;
 pub mod cache;
 pub mod case;
 pub mod compare;
 pub mod draw;
-pub mod dtype;
 pub mod fill;
 pub mod golden;
 pub mod gradient;
@@ -25,14 +28,18 @@ pub mod tensor;
 pub mod tolerance;
 #[cfg(feature = "libtorch")]
 pub mod torch;
+pub mod types;
+pub mod work;
 
 pub use axis::{Axis, Point};
 pub use cache::Cache;
 pub use case::Case;
-pub use dtype::DType;
+pub use dtype::{DType, Element};
 pub use fill::Fill;
 pub use gradient::{Gradient, Takes};
-pub use operator::{Operator, Problem, ProblemError, Work, Workload};
+pub use operator::{Operator, Problem, ProblemError, Witness, Workload};
 pub use reach::{Domain, Side, Threshold};
-pub use tensor::{Data, Element, Layout, Port, Slice, SliceMut, gather, scatter};
+pub use tensor::{Data, Layout, Port, Slice, SliceMut, arrays, gather, scatter};
 pub use tolerance::Tolerance;
+pub use types::Types;
+pub use work::{Unit, Work};

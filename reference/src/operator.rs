@@ -9,7 +9,8 @@ use std::fmt::{self, Debug};
 
 use ndarray::ArrayD;
 
-use crate::{Axis, Cache, DType, Domain, Fill, Gradient, Point, Port, Tolerance};
+use crate::compare::{Comparison, compare};
+use crate::{Axis, Cache, Data, Domain, Fill, Gradient, Point, Port, Tolerance, Types, Unit, Work};
 
 /// A mathematical contract: inputs, outputs, rules for NaN, ±0 and ∞.
 #[derive(Clone, Copy)]
@@ -20,8 +21,8 @@ pub struct Operator {
     pub summary: &'static str,
     /// The coordinates of its problems.
     pub axes: &'static [Axis],
-    /// Element types it is defined for.
-    pub dtypes: &'static [DType],
+    /// The dtypes it is defined for, the one that benchmarks and budgets count with first.
+    pub types: &'static [Types],
     /// The validated problem at a point. All shape arithmetic happens here, checked: see [`Operator::problem`].
     pub make: fn(&Point) -> Result<Box<dyn Problem>, ProblemError>,
     /// The points that benchmarks time.
@@ -32,6 +33,8 @@ pub struct Operator {
     pub domains: &'static [Domain],
     /// If it is the gradient of another operator: how the two belong together.
     pub gradient: Option<&'static Gradient>,
+    /// Who else computes it.
+    pub witness: Witness,
     /// The axis along which problems are independent, if there is one: row `i` of a batch must equal, bit for bit, the same
     /// row computed alone.
     pub batch: Option<&'static str>,
@@ -53,25 +56,62 @@ impl fmt::Debug for Operator {
     }
 }
 
+/// An independent implementation that the reference is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// libtorch, forward and by autograd, live and in frozen answers.
+    Libtorch,
+    /// A formula that some problems have an answer by.
+    Closed(&'static str),
+    /// Another algorithm.
+    Algorithm(&'static str),
+    /// Nobody, for this reason.
+    None(&'static str),
+}
+
 /// One validated instance of an operator: shapes and attributes, no data. Cannot be wrong.
 pub trait Problem: Any + Debug + Send + Sync {
     /// The problem as `Any`, for kernels, which know its type.
     fn as_any(&self) -> &dyn Any;
 
     /// Inputs in a fixed order; absent optional ones have no element.
-    fn inputs(&self, dtype: DType) -> Vec<Port>;
+    fn inputs(&self, types: Types) -> Vec<Port>;
 
     /// Outputs in a fixed order.
-    fn outputs(&self, dtype: DType) -> Vec<Port>;
+    fn outputs(&self, types: Types) -> Vec<Port>;
 
     /// The formula, in f64, written to be read. One array an output, of the output's logical shape.
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>>;
 
     /// How far from the reference each output may be, for inputs of `fill`.
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance>;
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance>;
 
-    /// Operations and least bytes moved.
-    fn work(&self, dtype: DType) -> Work;
+    /// Operations, of the kind that most of them are; a fused multiply-add counts two. Problems that only move data have none.
+    fn operations(&self) -> (f64, Unit);
+
+    /// Operations and the least bytes moved: each operand once, without the inputs that are not read.
+    fn work(&self, types: Types) -> Work {
+        Work::of(self.operations(), &self.inputs(types), &self.unread_inputs(), &self.outputs(types))
+    }
+
+    /// Inputs for tests, from a seed: each port by itself, unless some depend on others.
+    fn draw(&self, types: Types, fill: Fill, seed: u64) -> Vec<Data> {
+        fill.make(&self.inputs(types), seed)
+    }
+
+    /// Holds outputs against the reference: element by element, unless the formula leaves some undecided.
+    fn judge(
+        &self,
+        types: Types,
+        _inputs: &[ArrayD<f64>],
+        expected: &[ArrayD<f64>],
+        tolerances: &[Tolerance],
+        outputs: &[ArrayD<f64>],
+    ) -> Vec<Comparison> {
+        let ports = self.outputs(types);
+        let pairs = ports.iter().zip(expected).zip(tolerances).zip(outputs);
+        pairs.map(|(((port, expected), tolerance), got)| compare(port.dtype, expected, tolerance, got)).collect()
+    }
 
     /// Inputs of which gradients are taken by this problem's witnesses, by position.
     fn differentiable(&self) -> Vec<usize> {
@@ -86,22 +126,6 @@ pub trait Problem: Any + Debug + Send + Sync {
     /// Whether its outputs may rightly be constant or nearly all zeros, so that an exact comparison says little.
     fn degenerate(&self) -> bool {
         false
-    }
-}
-
-/// Operations and least bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Work {
-    /// Floating-point (or integer) operations; a fused multiply-add counts two.
-    pub flops: f64,
-    /// Bytes that must be read and written at least, each operand once.
-    pub bytes: f64,
-}
-
-impl Work {
-    /// What checking it costs, about: a reference takes as long for a byte as for an operation.
-    pub fn cost(&self) -> f64 {
-        self.flops.max(self.bytes)
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`grow`] turn a drawn point into one that lies there.
 
 use crate::axis::Kind;
-use crate::{DType, Operator, Point, Port, Problem};
+use crate::{Operator, Point, Port, Problem, Types};
 
 /// Largest value of an axis that is tried to reach a threshold.
 const FARTHEST: i64 = 1 << 24;
@@ -108,7 +108,7 @@ impl Threshold {
         &self,
         side: Side,
         operator: &Operator,
-        dtype: DType,
+        types: Types,
         point: &Point,
         choice: u64,
         most: f64,
@@ -128,14 +128,14 @@ impl Threshold {
             Side::Above => (self.at, 1),
             Side::Twice => (2 * self.at, 1),
         };
-        reach(self.of, at as f64, step, operator, dtype, point, choice, most)
+        reach(self.of, at as f64, step, operator, types, point, choice, most)
     }
 }
 
 /// The point with one extent made so large that its operands span more than `bytes`.
-pub fn grow(operator: &Operator, dtype: DType, point: &Point, choice: u64, bytes: f64, most: f64) -> Option<Point> {
+pub fn grow(operator: &Operator, types: Types, point: &Point, choice: u64, bytes: f64, most: f64) -> Option<Point> {
     let remainder = 1 + (choice >> 32) as i64 % 31;
-    reach(Measure::Operands, bytes, remainder, operator, dtype, point, choice, most)
+    reach(Measure::Operands, bytes, remainder, operator, types, point, choice, most)
 }
 
 /// The point with its largest sizes, but for those that `keeps` says, halved until the problem costs at most `most`.
@@ -148,7 +148,7 @@ pub fn fit(
 ) -> Option<(Point, Box<dyn Problem>)> {
     loop {
         let problem = operator.problem(&point).ok()?;
-        if problem.work(operator.dtypes[0]).cost() <= most {
+        if problem.work(operator.types[0]).cost() <= most {
             return Some((point, problem));
         }
         point = halved(point, &keeps)?;
@@ -171,12 +171,12 @@ fn reach(
     at: f64,
     step: i64,
     operator: &Operator,
-    dtype: DType,
+    types: Types,
     point: &Point,
     choice: u64,
     most: f64,
 ) -> Option<Point> {
-    let value = |point: &Point| measured(measure, operator, dtype, point);
+    let value = |point: &Point| measured(measure, operator, types, point);
     let here = value(point)?;
     let movers: Vec<&'static str> = (point.axes().iter())
         .filter(|axis| axis.extent)
@@ -189,7 +189,7 @@ fn reach(
         let moved = first(&point, axis, |p| value(p).is_some_and(|v| v >= at)).and_then(|edge| {
             let point = point.clone().with(axis, edge + step);
             let problem = operator.problem(&point).ok()?;
-            (problem.work(operator.dtypes[0]).cost() <= most).then_some(point)
+            (problem.work(operator.types[0]).cost() <= most).then_some(point)
         });
         if moved.is_some() {
             return moved;
@@ -218,15 +218,15 @@ fn first(point: &Point, axis: &'static str, beyond: impl Fn(&Point) -> bool) -> 
 }
 
 /// The measure's value; `None` if the point makes no problem.
-fn measured(measure: Measure, operator: &Operator, dtype: DType, point: &Point) -> Option<f64> {
+fn measured(measure: Measure, operator: &Operator, types: Types, point: &Point) -> Option<f64> {
     let problem = operator.problem(point).ok()?;
     let bytes = |port: &Port| (port.layout.span() * port.dtype.size()) as f64;
-    let ports = || problem.inputs(dtype).into_iter().chain(problem.outputs(dtype));
+    let ports = || problem.inputs(types).into_iter().chain(problem.outputs(types));
     Some(match measure {
         Measure::Axis(axis) => point.get(axis) as f64,
         Measure::Bytes(name) => ports().filter(|port| port.name == name).map(|port| bytes(&port)).fold(0.0, f64::max),
         Measure::Operands => ports().map(|port| bytes(&port)).sum(),
-        Measure::Operations => problem.work(dtype).flops,
+        Measure::Operations => problem.work(types).operations,
     })
 }
 
@@ -252,7 +252,7 @@ mod tests {
         let k = Threshold::axis("k", 512);
         let placed = Side::ALL.map(|side| {
             let start = point("m=100,n=100,k=3,beta=1");
-            k.place(side, &GEMM, DType::F32, &start, 0, 2e5).expect("a point")
+            k.place(side, &GEMM, Types::F32, &start, 0, 2e5).expect("a point")
         });
         assert_eq!(placed.clone().map(|p| p.get("k")), [511, 512, 513, 1025]);
         for p in placed {
@@ -264,8 +264,8 @@ mod tests {
     fn operands_lie_beside_their_threshold() {
         let b = Threshold::bytes("b", 1 << 20);
         let bytes = |side| {
-            let p = b.place(side, &GEMM, DType::F32, &point("m=3,n=17,k=40"), 1, 1e7).expect("a point");
-            measured(b.of, &GEMM, DType::F32, &p).expect("a problem")
+            let p = b.place(side, &GEMM, Types::F32, &point("m=3,n=17,k=40"), 1, 1e7).expect("a point");
+            measured(b.of, &GEMM, Types::F32, &p).expect("a problem")
         };
         let mib = f64::from(1 << 20);
         assert!(bytes(Side::Below) < mib && bytes(Side::At) >= mib && bytes(Side::Above) > mib);
@@ -275,11 +275,11 @@ mod tests {
     #[test]
     fn points_grow_beyond_a_size() {
         for choice in 0..9 {
-            let grown = grow(&GEMM, DType::F32, &point("m=3,n=17,k=40"), choice, 1048576.0, 1e8);
+            let grown = grow(&GEMM, Types::F32, &point("m=3,n=17,k=40"), choice, 1048576.0, 1e8);
             let grown = grown.unwrap_or_else(|| panic!("no point with choice {choice}"));
-            let bytes = measured(Measure::Operands, &GEMM, DType::F32, &grown).expect("a problem");
+            let bytes = measured(Measure::Operands, &GEMM, Types::F32, &grown).expect("a problem");
             assert!(bytes > 1048576.0 && bytes < 4194304.0, "{grown}: {bytes}");
         }
-        assert_eq!(grow(&GEMM, DType::F32, &point("m=0,n=0,k=0,batch=0"), 0, 1e6, 1e7), None);
+        assert_eq!(grow(&GEMM, Types::F32, &point("m=0,n=0,k=0,batch=0"), 0, 1e6, 1e7), None);
     }
 }

@@ -45,6 +45,9 @@ pub struct Record {
     pub accumulator: String,
     /// Coordinates by axis name: numbers, or names of choices.
     pub point: BTreeMap<String, serde_json::Value>,
+    /// The member of a family, of an operator that is one; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Workload's name, if the point is one.
     pub workload: Option<String>,
     /// Where the workload's shape comes from.
@@ -214,6 +217,44 @@ pub struct Audit {
     pub disagreement: f64,
     /// Why they disagree, where something is known.
     pub reason: Option<String>,
+}
+
+/// What the parity gate found when it asked one question of one kernel: one line of a file of checks. Its schema is
+/// `reports/schema/check.schema.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Operator.
+    pub op: String,
+    /// Kernel.
+    pub kernel: String,
+    /// Types of the operands.
+    pub dtype: String,
+    /// Instruction set the kernel uses.
+    pub isa: String,
+    /// The question: `parity`, `threads`, `canonical`, …
+    pub question: String,
+    /// Seed of the drawing; null where the points are those of workloads, or one that was named.
+    pub seed: Option<u64>,
+    /// Cases, by what became of them.
+    pub passed: usize,
+    /// Disagreed or broke.
+    pub failed: usize,
+    /// Agreed on data that prove little.
+    pub mistrusted: usize,
+    /// Not run.
+    pub skipped: usize,
+    /// Largest error as a share of its bound.
+    pub headroom: Option<f64>,
+    /// The case that has it.
+    pub worst: Option<String>,
+    /// Largest absolute error to the f64 reference.
+    pub error: Option<f64>,
+    /// The same of libtorch, on the cases that it was asked.
+    pub libtorch_error: Option<f64>,
+    /// What the witness said, by count: `agrees`, `differs`, `no answer`, `crashed`, `timed out`, `not asked`.
+    pub witness: BTreeMap<String, usize>,
 }
 
 /// Errors of the worst output.

@@ -11,6 +11,7 @@ use crate::{Domain, Operator, Point, Problem};
 /// A value of one axis; shrinks towards small values. Favoured values may lie beyond the range that is drawn.
 fn value(axis: &Axis) -> BoxedStrategy<i64> {
     match axis.kind {
+        Kind::Choice(names) if axis.variant => (0..names.len() as i64).boxed(),
         Kind::Choice(names) => {
             // The default half of the time: several unusual choices at once hide which one matters.
             prop_oneof![1 => Just(0), 1 => 0..names.len() as i64].boxed()

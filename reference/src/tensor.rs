@@ -3,10 +3,10 @@
 //! A [`Layout`] says where the elements of a logical array lie in a flat buffer; a [`Port`] is one named operand of a
 //! problem; [`Data`] owns a buffer, [`Slice`] and [`SliceMut`] borrow one.
 
-use half::{bf16, f16};
 use ndarray::{ArrayD, Dimension, IxDyn};
 
-use crate::{DType, narrow};
+use crate::dtype::elements;
+use crate::{DType, Element, Types};
 
 /// Where the elements of a logical array lie in a flat buffer: extents and strides, in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,17 +68,38 @@ impl Layout {
     }
 }
 
-/// What values suit an operand when inputs are made from a seed.
+/// What values suit an operand when inputs are made from a seed. The fill decides about numbers alone: indices, masks and the
+/// like are valid in every fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
     /// Any sign.
     Signed,
+    /// Any sign and many magnitudes, up to 64: where functions saturate, and where they are linear.
+    Spread,
     /// Above zero (variances, 1/σ).
     Positive,
     /// Any sign, never infinite: a factor of differences, whose rounding would decide between ∞, −∞ and NaN.
     Factor,
     /// Any sign, always a finite number: a factor of zeros that the problem adds itself (padding).
     Finite,
+    /// An index, a label or a length: an integer from 0 to below this.
+    Below(usize),
+    /// A label below the first number; of every eight elements about one is the second number, which stands for none.
+    Label(usize, i64),
+    /// 0 or 1.
+    Mask,
+    /// A probability, from 0 to 1, both ends included.
+    Unit,
+    /// Probabilities that add up to 1 along this dimension, up to rounding.
+    Simplex(usize),
+    /// Ascending integers from 0 to the last one, which is this.
+    Offsets(usize),
+    /// Every pattern of a byte, in every fill: packed elements, random keys.
+    Bytes,
+    /// The numbers from 0 to the extent of the last dimension, each once, along it.
+    Permutation,
+    /// Corners (x₁, y₁, x₂, y₂) along the last dimension, with x₁ ≤ x₂ and y₁ ≤ y₂.
+    Boxes,
 }
 
 /// What a buffer holds before the kernel runs.
@@ -106,29 +127,44 @@ pub struct Port {
 }
 
 impl Port {
-    /// An operand of any sign that, as an output, starts poisoned.
-    pub fn new(name: &'static str, dtype: DType, layout: Layout) -> Port {
-        Port { name, dtype, layout, values: Values::Signed, initial: Initial::Poison }
+    /// An operand of any sign, of the dtype that `types` give it, that, as an output, starts poisoned.
+    pub fn new(name: &'static str, types: Types, layout: Layout) -> Port {
+        Port { name, dtype: types.of(name), layout, values: Values::Signed, initial: Initial::Poison }
     }
 
     /// The operand if `present`, an empty one otherwise; positions in the list stay the same.
-    pub fn optional(name: &'static str, dtype: DType, layout: Layout, present: bool) -> Port {
-        Port::new(name, dtype, if present { layout } else { Layout::absent() })
+    pub fn optional(name: &'static str, types: Types, layout: Layout, present: bool) -> Port {
+        Port::new(name, types, if present { layout } else { Layout::absent() })
+    }
+
+    /// With a dtype of its own, whatever the case's types are.
+    pub fn typed(self, dtype: DType) -> Port {
+        Port { dtype, ..self }
+    }
+
+    /// With values of this kind.
+    pub fn drawn(self, values: Values) -> Port {
+        Port { values, ..self }
     }
 
     /// With values above zero.
     pub fn positive(self) -> Port {
-        Port { values: Values::Positive, ..self }
+        self.drawn(Values::Positive)
+    }
+
+    /// With values of many magnitudes.
+    pub fn spread(self) -> Port {
+        Port { values: Values::Spread, ..self }
     }
 
     /// The operand is a factor of differences.
     pub fn factor(self) -> Port {
-        Port { values: Values::Factor, ..self }
+        self.drawn(Values::Factor)
     }
 
     /// The operand is a factor of zeros that the problem adds.
     pub fn finite(self) -> Port {
-        Port { values: Values::Finite, ..self }
+        self.drawn(Values::Finite)
     }
 
     /// Updated in place from the input with index `input`.
@@ -138,42 +174,32 @@ impl Port {
 }
 
 macro_rules! buffers {
-    ($($variant:ident $ty:ty, $dtype:ident, $from:expr, $to:expr, $bits:expr;)*) => {
+    ($dollar:tt $($variant:ident $name:literal $element:ty, $format:expr, $from:expr, $to:expr, $bits:expr, $of_bits:expr, $doc:literal;)*) => {
         /// An owned flat buffer.
         #[derive(Clone, Debug, PartialEq)]
-        pub enum Data { $(#[doc = concat!("Elements of `", stringify!($ty), "`.")] $variant(Vec<$ty>)),* }
+        pub enum Data { $(#[doc = concat!("Elements of `", $name, "`.")] $variant(Vec<elements::$variant>)),* }
 
         /// A borrowed flat buffer.
         #[derive(Clone, Copy, Debug)]
-        pub enum Slice<'a> { $(#[doc = concat!("Elements of `", stringify!($ty), "`.")] $variant(&'a [$ty])),* }
+        pub enum Slice<'a> { $(#[doc = concat!("Elements of `", $name, "`.")] $variant(&'a [elements::$variant])),* }
 
         /// A mutably borrowed flat buffer.
         #[derive(Debug)]
-        pub enum SliceMut<'a> { $(#[doc = concat!("Elements of `", stringify!($ty), "`.")] $variant(&'a mut [$ty])),* }
+        pub enum SliceMut<'a> { $(#[doc = concat!("Elements of `", $name, "`.")] $variant(&'a mut [elements::$variant])),* }
 
         impl Data {
-            /// `len` zeros.
-            pub fn zeros(dtype: DType, len: usize) -> Data {
-                match dtype { $(DType::$dtype => Data::$variant(vec![<$ty>::default(); len])),* }
-            }
-            /// Each value rounded once to `dtype`.
-            pub fn from_f64(dtype: DType, values: &[f64]) -> Data {
-                match dtype { $(DType::$dtype => Data::$variant(values.iter().map(|&v| $from(v)).collect())),* }
-            }
-            /// Each value widened; exact for every dtype.
+            /// Each value widened; exact for every dtype, except for integers beyond 2⁵³.
             pub fn to_f64(&self) -> Vec<f64> {
-                match self { $(Data::$variant(v) => v.iter().map(|&x| $to(x)).collect()),* }
+                match self { $(Data::$variant(v) => v.iter().map(|&x| Element::to_f64(x)).collect()),* }
             }
             /// The bit pattern of each element, one pattern for all NaNs.
             pub fn bits(&self) -> Vec<u64> {
-                match self { $(Data::$variant(v) => v.iter().map(|&x| $bits(x)).collect()),* }
+                match self { $(Data::$variant(v) => v.iter().map(|&x| Element::bits(x)).collect()),* }
             }
             /// Number of elements.
             pub fn len(&self) -> usize { match self { $(Data::$variant(v) => v.len()),* } }
-            /// Whether there is no element.
-            pub fn is_empty(&self) -> bool { self.len() == 0 }
             /// Element type.
-            pub fn dtype(&self) -> DType { match self { $(Data::$variant(_) => DType::$dtype),* } }
+            pub fn dtype(&self) -> DType { match self { $(Data::$variant(_) => DType::$variant),* } }
             /// Borrowed.
             pub fn as_slice(&self) -> Slice<'_> { match self { $(Data::$variant(v) => Slice::$variant(v)),* } }
             /// Mutably borrowed.
@@ -183,21 +209,13 @@ macro_rules! buffers {
         impl Slice<'_> {
             /// Number of elements.
             pub fn len(&self) -> usize { match self { $(Slice::$variant(v) => v.len()),* } }
-            /// Whether there is no element.
-            pub fn is_empty(&self) -> bool { self.len() == 0 }
             /// Element type.
-            pub fn dtype(&self) -> DType { match self { $(Slice::$variant(_) => DType::$dtype),* } }
+            pub fn dtype(&self) -> DType { match self { $(Slice::$variant(_) => DType::$variant),* } }
             /// A copy that owns its elements.
             pub fn to_data(&self) -> Data { match self { $(Slice::$variant(v) => Data::$variant(v.to_vec())),* } }
         }
 
         impl SliceMut<'_> {
-            /// Number of elements.
-            pub fn len(&self) -> usize { match self { $(SliceMut::$variant(v) => v.len()),* } }
-            /// Whether there is no element.
-            pub fn is_empty(&self) -> bool { self.len() == 0 }
-            /// Element type.
-            pub fn dtype(&self) -> DType { match self { $(SliceMut::$variant(_) => DType::$dtype),* } }
             /// Borrowed again, for a shorter time.
             pub fn reborrow(&mut self) -> SliceMut<'_> { match self { $(SliceMut::$variant(v) => SliceMut::$variant(v)),* } }
             /// Shared view.
@@ -213,56 +231,65 @@ macro_rules! buffers {
                 }
             }
         }
-
-        $(impl Element for $ty {
-            const DTYPE: DType = DType::$dtype;
-            fn slice<'a>(slice: Slice<'a>) -> Option<&'a [$ty]> {
-                match slice { Slice::$variant(v) => Some(v), _ => None }
-            }
-            fn slice_mut<'a>(slice: SliceMut<'a>) -> Option<&'a mut [$ty]> {
-                match slice { SliceMut::$variant(v) => Some(v), _ => None }
-            }
-            fn erase(elements: &[$ty]) -> Slice<'_> {
-                Slice::$variant(elements)
-            }
-            fn erase_mut(elements: &mut [$ty]) -> SliceMut<'_> {
-                SliceMut::$variant(elements)
-            }
-        })*
     };
 }
+crate::dtype::table!(buffers $);
 
-/// A Rust type that is the element of a buffer.
-pub trait Element: Copy + Default + Send + Sync + 'static {
-    /// Its dtype.
-    const DTYPE: DType;
-    /// The elements, if `slice` holds this type.
-    fn slice(slice: Slice<'_>) -> Option<&[Self]>;
-    /// The elements, if `slice` holds this type.
-    fn slice_mut(slice: SliceMut<'_>) -> Option<&mut [Self]>;
-    /// As a buffer of any dtype.
-    fn erase(elements: &[Self]) -> Slice<'_>;
-    /// As a mutable buffer of any dtype.
-    fn erase_mut(elements: &mut [Self]) -> SliceMut<'_>;
+impl Data {
+    /// `len` zeros.
+    pub fn zeros(dtype: DType, len: usize) -> Data {
+        with_dtype!(dtype, T => T::own(vec![T::default(); len]))
+    }
+
+    /// Each value rounded once to `dtype`.
+    pub fn from_f64(dtype: DType, values: &[f64]) -> Data {
+        with_dtype!(dtype, T => T::own(values.iter().map(|&v| <T as Element>::from_f64(v)).collect()))
+    }
+
+    /// Elements from bit patterns.
+    pub fn from_bits(dtype: DType, bits: impl Iterator<Item = u64>) -> Data {
+        with_dtype!(dtype, T => T::own(bits.map(<T as Element>::from_bits).collect()))
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
-/// Stands for every NaN in [`Data::bits`].
-const NAN: u64 = u64::MAX;
+impl Slice<'_> {
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
 
-buffers! {
-    F64 f64, F64, |v: f64| v, |x: f64| x, |x: f64| if x.is_nan() { NAN } else { x.to_bits() };
-    F32 f32, F32, |v: f64| v as f32, f64::from, |x: f32| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
-    F16 f16, F16, narrow::to_f16, f16::to_f64, |x: f16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
-    Bf16 bf16, Bf16, narrow::to_bf16, bf16::to_f64, |x: bf16| if x.is_nan() { NAN } else { u64::from(x.to_bits()) };
-    I32 i32, I32, |v: f64| v.round_ties_even() as i32, f64::from, |x: i32| x as u64;
-    I8 i8, I8, |v: f64| v.round_ties_even() as i8, f64::from, |x: i8| x as u64;
-    U8 u8, U8, |v: f64| v.round_ties_even() as u8, f64::from, |x: u8| x as u64;
+impl SliceMut<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.as_slice().dtype()
+    }
 }
 
 /// The logical array that lies in `data`, in f64.
 pub fn gather(layout: &Layout, data: &Data) -> ArrayD<f64> {
     let flat = data.to_f64();
     ArrayD::from_shape_fn(IxDyn(&layout.shape), |index| flat[layout.offset(index.slice())])
+}
+
+/// [`gather`] for each port with its buffer.
+pub fn arrays(ports: &[Port], data: &[Data]) -> Vec<ArrayD<f64>> {
+    ports.iter().zip(data).map(|(port, data)| gather(&port.layout, data)).collect()
 }
 
 /// Writes the logical array, rounded to the buffer's dtype, to its places in `data`; other elements stay.

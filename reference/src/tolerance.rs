@@ -2,7 +2,7 @@
 
 use ndarray::ArrayD;
 
-use crate::DType;
+use crate::{DType, Types};
 
 /// What a correct output satisfies.
 #[derive(Clone, Debug)]
@@ -67,9 +67,9 @@ pub fn gamma(n: usize, unit_roundoff: f64) -> f64 {
 /// `γ(steps)·magnitude + steps·η + u|ŷ|` for each element: chains of `steps` roundings over terms whose magnitudes sum to
 /// `magnitude`, and the rounding of the result; η is the error of an operation that underflows. In f64 the reference rounds,
 /// too.
-pub fn of_chains(steps: usize, magnitude: &ArrayD<f64>, dtype: DType, expected: &ArrayD<f64>) -> ArrayD<f64> {
-    let (u, eta) = (dtype.unit_roundoff(), dtype.underflow());
-    let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
+pub fn of_chains(steps: usize, magnitude: &ArrayD<f64>, types: Types, expected: &ArrayD<f64>) -> ArrayD<f64> {
+    let (u, eta) = (types.accumulator.unit_roundoff(), types.accumulator.underflow());
+    let sides = if types.accumulator == DType::F64 { 2.0 } else { 1.0 };
     ndarray::Zip::from(magnitude)
         .and(expected)
         .map_collect(|sum, y| sides * (gamma(steps, u) * sum + steps as f64 * eta) + u * y.abs() + eta)

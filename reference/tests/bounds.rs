@@ -6,7 +6,7 @@
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::{CONV2D, Conv2d};
 use etalon_reference::ops::winograd;
-use etalon_reference::{DType, Fill, Problem, Tolerance, gather, ops, strategy};
+use etalon_reference::{Fill, Problem, Tolerance, Types, arrays, ops, strategy};
 use ndarray::ArrayD;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -22,9 +22,8 @@ fn fills() -> impl Strategy<Value = Fill> {
 }
 
 /// Logical inputs of a seed.
-fn inputs(problem: &dyn Problem, dtype: DType, fill: Fill, seed: u64) -> Vec<ArrayD<f64>> {
-    let ports = problem.inputs(dtype);
-    fill.make(&ports, seed).iter().zip(&ports).map(|(data, port)| gather(&port.layout, data)).collect()
+fn inputs(problem: &dyn Problem, types: Types, fill: Fill, seed: u64) -> Vec<ArrayD<f64>> {
+    arrays(&problem.inputs(types), &problem.draw(types, fill, seed))
 }
 
 /// The first element whose bound is no number, or below 0.
@@ -49,13 +48,13 @@ fn run<S: Strategy>(name: &str, drawn: S, test: impl Fn(S::Value) -> Result<(), 
 #[test]
 fn every_bound_is_a_number() {
     for &operator in ops::ALL {
-        let dtypes = proptest::sample::select(operator.dtypes);
-        let drawn = (strategy::problems(operator, FLOPS), dtypes, fills(), any::<u32>());
-        run(operator.name, drawn, |((point, problem), dtype, fill, seed)| {
-            let inputs = inputs(&*problem, dtype, fill, u64::from(seed));
+        let types = proptest::sample::select(operator.types);
+        let drawn = (strategy::problems(operator, FLOPS), types, fills(), any::<u32>());
+        run(operator.name, drawn, |((point, problem), types, fill, seed)| {
+            let inputs = inputs(&*problem, types, fill, u64::from(seed));
             let expected = problem.reference(&inputs);
-            let tolerances = problem.tolerance(dtype, fill, &inputs, &expected);
-            check(&format!("{dtype} {point} {fill}-{seed}"), &tolerances, &expected)
+            let tolerances = problem.tolerance(types, fill, &inputs, &expected);
+            check(&format!("{types} {point} {fill}-{seed}"), &tolerances, &expected)
         });
     }
 }
@@ -77,14 +76,14 @@ fn every_bound_of_winograd_is_a_number() {
     run("winograd", drawn, |(point, fill, seed)| {
         let Ok(problem) = CONV2D.problem(&point) else { return Ok(()) };
         let conv: &Conv2d = downcast(&*problem);
-        let inputs = inputs(conv, DType::F32, fill, u64::from(seed));
+        let inputs = inputs(conv, Types::F32, fill, u64::from(seed));
         if winograd::fits(conv).is_err() || inputs.iter().flatten().any(|x| !x.is_finite()) {
             return Ok(());
         }
         judged.set(judged.get() + 1);
         let expected = conv.reference(&inputs);
         for m in [2, 4, 6] {
-            let tolerances = winograd::tolerance(m, conv, DType::F32, &inputs, &expected);
+            let tolerances = winograd::tolerance(m, conv, Types::F32, &inputs, &expected);
             check(&format!("F({m}) {point} {fill}-{seed}"), &tolerances, &expected)?;
         }
         Ok(())

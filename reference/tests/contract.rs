@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use etalon_reference::axis::Kind;
 use etalon_reference::compare::{Verdict, compare};
-use etalon_reference::{Axis, Case, DType, Fill, Operator, Point, Problem, Tolerance, Workload, gather, ops, strategy};
+use etalon_reference::{
+    Axis, Case, DType, Fill, Operator, Point, Problem, Tolerance, Types, Workload, arrays, ops, strategy,
+};
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -25,8 +27,8 @@ fn for_each<S: Strategy>(
     }
 }
 
-fn dtypes(operator: &Operator) -> impl Strategy<Value = DType> + use<> {
-    proptest::sample::select(operator.dtypes)
+fn types(operator: &Operator) -> impl Strategy<Value = Types> + use<> {
+    proptest::sample::select(operator.types)
 }
 
 fn fills() -> impl Strategy<Value = Fill> {
@@ -40,7 +42,7 @@ fn names_are_unique() {
         let name = operator.name;
         assert!(seen.insert(name), "{name} stands twice");
         assert!(ops::find(name).is_some_and(|found| found.name == name));
-        assert!(!operator.dtypes.is_empty() && !operator.summary.is_empty() && !operator.special_values.is_empty());
+        assert!(!operator.types.is_empty() && !operator.summary.is_empty() && !operator.special_values.is_empty());
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
     }
 }
@@ -76,8 +78,8 @@ fn workloads_are_problems() {
             assert!(!workload.source.is_empty(), "{name}");
             let point = Point::parse(operator.axes, workload.point).unwrap_or_else(|e| panic!("{name}: {e}"));
             let problem = operator.problem(&point).unwrap_or_else(|e| panic!("{name}: {e}"));
-            let work = problem.work(operator.dtypes[0]);
-            assert!(work.flops > 0.0 && work.bytes > 0.0, "{name}: {work:?}");
+            let work = problem.work(operator.types[0]);
+            assert!(work.operations >= 0.0 && work.bytes() > 0.0, "{name}: {work:?}");
         }
         assert!(operator.workloads.iter().any(|w| w.smoke), "{}: no smoke workload", operator.name);
     }
@@ -94,11 +96,11 @@ fn points_are_read_back() {
 #[test]
 fn cases_are_read_back() {
     let drawn = |operator: &'static Operator| {
-        (strategy::points(operator), dtypes(operator), fills(), any::<u64>(), 1..99usize, any::<bool>())
+        (strategy::points(operator), types(operator), fills(), any::<u64>(), 1..99usize, any::<bool>())
     };
-    for_each(200, drawn, |operator, (point, dtype, fill, seed, threads, eager)| {
+    for_each(200, drawn, |operator, (point, types, fill, seed, threads, eager)| {
         let (op, kernel) = (operator.name.to_owned(), "avx512-14x32".to_owned());
-        let case = Case { op, kernel, dtype, point, threads, eager, fill, seed };
+        let case = Case { op, kernel, types, point, threads, eager, fill, seed };
         prop_assert_eq!(Case::parse(&case.to_string(), ops::ALL), Ok(case));
         Ok(())
     });
@@ -112,12 +114,12 @@ fn no_point_panics() {
         for wide in [true, false] {
             let point = Point::decode(operator.axes, &bytes, wide);
             let Ok(problem) = operator.problem(&point) else { continue };
-            for &dtype in operator.dtypes {
-                for port in problem.inputs(dtype).iter().chain(&problem.outputs(dtype)) {
+            for &types in operator.types {
+                for port in problem.inputs(types).iter().chain(&problem.outputs(types)) {
                     prop_assert!(port.layout.span() <= isize::MAX as usize / 8, "{} {point}", port.name);
                     prop_assert!(port.layout.len() <= isize::MAX as usize / 8, "{} {point}", port.name);
                 }
-                prop_assert!(problem.work(dtype).bytes.is_finite());
+                prop_assert!(problem.work(types).bytes().is_finite());
             }
         }
         Ok(())
@@ -139,19 +141,18 @@ fn values_outside_an_axis_are_errors() {
 }
 
 /// Logical inputs of a seed.
-fn inputs(problem: &dyn Problem, dtype: DType, fill: Fill, seed: u64) -> Vec<ArrayD<f64>> {
-    let ports = problem.inputs(dtype);
-    fill.make(&ports, seed).iter().zip(&ports).map(|(data, port)| gather(&port.layout, data)).collect()
+fn inputs(problem: &dyn Problem, types: Types, fill: Fill, seed: u64) -> Vec<ArrayD<f64>> {
+    arrays(&problem.inputs(types), &problem.draw(types, fill, seed))
 }
 
 #[test]
 fn references_and_tolerances_have_the_outputs_shapes() {
-    let drawn = |operator| (strategy::problems(operator, FLOPS), dtypes(operator), fills(), any::<u16>());
-    for_each(100, drawn, |_, ((point, problem), dtype, fill, seed)| {
-        let inputs = inputs(&*problem, dtype, fill, u64::from(seed));
+    let drawn = |operator| (strategy::problems(operator, FLOPS), types(operator), fills(), any::<u16>());
+    for_each(100, drawn, |_, ((point, problem), types, fill, seed)| {
+        let inputs = inputs(&*problem, types, fill, u64::from(seed));
         let expected = problem.reference(&inputs);
-        let tolerances = problem.tolerance(dtype, fill, &inputs, &expected);
-        let ports = problem.outputs(dtype);
+        let tolerances = problem.tolerance(types, fill, &inputs, &expected);
+        let ports = problem.outputs(types);
         prop_assert_eq!((expected.len(), tolerances.len()), (ports.len(), ports.len()));
         for ((port, expected), tolerance) in ports.iter().zip(&expected).zip(&tolerances) {
             let name = port.name;
@@ -166,15 +167,15 @@ fn references_and_tolerances_have_the_outputs_shapes() {
 
 #[test]
 fn reference_agrees_with_itself_in_its_dtype() {
-    let drawn = |operator| (strategy::problems(operator, FLOPS), dtypes(operator), any::<u16>());
-    for_each(100, drawn, |_, ((point, problem), dtype, seed)| {
+    let drawn = |operator| (strategy::problems(operator, FLOPS), types(operator), any::<u16>());
+    for_each(100, drawn, |_, ((point, problem), types, seed)| {
         for fill in [Fill::Exact, Fill::Real] {
-            let inputs = inputs(&*problem, dtype, fill, u64::from(seed));
+            let inputs = inputs(&*problem, types, fill, u64::from(seed));
             let expected = problem.reference(&inputs);
-            let tolerances = problem.tolerance(dtype, fill, &inputs, &expected);
-            for (expected, tolerance) in expected.iter().zip(&tolerances) {
-                let rounded = expected.mapv(|y| dtype.round(y));
-                let found = compare(dtype, expected, tolerance, &rounded);
+            let tolerances = problem.tolerance(types, fill, &inputs, &expected);
+            let rounded: Vec<_> =
+                problem.outputs(types).iter().zip(&expected).map(|(port, y)| y.mapv(|y| port.dtype.round(y))).collect();
+            for found in problem.judge(types, &inputs, &expected, &tolerances, &rounded) {
                 prop_assert!(found.verdict != Verdict::Fail, "{point} {fill}: {found:?}");
             }
         }
@@ -184,9 +185,9 @@ fn reference_agrees_with_itself_in_its_dtype() {
 
 #[test]
 fn a_seed_decides_the_inputs() {
-    let drawn = |operator| (strategy::problems(operator, FLOPS), dtypes(operator), fills(), any::<u64>());
-    for_each(50, drawn, |_, ((point, problem), dtype, fill, seed)| {
-        let bits = |seed| fill.make(&problem.inputs(dtype), seed).iter().map(|d| d.bits()).collect::<Vec<_>>();
+    let drawn = |operator| (strategy::problems(operator, FLOPS), types(operator), fills(), any::<u64>());
+    for_each(50, drawn, |_, ((point, problem), types, fill, seed)| {
+        let bits = |seed| problem.draw(types, fill, seed).iter().map(|d| d.bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(seed), bits(seed), "{}", &point);
         let elements: usize = bits(seed).iter().map(Vec::len).sum();
         // Fills of the same trouble, so that only the values can differ.

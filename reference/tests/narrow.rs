@@ -153,3 +153,40 @@ fn buffers_and_rounding_take_the_same_way() {
         assert_eq!(values.map(|value| kind.dtype.round(value)), expected);
     }
 }
+
+/// Every pattern of the 8-bit floats, and every midpoint between neighbours with the numbers beside it.
+#[test]
+fn the_8_bit_floats_are_rounded_once_everywhere() {
+    for dtype in [DType::E4m3, DType::E5m2] {
+        let value = |bits: u64| Data::from_bits(dtype, std::iter::once(bits)).to_f64()[0];
+        let finite: Vec<u64> = (0..128).filter(|&bits| value(bits).is_finite()).collect();
+        let numbers = if dtype == DType::E4m3 { 127 } else { 124 };
+        assert_eq!((finite.len(), value(*finite.last().expect("numbers"))), (numbers, dtype.max_finite()));
+        for bits in 0..256u64 {
+            let (x, back) = (value(bits), dtype.round(value(bits)));
+            assert!(
+                x == back && x.is_sign_negative() == back.is_sign_negative() || x.is_nan() && back.is_nan(),
+                "{bits:x}"
+            );
+            assert!(x.is_nan() || x.is_sign_negative() == (bits >= 128), "{bits:x}");
+        }
+        for pair in finite.windows(2) {
+            let (low, high) = (value(pair[0]), value(pair[1]));
+            assert!(low < high, "patterns of positive sign ascend");
+            let middle = low + (high - low) / 2.0;
+            let even = if pair[0].is_multiple_of(2) { low } else { high };
+            for sign in [1.0, -1.0] {
+                assert_eq!(dtype.round(sign * middle), sign * even, "{middle}");
+                assert_eq!(dtype.round(sign * middle.next_down()), sign * low, "below {middle}");
+                assert_eq!(dtype.round(sign * middle.next_up()), sign * high, "above {middle}");
+            }
+        }
+        // Half a step beyond the largest number is the first that is too large.
+        let (most, before) = (dtype.max_finite(), value(finite[finite.len() - 2]));
+        let edge = most + (most - before) / 2.0;
+        assert_eq!(dtype.round(edge.next_down()), most);
+        let beyond = [edge.next_up(), f64::MAX, f64::INFINITY].map(|x| dtype.round(x));
+        let too_large = |x: f64| if dtype == DType::E4m3 { x.is_nan() } else { x == f64::INFINITY };
+        assert!(beyond.into_iter().all(too_large), "{beyond:?}");
+    }
+}

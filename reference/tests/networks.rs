@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use etalon_reference::ops::conv2d::CONV2D;
-use etalon_reference::{DType, Point, Workload};
+use etalon_reference::{Point, Types, Workload};
 
 /// Multiply–adds of a workload, taps on the padding included, as is the custom.
 fn multiply_adds(workload: &Workload) -> u64 {
     let point = Point::parse(CONV2D.axes, workload.point).unwrap();
-    (CONV2D.problem(&point).unwrap().work(DType::F32).flops / 2.0) as u64
+    (CONV2D.problem(&point).unwrap().work(Types::F32).operations / 2.0) as u64
 }
 
 /// Convolutions and multiply–adds by network.

@@ -9,9 +9,9 @@ mod case;
 use std::env;
 use std::process::Command;
 
-use etalon_reference::compare::{Comparison, Verdict, compare};
+use etalon_reference::compare::{Comparison, Verdict};
 use etalon_reference::torch::deviations::{self, Conduct, Deviation};
-use etalon_reference::{Case, DType, Data, Fill, Operator, Point, Problem, gather, ops, strategy, torch};
+use etalon_reference::{Case, Data, Fill, Operator, Point, Problem, Types, Witness, arrays, ops, strategy, torch};
 use ndarray::ArrayD;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -24,21 +24,21 @@ const CASES: u32 = 48;
 const FLOPS: f64 = 2e6;
 
 /// Runs `check` on drawn problems of every operator, or on the one that `ETALON_CASE` names.
-fn on_drawn(name: &str, dtypes: fn(&Operator) -> Vec<DType>, fills: &[Fill], check: Check) {
+fn on_drawn(name: &str, types: fn(&Operator) -> Vec<Types>, fills: &[Fill], check: Check) {
     torch::set_threads(1);
     if let Ok(id) = env::var("ETALON_CASE") {
         let case = Case::parse(&id, ops::ALL).expect("ETALON_CASE is a case id");
         return check(&case).unwrap_or_else(|complaint| panic!("{complaint}"));
     }
     let mut failures = Vec::new();
-    for operator in ops::ALL {
-        for dtype in dtypes(operator) {
+    for operator in ops::ALL.iter().filter(|operator| operator.witness == Witness::Libtorch) {
+        for types in types(operator) {
             for &fill in fills {
                 let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
                 let drawn = (strategy::problems(operator, FLOPS), any::<u16>());
                 let judged = TestRunner::new(config).run(&drawn, |((point, problem), seed)| {
-                    let case = of_case(operator, dtype, point, fill, u64::from(seed));
-                    let inputs = fill.make(&problem.inputs(dtype), case.seed);
+                    let case = of_case(operator, types, point, fill, u64::from(seed));
+                    let inputs = problem.draw(types, fill, case.seed);
                     if deviations::known(&case.op, &*problem, &inputs).is_some() {
                         return Ok(());
                     }
@@ -64,26 +64,21 @@ fn judge(
     inputs: &[Data],
     got: &[ArrayD<f64>],
 ) -> Result<(), String> {
-    let ports = problem.inputs(case.dtype);
-    let arrays: Vec<ArrayD<f64>> = inputs.iter().zip(&ports).map(|(data, port)| gather(&port.layout, data)).collect();
+    let arrays = arrays(&problem.inputs(case.types), inputs);
     let expected = problem.reference(&arrays);
-    let tolerances = torch::tolerance(operator, problem, case.dtype, case.fill, &arrays, &expected);
-    for (((port, expected), tolerance), got) in
-        problem.outputs(case.dtype).iter().zip(&expected).zip(&tolerances).zip(got)
-    {
+    let tolerances = torch::tolerance(operator, problem, case.types, case.fill, &arrays, &expected);
+    if got.len() != expected.len() {
+        return Err(format!("{} outputs, expected {}", got.len(), expected.len()));
+    }
+    let ports = problem.outputs(case.types);
+    for ((port, expected), got) in ports.iter().zip(&expected).zip(got) {
         if expected.shape() != got.shape() {
             return Err(format!("{}: shape {:?}, expected {:?}", port.name, got.shape(), expected.shape()));
         }
-        let comparison = compare(case.dtype, expected, tolerance, got);
-        if comparison.verdict == Verdict::Fail {
-            return Err(complaint(port.name, &comparison));
-        }
     }
-    if got.len() == expected.len() {
-        Ok(())
-    } else {
-        Err(format!("{} outputs, expected {}", got.len(), expected.len()))
-    }
+    let comparisons = problem.judge(case.types, &arrays, &expected, &tolerances, got);
+    let failed = ports.iter().zip(&comparisons).find(|(_, comparison)| comparison.verdict == Verdict::Fail);
+    failed.map_or(Ok(()), |(port, comparison)| Err(complaint(port.name, comparison)))
 }
 
 fn complaint(output: &str, found: &Comparison) -> String {
@@ -92,13 +87,13 @@ fn complaint(output: &str, found: &Comparison) -> String {
 
 fn forward(case: &Case) -> Result<(), String> {
     case::with_repro(case, "forward", |operator, problem, inputs| {
-        judge(case, operator, problem, inputs, &torch::outputs(operator, problem, case.dtype, inputs)?)
+        judge(case, operator, problem, inputs, &torch::outputs(operator, problem, case.types, inputs)?)
     })
 }
 
 fn ways(case: &Case) -> Result<(), String> {
     case::with_repro(case, "ways", |operator, problem, inputs| {
-        for way in torch::ways(operator, problem, case.dtype, inputs, 1)? {
+        for way in torch::ways(operator, problem, case.types, inputs, 1)? {
             judge(case, operator, problem, inputs, &way.outputs()?)
                 .map_err(|complaint| format!("{}: {complaint}", way.name))?;
         }
@@ -109,17 +104,16 @@ fn ways(case: &Case) -> Result<(), String> {
 /// Autograd in f64, with one upstream gradient, against the gradient operator's reference.
 fn autograd(case: &Case) -> Result<(), String> {
     case::with_repro(case, "autograd", |operator, gradient, _| {
-        let Some(of) = operator.gradient else { return Ok(()) };
+        let Some(of) = operator.gradient.filter(|of| of.forward.witness == Witness::Libtorch) else { return Ok(()) };
         let Some(problem) = of.forward_problem(&case.point) else { return Ok(()) };
-        let ports = problem.inputs(DType::F64);
-        let data = case.fill.make(&ports, case.seed);
-        let inputs: Vec<ArrayD<f64>> = data.iter().zip(&ports).map(|(d, p)| gather(&p.layout, d)).collect();
+        let data = problem.draw(Types::F64, case.fill, case.seed);
+        let inputs = arrays(&problem.inputs(Types::F64), &data);
         if (of.near_kink)(&*problem, &inputs, 1e-9) {
             return Ok(());
         }
         let upstreams = of.draw_upstreams(&*problem, case.fill, case.seed);
         let ours = of.gradients(gradient, &of.inputs(gradient, &*problem, &inputs, &upstreams));
-        let mut theirs = torch::gradients(of.forward, &*problem, DType::F64, &data, &upstreams)?;
+        let mut theirs = torch::gradients(of.forward, &*problem, Types::F64, &data, &upstreams)?;
         theirs.retain(|(input, _)| ours.iter().any(|(given, _)| given == input));
         if ours.len() != theirs.len() {
             return Err(format!("{} gradients, libtorch has {}", ours.len(), theirs.len()));
@@ -141,25 +135,26 @@ fn autograd(case: &Case) -> Result<(), String> {
 }
 
 #[test]
-fn every_operator_has_a_twin() {
+fn who_has_libtorch_as_witness_has_a_twin() {
     for operator in ops::ALL {
-        assert!(torch::twin(operator.name).is_some(), "{}", operator.name);
+        let twin = torch::twin(operator.name).is_some();
+        assert_eq!(twin, operator.witness == Witness::Libtorch, "{}: {:?}", operator.name, operator.witness);
     }
 }
 
 #[test]
 fn libtorch_agrees_with_the_reference() {
-    on_drawn("forward", |operator| operator.dtypes.to_vec(), &[Fill::Exact, Fill::Real], forward);
+    on_drawn("forward", |operator| operator.types.to_vec(), &[Fill::Exact, Fill::Real], forward);
 }
 
 #[test]
 fn libtorch_treats_special_values_alike() {
-    on_drawn("special values", |operator| operator.dtypes.to_vec(), &[Fill::Hostile], forward);
+    on_drawn("special values", |operator| operator.types.to_vec(), &[Fill::Hostile], forward);
 }
 
 #[test]
 fn what_is_timed_agrees_with_the_reference() {
-    on_drawn("ways", |operator| operator.dtypes.to_vec(), &[Fill::Exact, Fill::Real], ways);
+    on_drawn("ways", |operator| operator.types.to_vec(), &[Fill::Exact, Fill::Real], ways);
 }
 
 /// Ways that drawn problems seldom have, each by its name: what it is asked for is also that it is there.
@@ -194,11 +189,11 @@ fn ways_for_special_shapes_agree_with_the_reference() {
     for (op, point, names) in table {
         let operator = ops::find(op).expect("the operator");
         let point = Point::parse(operator.axes, point).unwrap_or_else(|error| panic!("{op}: {point}: {error}"));
-        let case = of_case(operator, DType::F32, point, Fill::Real, 1);
+        let case = of_case(operator, Types::F32, point, Fill::Real, 1);
         ways(&case).unwrap_or_else(|complaint| panic!("{complaint}"));
         let problem = operator.problem(&case.point).expect("a problem");
-        let inputs = case.fill.make(&problem.inputs(case.dtype), case.seed);
-        let found = torch::ways(operator, &*problem, case.dtype, &inputs, 1).expect("ways");
+        let inputs = problem.draw(case.types, case.fill, case.seed);
+        let found = torch::ways(operator, &*problem, case.types, &inputs, 1).expect("ways");
         let found: Vec<&str> = found.iter().map(|way| way.name).collect();
         assert!(names.iter().all(|name| found.contains(name)), "{case}: {found:?} of {names:?}");
     }
@@ -206,7 +201,7 @@ fn ways_for_special_shapes_agree_with_the_reference() {
 
 #[test]
 fn autograd_agrees_with_the_gradient_operators() {
-    on_drawn("autograd", |operator| operator.dtypes[..1].to_vec(), &[Fill::Exact, Fill::Real], autograd);
+    on_drawn("autograd", |operator| operator.types[..1].to_vec(), &[Fill::Exact, Fill::Real], autograd);
 }
 
 /// In a child process, because libtorch may end it.
@@ -247,7 +242,7 @@ fn libtorch_answers_the_case() {
         let row = deviations::known(&case.op, problem, inputs);
         assert!(row.is_some(), "no row of the table applies to {id}");
         let twin = torch::twin(operator.name).ok_or("no twin")?;
-        judge(&case, operator, problem, inputs, &torch::outputs_of(twin, problem, case.dtype, inputs)?)
+        judge(&case, operator, problem, inputs, &torch::outputs_of(twin, problem, case.types, inputs)?)
     });
     answer.unwrap_or_else(|complaint| panic!("{complaint}"));
 }

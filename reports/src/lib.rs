@@ -9,6 +9,7 @@
 pub mod compare;
 pub mod draw;
 pub mod export;
+pub mod gate;
 pub mod keep;
 pub mod latest;
 pub mod load;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use etalon_reference::record::{Audit, Environment, Record, SCHEMA_VERSION};
+use etalon_reference::record::{Audit, Check, Environment, Record, SCHEMA_VERSION};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -60,6 +60,8 @@ pub struct Run {
     pub records: Vec<Record>,
     /// Rows of audits: paired ratios beside those of programs alone.
     pub audits: Vec<Audit>,
+    /// What the parity gate found, by kernel and question.
+    pub checks: Vec<Check>,
     /// Environments, each with the name of its file.
     pub environments: Vec<(String, Environment)>,
     /// The files.
@@ -79,6 +81,7 @@ impl Run {
         let mut run = Run {
             records: Vec::new(),
             audits: Vec::new(),
+            checks: Vec::new(),
             environments: Vec::new(),
             sources: Vec::new(),
             unusable: BTreeMap::new(),
@@ -140,6 +143,10 @@ impl Run {
                 lines.push(line.trim().to_string());
                 if let Some(audit) = audit(line) {
                     self.audits.push(audit.map_err(form)?);
+                    continue;
+                }
+                if let Some(check) = check(line) {
+                    self.checks.push(check.map_err(form)?);
                     continue;
                 }
                 let mut record = record(line).map_err(form)?;
@@ -224,6 +231,13 @@ fn audit(line: &str) -> Option<Result<Audit, String>> {
         ratios.iter().all(|ratio| *ratio > 0.0 && ratio.is_finite()) && row.disagreement >= 0.0
     };
     Some(row.and_then(|row| if usable(&row) { Ok(row) } else { Err("a ratio is not a positive number".into()) }))
+}
+
+/// The gate's check that a line is, if it is one: nothing else has a question.
+fn check(line: &str) -> Option<Result<Check, String>> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    value.get("question").filter(|_| value.get("passed").is_some())?;
+    Some(known_version(&value).and_then(|()| serde_json::from_value(value).map_err(|e| e.to_string())))
 }
 
 /// Numbers of an [`Accuracy`](etalon_reference::record::Accuracy) that JSON writes as null when they are infinite.

@@ -8,6 +8,7 @@ use etalon_reference::record::{Environment, Record, Status};
 use minijinja::{AutoEscape, Environment as Templates, Value, context};
 
 use crate::export;
+use crate::gate;
 use crate::load::{Run, fact_text};
 use crate::networks;
 use crate::numbers::{self, Ratio};
@@ -170,7 +171,7 @@ fn html(
         command => run.fact(&["command"]), sha => run.fact(&["git.sha"]), cpu => run.fact(&["cpu.model"]),
         isa => run.fact(&["cpu.isa"]), libtorch => run.fact(&["libtorch.version"]),
         peer_names => table.peers.clone(), peers => peers, shares => shares, networks => sections::networks(&networks::sums(table)),
-        states => sections::states(table), state => table.state.clone(), audit => sections::audit(&run.audits),
+        states => sections::states(table), state => table.state.clone(), audit => sections::audit(&run.audits), gate => gate::section(&run.checks),
         study => sections::winograd(study), study_threads => study.threads.clone(), study_pictures => sections::pictures(drawn),
         families => families, checks => checks, detection => sections::detection(), wrong => sections::wrong_kernels(),
         failures => failures, environments => environments, pictures => sections::pictures(pictures), lines => lines, timed => timed,

@@ -151,12 +151,12 @@ pub fn ratios(table: &Table<'_>) -> Result<Option<Picture>, Error> {
     Ok(svg.map(|svg| Picture { name: "ratio", caption, legend: Vec::new(), svg }))
 }
 
-/// Geometric mean of a ratio of each operator, dtype and thread count.
+/// Geometric mean of a ratio of each operator (of a family, each member), dtype and thread count.
 fn by_family(table: &Table<'_>, ratio: impl Fn(&Row<'_>) -> Option<Ratio>) -> Vec<(String, f64)> {
     let mut groups: BTreeMap<String, Vec<Ratio>> = BTreeMap::new();
     for row in table.headlines() {
         if let Some(ratio) = ratio(row) {
-            let key = format!("{} {} t{}", row.record.op, row.record.dtype, row.record.threads);
+            let key = format!("{} {} t{}", row.family(), row.record.dtype, row.record.threads);
             groups.entry(key).or_default().push(ratio);
         }
     }

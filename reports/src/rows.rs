@@ -74,6 +74,11 @@ impl Row<'_> {
         Some(format!("few: {} rounds{}", time.n, covers.unwrap_or_default()))
     }
 
+    /// The operator, with the member of its family: rows of the same are summed up together.
+    pub fn family(&self) -> String {
+        self.record.variant.as_ref().map_or(self.record.op.clone(), |variant| format!("{} {variant}", self.record.op))
+    }
+
     /// In one line, for sentences and pictures.
     pub fn label(&self) -> String {
         let r = self.record;

@@ -44,10 +44,10 @@ impl ShareSummary {
     }
 }
 
-/// An operator at a dtype and a thread count: its ratio to each peer.
+/// An operator, of a family one member, at a dtype and a thread count: its ratio to each peer.
 #[derive(Clone, Debug)]
 pub struct FamilySummary {
-    /// Operator.
+    /// Operator, and the member of a family.
     pub op: String,
     /// Element type.
     pub dtype: String,
@@ -137,21 +137,21 @@ pub fn by_bound(table: &Table<'_>) -> Vec<ShareSummary> {
         .collect()
 }
 
-/// [`FamilySummary`] of each operator, dtype and thread count, in the order of the table.
+/// [`FamilySummary`] of each operator (of a family, each member), dtype and thread count, in the order of the table.
 pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
     /// Operator, dtype, threads.
-    type Family<'a> = (&'a str, &'a str, usize);
+    type Family<'a> = (String, &'a str, usize);
     let mut groups: Vec<(Family<'_>, Vec<&Row<'_>>)> = Vec::new();
     for row in table.headlines() {
-        let key = (row.record.op.as_str(), row.record.dtype.as_str(), row.record.threads);
+        let key = (row.family(), row.record.dtype.as_str(), row.record.threads);
         match groups.iter_mut().find(|g| g.0 == key) {
             Some(group) => group.1.push(row),
             None => groups.push((key, vec![row])),
         }
     }
     groups.sort_by(|a, b| {
-        let first = |op: &str| table.rows.iter().position(|r| r.record.op == op);
-        (first(a.0.0), a.0.1, a.0.2).cmp(&(first(b.0.0), b.0.1, b.0.2))
+        let first = |op: &str| table.rows.iter().position(|row| row.family() == op);
+        (first(&a.0.0), a.0.1, a.0.2).cmp(&(first(&b.0.0), b.0.1, b.0.2))
     });
     groups
         .into_iter()
@@ -164,14 +164,7 @@ pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
                 let worst = ratios.iter().copied().min_by(|a, b| a.value.total_cmp(&b.value))?;
                 Some((geometric_mean(&ratios)?, worst, ratios.len()))
             });
-            FamilySummary {
-                op: op.into(),
-                dtype: dtype.into(),
-                threads,
-                cases: rows.len(),
-                share,
-                peers: peers.collect(),
-            }
+            FamilySummary { op, dtype: dtype.into(), threads, cases: rows.len(), share, peers: peers.collect() }
         })
         .collect()
 }

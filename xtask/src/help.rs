@@ -66,7 +66,8 @@ Example: cargo xtask audit --json target/etalon/latest/audit.jsonl";
 /// Help of `parity`.
 pub const PARITY: &str = "\
 Usage: cargo xtask parity [FILTER] [--cases N] [--seed S] [--workloads] [--fail-fast] [--shrink SECONDS] [--limit SECONDS]
-                          [--jobs N] [--through PROGRAM] [--junit FILE] [--json FILE] [--list]
+                          [--jobs N] [--through PROGRAM] [--junit FILE] [--json FILE] [--checks FILE]
+                          [--coverage] [--list]
 
 Every kernel is asked every question: whether it agrees with the f64 reference (and libtorch), and gives the same bits for any
 number of threads, run, alignment, level and batch, within its buffers. Each failure prints one REPRO: line that runs its case
@@ -84,9 +85,26 @@ is a row, and the run goes on. A kernel that a question could not be asked of ha
   --jobs N           cases at a time (default: the number of CPUs)
   --through PROGRAM  what starts the processes, as in valgrind
   --junit FILE       results for CI; --json FILE one object a line
+  --checks FILE      one object for each kernel and question; as checks.jsonl in the folder of a run, the report shows it
+  --coverage         what every operator is checked by, and what nothing covers, without running anything
   --list             the cases' ids, without running them
 
 Example: cargo xtask parity gemm/ --cases 200 --seed 7";
+
+/// Help of `ulp`.
+pub const ULP: &str = "\
+Usage: cargo xtask ulp [FUNCTION] [--stride N] [--threads N] [--json FILE]
+
+Every function that kernels are made of (exp, log, erf, the activations) and every derivative is held against its exact value in
+f64, at all 2^32 arguments of f32, on every level of instructions, which must all give the same bits. Prints the largest error in
+units in the last place beside its budget, and libtorch's. Exit code 1 if one is beyond the budget, or two levels differ.
+
+  FUNCTION      one function and its derivative: exp, tanh, silu, …; by default all, a few minutes each ten
+  --stride N    every so many arguments, for a quick look
+  --threads N   threads (default: the number of CPUs)
+  --json FILE   one JSON object a line: function, isa, arguments, ulps, at, budget, share, share_at, libtorch, fault
+
+Example: cargo xtask ulp tanh --stride 1000";
 
 /// Help of `report`.
 pub const REPORT: &str = "\

@@ -62,6 +62,9 @@ enum Command {
     /// The numerical gate: kernels against reference and libtorch
     #[command(after_help = help::PARITY)]
     Parity(tool::Arguments),
+    /// The largest error of each function over all arguments of f32
+    #[command(after_help = help::ULP)]
+    Ulp(tool::Arguments),
     /// Build the HTML report from records
     #[command(after_help = help::REPORT)]
     Report(tool::Arguments),
@@ -99,6 +102,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Versus(arguments) => tool::VERSUS.set_up_and_run(&workspace, &arguments),
         Command::Audit(arguments) => tool::AUDIT.set_up_and_run(&workspace, &arguments),
         Command::Parity(arguments) => tool::PARITY.set_up_and_run(&workspace, &arguments),
+        Command::Ulp(arguments) => tool::ULP.set_up_and_run(&workspace, &arguments),
         Command::Report(arguments) => tool::REPORT.set_up_and_run(&workspace, &arguments),
         Command::Compare(arguments) => tool::COMPARE.set_up_and_run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),

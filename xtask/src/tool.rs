@@ -32,6 +32,8 @@ pub const VERSUS: Tool = Tool { package: "etalon-benches", binary: "etalon-versu
 pub const AUDIT: Tool = Tool { package: "etalon-benches", binary: "etalon-audit", peers: true };
 /// The numerical gate.
 pub const PARITY: Tool = Tool { package: "etalon-benches", binary: "etalon-parity", peers: true };
+/// The largest error of each function.
+pub const ULP: Tool = Tool { package: "etalon-benches", binary: "etalon-ulp", peers: true };
 /// Frozen answers of libtorch.
 pub const GOLDEN: Tool = Tool { package: "etalon-reference", binary: "etalon-golden", peers: true };
 /// HTML from records.

@@ -13,7 +13,7 @@ use etalon_benches::row::{Run, prepare};
 use etalon_benches::{environment, exit, from_user, peers, progress, ready, suite, told, worker};
 use etalon_kernels::pool::Pool;
 use etalon_reference::record::{Audit, Status};
-use etalon_reference::{Cache, DType};
+use etalon_reference::{Cache, Types};
 
 /// Times ours and each peer alone, each in a process of its own, and puts that ratio beside the one of paired rounds.
 ///
@@ -42,9 +42,9 @@ struct Arguments {
     /// Number of threads
     #[arg(long, default_value = "1")]
     threads: String,
-    /// Only this element type
+    /// Only these types of the operands: f32, f64, u8s8s32, …
     #[arg(long)]
-    dtype: Option<DType>,
+    dtype: Option<Types>,
     /// Only this kernel, instead of the default one
     #[arg(long)]
     kernel: Option<String>,

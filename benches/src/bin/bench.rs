@@ -19,7 +19,7 @@ use etalon_benches::{
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::pool::Pool;
 use etalon_reference::record::Status;
-use etalon_reference::{Cache, DType};
+use etalon_reference::{Cache, Types};
 
 /// Checks and times every operator × workload × dtype × kernel × threads, and writes one record a case.
 #[derive(Parser)]
@@ -34,9 +34,9 @@ struct Arguments {
     /// Numbers of threads, as in 1,2
     #[arg(long)]
     threads: Option<String>,
-    /// Only this element type
+    /// Only these types of the operands: f32, f64, u8s8s32, …
     #[arg(long)]
-    dtype: Option<DType>,
+    dtype: Option<Types>,
     /// Where operands lie before each call: states, separated by commas
     #[arg(long, value_enum, default_value = "warm", value_delimiter = ',')]
     cache: Vec<Asked>,

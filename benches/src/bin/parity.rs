@@ -55,6 +55,13 @@ struct Arguments {
     /// Write one JSON object a line to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write one JSON object for each kernel and question to this file; as checks.jsonl in the folder of a run, the report
+    /// shows it
+    #[arg(long, value_name = "FILE")]
+    checks: Option<PathBuf>,
+    /// Print what every operator is checked by, and what nothing covers, and run nothing
+    #[arg(long)]
+    coverage: bool,
     /// Print the case ids and run nothing
     #[arg(long)]
     list: bool,
@@ -77,6 +84,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<u8> {
     ready()?;
+    if arguments.coverage {
+        for row in parity::coverage(&arguments.filter)? {
+            if !line(row)? {
+                break;
+            }
+        }
+        return Ok(exit::FINE);
+    }
     let selection = select(arguments)?;
     if selection.asks.is_empty() {
         left_out(&selection);
@@ -94,6 +109,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
         fail_fast: arguments.fail_fast,
     };
     let json = arguments.json.as_deref().map(|path| Whole::create(&from_user(path))).transpose()?;
+    let checks = arguments.checks.as_deref().map(|path| Whole::create(&from_user(path))).transpose()?;
     let junit = arguments.junit.as_deref().map(|path| Whole::create(&from_user(path))).transpose()?;
     let mut rows = ask(&selection, &manner)?;
     if !arguments.fail_fast && arguments.shrink > 0 {
@@ -101,6 +117,12 @@ fn run(arguments: &Arguments) -> Result<u8> {
     }
     if let Some(mut file) = json {
         rows.iter().try_for_each(|row| file.line(serde_json::to_string(row).expect("texts and numbers")))?;
+        file.finish()?;
+    }
+    if let Some(mut file) = checks {
+        let drawn = !arguments.workloads && !arguments.filter.contains('#');
+        let checks = parity::checks(&rows, drawn.then_some(arguments.seed));
+        checks.iter().try_for_each(|check| file.line(serde_json::to_string(check).expect("texts and numbers")))?;
         file.finish()?;
     }
     if let Some(mut file) = junit {
@@ -240,11 +262,7 @@ fn unasked(selection: &Selection, rows: &[Row]) -> BTreeMap<String, Vec<Question
 /// What the witness said, by count; nothing if it was never asked.
 fn witnessed(rows: &[Row]) -> Option<String> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    for row in rows {
-        *counts
-            .entry(row.witness.split(':').next().unwrap_or_default().split(" after").next().unwrap_or_default())
-            .or_default() += 1;
-    }
+    rows.iter().for_each(|row| *counts.entry(parity::word(row)).or_default() += 1);
     let of = |what: &str| counts.get(what).copied().unwrap_or(0);
     let told = [("agrees", of("agrees")), ("differs", of("differs")), ("gives no answer", of("no answer"))];
     let ends = [("crashed", of("crashed")), ("timed out", of("timed out"))];

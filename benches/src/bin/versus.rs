@@ -15,7 +15,7 @@ use etalon_benches::row::{Run, prepare};
 use etalon_benches::{environment, exit, from_user, peaks, peers, progress, ready, stats, suite, worker};
 use etalon_kernels::pool::Pool;
 use etalon_reference::record::{PeerTime, Record, Status, Time};
-use etalon_reference::{Cache, DType};
+use etalon_reference::{Cache, Types};
 use serde_json::{Value, json};
 
 /// Times our kernels beside their peers in paired rounds; the ratio is peer / ours: above 1, ours is faster.
@@ -34,9 +34,9 @@ struct Arguments {
     /// Numbers of threads, as in 1,2
     #[arg(long, default_value = "1")]
     threads: String,
-    /// Only this element type
+    /// Only these types of the operands: f32, f64, u8s8s32, …
     #[arg(long)]
-    dtype: Option<DType>,
+    dtype: Option<Types>,
     /// Only this kernel, instead of the default one
     #[arg(long)]
     kernel: Option<String>,

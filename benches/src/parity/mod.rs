@@ -4,8 +4,10 @@
 //! a kernel that crashes or hangs is a failed row, and a libtorch that does so a row without witness; the run goes on.
 //!
 //! Reading order: [`Selection`] (what there is to ask), [`run`](run()) (who asks), `work` and `judge` (the worker's side),
-//! [`Row`] (the answer), [`smallest`] (a failure, shrunk).
+//! [`Row`] (the answer), [`smallest`] (a failure, shrunk), [`checks()`] (rows, summed up for the report).
 
+mod checks;
+mod coverage;
 mod judge;
 mod question;
 mod row;
@@ -14,6 +16,8 @@ mod select;
 mod shrink;
 mod work;
 
+pub use checks::{checks, word};
+pub use coverage::coverage;
 pub use etalon_kernels::check::suite::Question;
 pub use question::name;
 pub use row::Row;

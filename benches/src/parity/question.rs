@@ -3,7 +3,7 @@
 use etalon_kernels::check::suite::{Bench, Question};
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry::Entry;
-use etalon_reference::DType;
+use etalon_reference::Types;
 
 /// The question in rows and on the terminal: `short-buffer`.
 pub fn name(question: Question) -> String {
@@ -23,8 +23,8 @@ pub(super) fn of(text: &str) -> Option<Question> {
 }
 
 /// Whether the question says anything of the kernel: there may be no other canonical kernel, and no batch.
-pub(super) fn concerns(question: Question, entry: &Entry, kernel: &Kernel, dtype: DType) -> bool {
-    Bench::new(standard(entry)).can_ask(question, entry.operator, kernel, dtype)
+pub(super) fn concerns(question: Question, entry: &Entry, kernel: &Kernel, types: Types) -> bool {
+    Bench::new(standard(entry)).can_ask(question, entry.operator, kernel, types)
 }
 
 /// The kernel whose bits the other canonical ones have.

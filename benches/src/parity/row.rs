@@ -54,7 +54,7 @@ impl Row {
             question: question::name(question),
             op: case.op.clone(),
             kernel: case.kernel.clone(),
-            dtype: case.dtype.to_string(),
+            dtype: case.types.to_string(),
             fill: case.fill.to_string(),
             isa: isa.unwrap_or_default().into(),
             threads: case.threads,

@@ -88,7 +88,7 @@ fn groups(asks: &[Ask]) -> Vec<Range<usize>> {
     for (index, ask) in asks.iter().enumerate() {
         let same = |other: &Ask| {
             let (a, b) = (&ask.case, &other.case);
-            (&a.op, a.dtype, &a.point, a.fill, a.seed) == (&b.op, b.dtype, &b.point, b.fill, b.seed)
+            (&a.op, a.types, &a.point, a.fill, a.seed) == (&b.op, b.types, &b.point, b.fill, b.seed)
         };
         match groups.last_mut() {
             Some(group) if same(&asks[group.start]) => group.end = index + 1,

@@ -6,7 +6,7 @@ use etalon_kernels::check::suite::Question;
 use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry::{self, Entry};
-use etalon_reference::{Case, DType, Fill, Point, Problem};
+use etalon_reference::{Case, Fill, Point, Problem, Types};
 
 use super::question;
 use crate::memory;
@@ -53,17 +53,17 @@ const WORKLOAD_BYTES: f64 = 6.4e8;
 const SCALAR_FLOPS: f64 = 2e8;
 
 /// `operator/kernel/dtype`, which filters look at.
-pub(super) fn path(op: &str, kernel: &str, dtype: impl std::fmt::Display) -> String {
-    format!("{op}/{kernel}/{dtype}")
+pub(super) fn path(op: &str, kernel: &str, types: impl std::fmt::Display) -> String {
+    format!("{op}/{kernel}/{types}")
 }
 
 /// Every kernel and dtype whose path contains the filter.
-fn chosen(filter: &str) -> Vec<(String, &'static Entry, &'static Kernel, DType)> {
+fn chosen(filter: &str) -> Vec<(String, &'static Entry, &'static Kernel, Types)> {
     let all = registry::ALL.iter().flat_map(|entry| {
-        let of = move |kernel: &'static Kernel| kernel.dtypes.iter().map(move |dtype| (entry, kernel, *dtype));
+        let of = move |kernel: &'static Kernel| kernel.types.iter().map(move |types| (entry, kernel, *types));
         entry.kernels.iter().flat_map(of)
     });
-    let named = all.map(|(entry, kernel, dtype)| (path(entry.operator.name, kernel.name, dtype), entry, kernel, dtype));
+    let named = all.map(|(entry, kernel, types)| (path(entry.operator.name, kernel.name, types), entry, kernel, types));
     named.filter(|(path, ..)| path.contains(filter)).collect()
 }
 
@@ -74,14 +74,14 @@ impl Selection {
     /// If the filter chooses nothing.
     pub fn drawn(filter: &str, cases: usize, seed: u64) -> Result<Selection> {
         let mut selection = Selection::default();
-        for (path, entry, kernel, dtype) in known(filter)? {
+        for (path, entry, kernel, types) in known(filter)? {
             if let Err(why) = kernel.isa.usable() {
                 selection.left.push(Left { what: path, why });
                 continue;
             }
-            let supports = |problem: &dyn Problem| kernel.applies(problem, dtype).is_ok();
-            let mut drawing = Drawing::new(entry.operator, kernel, dtype, &supports, seed);
-            for question in Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, dtype)) {
+            let supports = |problem: &dyn Problem| kernel.applies(problem, types).is_ok();
+            let mut drawing = Drawing::new(entry.operator, kernel, types, &supports, seed);
+            for question in Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, types)) {
                 selection.promised.push((path.clone(), question));
                 let drawn = drawing.cases(question, &Quota::of(question, cases));
                 selection.asks.extend(drawn.into_iter().map(|case| Ask { case, question }));
@@ -105,11 +105,11 @@ impl Selection {
             bail!("{} threads are more than the {MOST_THREADS} that a case may have", case.threads);
         }
         let problem = entry.operator.problem(&case.point).with_context(|| format!("`{}` is no problem", case.point))?;
-        if let Err(why) = kernel.applies(&*problem, case.dtype) {
+        if let Err(why) = kernel.applies(&*problem, case.types) {
             return Ok(Selection { left: vec![Left { what: id.into(), why }], ..Selection::default() });
         }
-        memory::suffices(&*problem, case.dtype).map_err(|why| anyhow::anyhow!("{}: {why}", case.point))?;
-        let concerned = Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, case.dtype));
+        memory::suffices(&*problem, case.types).map_err(|why| anyhow::anyhow!("{}: {why}", case.point))?;
+        let concerned = Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, case.types));
         let asks = concerned.map(|question| Ask { case: case.clone(), question }).collect();
         Ok(Selection { asks, ..Selection::default() })
     }
@@ -127,33 +127,33 @@ impl Selection {
             for workload in operator.workloads {
                 let point = Point::parse(operator.axes, workload.point)?;
                 let problem = operator.problem(&point).with_context(|| workload.name)?;
-                for &dtype in operator.dtypes {
+                for &types in operator.types {
                     let kernels: Vec<&Kernel> = (chosen.iter())
                         .filter(|(_, of, kernel, d)| {
-                            of.operator.name == operator.name && *d == dtype && kernel.isa.usable().is_ok()
+                            of.operator.name == operator.name && *d == types && kernel.isa.usable().is_ok()
                         })
                         .map(|(_, _, kernel, _)| *kernel)
                         .collect();
                     if kernels.is_empty() {
                         continue;
                     }
-                    let flops = problem.work(dtype).flops;
+                    let flops = problem.work(types).operations;
                     if flops > WORKLOAD_FLOPS {
                         left[0] += 1;
                         continue;
                     }
-                    if memory::needed(&*problem, dtype) > WORKLOAD_BYTES {
+                    if memory::needed(&*problem, types) > WORKLOAD_BYTES {
                         left[1] += 1;
                         continue;
                     }
-                    for kernel in worth(&kernels, &*problem, dtype) {
+                    for kernel in worth(&kernels, &*problem, types) {
                         if kernel.isa == Isa::Scalar && flops > SCALAR_FLOPS {
                             left[2] += 1;
                             continue;
                         }
                         let threads = 1 + selection.asks.len() % 2;
                         let (op, kernel, point) = (operator.name.into(), kernel.name.into(), point.clone());
-                        let case = Case { op, kernel, dtype, point, threads, eager: false, fill: Fill::Real, seed: 1 };
+                        let case = Case { op, kernel, types, point, threads, eager: false, fill: Fill::Real, seed: 1 };
                         selection.asks.push(Ask { case, question: Question::Parity });
                     }
                 }
@@ -171,7 +171,7 @@ impl Selection {
     }
 }
 
-fn known(filter: &str) -> Result<Vec<(String, &'static Entry, &'static Kernel, DType)>> {
+fn known(filter: &str) -> Result<Vec<(String, &'static Entry, &'static Kernel, Types)>> {
     let chosen = chosen(filter);
     if chosen.is_empty() {
         bail!("nothing contains `{filter}`: a filter is a part of operator/kernel/dtype, as in gemm/avx2/f32");
@@ -180,8 +180,8 @@ fn known(filter: &str) -> Result<Vec<(String, &'static Entry, &'static Kernel, D
 }
 
 /// All kernels of the best level, and the last one of each level below.
-fn worth<'a>(kernels: &[&'a Kernel], problem: &dyn Problem, dtype: DType) -> Vec<&'a Kernel> {
-    let fit: Vec<&Kernel> = kernels.iter().copied().filter(|k| k.applies(problem, dtype).is_ok()).collect();
+fn worth<'a>(kernels: &[&'a Kernel], problem: &dyn Problem, types: Types) -> Vec<&'a Kernel> {
+    let fit: Vec<&Kernel> = kernels.iter().copied().filter(|k| k.applies(problem, types).is_ok()).collect();
     let last = |isa: Isa| fit.iter().rfind(|k| k.isa == isa && k.plan.is_none()).map(|k| k.name);
     let worth = |k: &&Kernel| k.isa == Isa::best() || last(k.isa) == Some(k.name);
     fit.iter().copied().filter(worth).collect()

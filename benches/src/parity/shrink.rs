@@ -39,5 +39,5 @@ pub fn smallest(ask: &Ask, manner: &Manner, time: Duration) -> Option<Row> {
 fn possible(case: &Case) -> bool {
     let Some(entry) = registry::find(&case.op) else { return false };
     let (kernel, problem) = (entry.kernel(&case.kernel), entry.operator.problem(&case.point));
-    matches!((kernel, problem), (Some(kernel), Ok(problem)) if kernel.applies(&*problem, case.dtype).is_ok())
+    matches!((kernel, problem), (Some(kernel), Ok(problem)) if kernel.applies(&*problem, case.types).is_ok())
 }

@@ -1,7 +1,7 @@
 //! The crate `faer`.
 
 use etalon_kernels::check::Prepared;
-use etalon_reference::DType;
+use etalon_reference::Types;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
@@ -10,9 +10,9 @@ use crate::subject::Subject;
 
 /// `faer::linalg::matmul::matmul`.
 pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + '_>, String> {
-    match prepared.dtype {
-        DType::F32 => subject("faer", prepared, move |x: &mut Operands<f32>| multiply(x, 1.0, threads)),
-        DType::F64 => subject("faer", prepared, move |x: &mut Operands<f64>| multiply(x, 1.0, threads)),
+    match prepared.types {
+        Types::F32 => subject("faer", prepared, move |x: &mut Operands<f32>| multiply(x, 1.0, threads)),
+        Types::F64 => subject("faer", prepared, move |x: &mut Operands<f64>| multiply(x, 1.0, threads)),
         other => Err(no_dtype("faer", other)),
     }
 }

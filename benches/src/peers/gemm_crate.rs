@@ -1,7 +1,7 @@
 //! The crate `gemm`.
 
 use etalon_kernels::check::Prepared;
-use etalon_reference::{DType, Element};
+use etalon_reference::{Element, Types};
 use gemm::{Parallelism, gemm};
 
 use super::matmul::{Operands, no_dtype, subject};
@@ -9,9 +9,9 @@ use crate::subject::Subject;
 
 /// `gemm::gemm`.
 pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + '_>, String> {
-    match prepared.dtype {
-        DType::F32 => subject("gemm", prepared, move |x: &mut Operands<f32>| multiply(x, 0.0, 1.0, threads)),
-        DType::F64 => subject("gemm", prepared, move |x: &mut Operands<f64>| multiply(x, 0.0, 1.0, threads)),
+    match prepared.types {
+        Types::F32 => subject("gemm", prepared, move |x: &mut Operands<f32>| multiply(x, 0.0, 1.0, threads)),
+        Types::F64 => subject("gemm", prepared, move |x: &mut Operands<f64>| multiply(x, 0.0, 1.0, threads)),
         other => Err(no_dtype("gemm", other)),
     }
 }

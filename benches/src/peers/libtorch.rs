@@ -25,7 +25,7 @@ struct Libtorch {
 
 /// The fastest way for this problem, found by trying them in turn.
 pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + '_>, String> {
-    let ways = || torch::ways(prepared.operator, &*prepared.problem, prepared.dtype, &prepared.inputs, threads);
+    let ways = || torch::ways(prepared.operator, &*prepared.problem, prepared.types, &prepared.inputs, threads);
     let _inference = Inference::new();
     let mut tried: Vec<Libtorch> = ways()?.into_iter().map(Libtorch::new).collect();
     let mut times = vec![Duration::MAX; tried.len()];
@@ -96,18 +96,18 @@ mod tests {
     use crate::rounds::{Method, alone};
     use crate::subject::agree;
     use crate::{cache, stats};
-    use etalon_reference::{Cache, DType, Fill, Point, ops};
+    use etalon_reference::{Cache, Fill, Point, Types, ops};
 
     /// A vector times a matrix that a private cache holds: from memory it takes longer, and its operands stay what they are.
     #[test]
     fn its_operands_can_be_evicted() {
         let operator = ops::find("gemm").expect("the operator");
         let point = Point::parse(operator.axes, "m=1,n=256,k=512").expect("a point");
-        let prepared = Prepared::new(operator, &point, DType::F32, Fill::Real, 1).expect("a problem");
+        let prepared = Prepared::new(operator, &point, Types::F32, Fill::Real, 1).expect("a problem");
         let mut subject = prepare(&prepared, 1).expect("a way");
         assert!(subject.way().is_some());
         let mut time = |state| {
-            let eviction = cache::eviction(state, &*prepared.problem, prepared.dtype).expect("weights");
+            let eviction = cache::eviction(state, &*prepared.problem, prepared.types).expect("weights");
             let method = Method { profile: Profile::Smoke, threads: 1, eviction: eviction.as_ref() };
             stats::median(&alone(&mut *subject, method, Duration::from_millis(20)).samples[0])
         };

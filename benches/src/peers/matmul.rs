@@ -5,7 +5,7 @@ use etalon_kernels::check::Prepared;
 use etalon_kernels::isa::evict::evict;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm};
-use etalon_reference::{DType, Data, Element, gather};
+use etalon_reference::{Data, Element, Types, gather};
 use ndarray::ArrayD;
 
 use crate::cache::Eviction;
@@ -79,6 +79,6 @@ pub fn subject<'a, T: Element>(
 }
 
 /// The message for a dtype that a crate does not have.
-pub fn no_dtype(name: &str, dtype: DType) -> String {
-    format!("{name} does not compute {dtype}")
+pub fn no_dtype(name: &str, types: Types) -> String {
+    format!("{name} does not compute {types}")
 }

@@ -1,7 +1,7 @@
 //! The crate `matrixmultiply`.
 
 use etalon_kernels::check::Prepared;
-use etalon_reference::DType;
+use etalon_reference::Types;
 use matrixmultiply::{dgemm, sgemm};
 
 use super::matmul::{Operands, no_dtype, subject};
@@ -38,9 +38,9 @@ pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + 
     if threads > 1 {
         return Err("matrixmultiply is built for one thread".into());
     }
-    match prepared.dtype {
-        DType::F32 => subject("matrixmultiply", prepared, |x: &mut Operands<f32>| multiply!(sgemm, x)),
-        DType::F64 => subject("matrixmultiply", prepared, |x: &mut Operands<f64>| multiply!(dgemm, x)),
+    match prepared.types {
+        Types::F32 => subject("matrixmultiply", prepared, |x: &mut Operands<f32>| multiply!(sgemm, x)),
+        Types::F64 => subject("matrixmultiply", prepared, |x: &mut Operands<f64>| multiply!(dgemm, x)),
         other => Err(no_dtype("matrixmultiply", other)),
     }
 }

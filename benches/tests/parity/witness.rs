@@ -25,8 +25,8 @@ fn outputs_come_back_as_they_are() {
     let case = case(PRODUCT);
     let operator = registry::find("gemm").expect("an entry").operator;
     let problem = operator.problem(&case.point).expect("a problem");
-    let inputs = case.fill.make(&problem.inputs(case.dtype), case.seed);
-    let ports = problem.inputs(case.dtype);
+    let inputs = problem.draw(case.types, case.fill, case.seed);
+    let ports = problem.inputs(case.types);
     let arrays: Vec<_> = ports.iter().zip(&inputs).map(|(port, data)| gather(&port.layout, data)).collect();
     // Sums of small integers.
     assert_eq!(witness(MINUTE).ask(&case), Answer::Outputs(problem.reference(&arrays)));

@@ -9,7 +9,7 @@ use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry::Entry;
 use etalon_reference::axis::Kind;
 use etalon_reference::reach::{Domain, domains, fit};
-use etalon_reference::{Case, DType, Fill, Point, Problem};
+use etalon_reference::{Case, Fill, Point, Problem, Types};
 
 /// Bytes before the point.
 const HEADER: usize = 8;
@@ -50,15 +50,15 @@ impl Input {
         let mut header = [0; HEADER];
         let known = bytes.len().min(HEADER);
         header[..known].copy_from_slice(&bytes[..known]);
-        let [kernel, dtype, fill, seed @ .., threads, guard, offset] = header.map(usize::from);
+        let [kernel, types, fill, seed @ .., threads, guard, offset] = header.map(usize::from);
         let point = Point::decode(entry.operator.axes, &bytes[known..], false);
-        let (kernel, dtype, point) = choose(entry, &kernels(entry), kernel, dtype, &point)?;
+        let (kernel, types, point) = choose(entry, &kernels(entry), kernel, types, &point)?;
         Some(Input {
             kernel,
             case: Case {
                 op: entry.operator.name.into(),
                 kernel: kernel.name.into(),
-                dtype,
+                types,
                 point,
                 threads: 1 + threads % THREADS,
                 eager: (threads / THREADS).is_multiple_of(2),
@@ -73,12 +73,12 @@ impl Input {
     pub fn encode(entry: &Entry, case: &Case, placement: Placement) -> Option<Vec<u8>> {
         let kernels = kernels(entry);
         let kernel = kernels.iter().position(|k| k.name == case.kernel)?;
-        let dtype = kernels[kernel].dtypes.iter().position(|d| *d == case.dtype)?;
+        let types = kernels[kernel].types.iter().position(|d| *d == case.types)?;
         let fill = Fill::ALL.iter().position(|f| *f == case.fill)?;
         let guard = GUARDS.iter().position(|(_, guard)| *guard == placement.guard)?;
         let [low, high, ..] = case.seed.to_le_bytes();
         let threads = case.threads - 1 + if case.eager { 0 } else { THREADS };
-        let numbers = [kernel, dtype, fill, low.into(), high.into(), threads, guard, placement.offset_bytes];
+        let numbers = [kernel, types, fill, low.into(), high.into(), threads, guard, placement.offset_bytes];
         let mut bytes: Vec<u8> = numbers.map(|n| u8::try_from(n).unwrap_or(0)).into();
         for (axis, value) in case.point.axes().iter().zip(case.point.values()) {
             match axis.kind {
@@ -105,9 +105,9 @@ fn choose(
     entry: &Entry,
     kernels: &[Kernel],
     kernel: usize,
-    dtype: usize,
+    types: usize,
     point: &Point,
-) -> Option<(Kernel, DType, Point)> {
+) -> Option<(Kernel, Types, Point)> {
     let fits = |domain: Option<&'static Domain>| {
         let point = domain.map_or(point.clone(), |domain| domain.restrict(point.clone()));
         fit(entry.operator, point, |axis| domain.is_some_and(|domain| domain.fixes(axis)), COST)
@@ -115,10 +115,10 @@ fn choose(
     let places: Vec<(Point, Box<dyn Problem>)> = domains(entry.operator).filter_map(fits).collect();
     let ways = (0..kernels.len()).flat_map(|i| {
         let kernel = kernels[(kernel + i) % kernels.len()];
-        (0..kernel.dtypes.len()).map(move |j| (kernel, kernel.dtypes[(dtype + j) % kernel.dtypes.len()]))
+        (0..kernel.types.len()).map(move |j| (kernel, kernel.types[(types + j) % kernel.types.len()]))
     });
-    ways.into_iter().find_map(|(kernel, dtype)| {
-        let applies = |place: &&(Point, Box<dyn Problem>)| kernel.applies(&*place.1, dtype).is_ok();
-        places.iter().find(applies).map(|(point, _)| (kernel, dtype, point.clone()))
+    ways.into_iter().find_map(|(kernel, types)| {
+        let applies = |place: &&(Point, Box<dyn Problem>)| kernel.applies(&*place.1, types).is_ok();
+        places.iter().find(applies).map(|(point, _)| (kernel, types, point.clone()))
     })
 }

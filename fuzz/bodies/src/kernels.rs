@@ -36,7 +36,7 @@ pub fn run(entry: &'static Entry, bytes: &[u8]) -> bool {
 pub fn check(input: &Input) -> Result<(), String> {
     let case = &input.case;
     let entry = registry::find(&case.op).ok_or_else(|| format!("no operator `{}`", case.op))?;
-    let prepared = Prepared::new(entry.operator, &case.point, case.dtype, case.fill, case.seed)
+    let prepared = Prepared::new(entry.operator, &case.point, case.types, case.fill, case.seed)
         .map_err(|e| format!("no problem the second time: {e}"))?;
     let mut workspace = Workspace::new();
     let mut run = |kernel: &Kernel, threads: usize, placement: Placement| -> Result<Outcome, String> {
@@ -49,7 +49,7 @@ pub fn check(input: &Input) -> Result<(), String> {
     }
     let plain = run(&input.kernel, 1, Placement::ALIGNED)?;
     same(&outcome, &plain, || format!("{} threads, {:?} and 1 thread, aligned", case.threads, input.placement))?;
-    let standard = entry.kernels.iter().find(|k| k.canonical && k.applies(&*prepared.problem, case.dtype).is_ok());
+    let standard = entry.kernels.iter().find(|k| k.canonical && k.applies(&*prepared.problem, case.types).is_ok());
     if let Some(standard) = standard.filter(|_| input.kernel.canonical) {
         let theirs = run(standard, 1, Placement::ALIGNED)?;
         same(&outcome, &theirs, || format!("{} and {}", input.kernel.name, standard.name))?;

@@ -4,9 +4,12 @@
 //! operand's extents, line lengths and strides, and with them its span, are sizes of a buffer of 8-byte elements in the address
 //! space. Where that fails for the other sizes of a buffer that is empty, validation may answer either way.
 
+mod activation;
 mod batchnorm_relu;
 mod conv2d;
+mod dropout;
 mod gemm;
+mod pool;
 
 use etalon_reference::Point;
 
@@ -16,6 +19,8 @@ pub const LIMIT: i128 = isize::MAX as i128 / 8;
 /// The model of this operator.
 pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
+        "activation" => activation::activation,
+        "activation_backward" => activation::activation_backward,
         "gemm" => gemm::gemm,
         "gemm_backward" => gemm::gemm_backward,
         "batchnorm_relu" => batchnorm_relu::batchnorm_relu,
@@ -25,6 +30,10 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
         "conv2d_backward_weights" => conv2d::conv2d_backward_weights,
         "conv_transpose2d" => conv2d::conv_transpose2d,
         "conv_transpose2d_backward" => conv2d::conv_transpose2d_backward,
+        "dropout" => dropout::dropout,
+        "dropout_backward" => dropout::dropout_backward,
+        "max_pool2d" => pool::max_pool2d,
+        "max_pool2d_backward" => pool::max_pool2d_backward,
         _ => return None,
     })
 }

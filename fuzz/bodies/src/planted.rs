@@ -21,8 +21,8 @@ fn spoiled(call: &mut Call<'_>) -> Result<(), KernelError> {
     let gemm: &Gemm = downcast(call.problem);
     if gemm.n % 16 == 15 && gemm.m > 3 && gemm.batch > 0 {
         let last = (gemm.m - 1) * gemm.c.row + gemm.n - 1;
-        match call.dtype {
-            etalon_reference::DType::F64 => call.output::<f64>(0)[last] = 0.0,
+        match call.types {
+            etalon_reference::Types::F64 => call.output::<f64>(0)[last] = 0.0,
             _ => call.output::<f32>(0)[last] = 0.0,
         }
     }

@@ -75,11 +75,11 @@ pub fn check(operator: &Operator, model: fn(&Point) -> Model, point: &Point) -> 
         (Ok(problem), Some(reason)) => return Err(format!("accepted as {problem:?}, but {reason}")),
         (Err(e), None) => return Err(format!("rejected ({e}), but everything fits")),
     };
-    for &dtype in operator.dtypes {
-        compare("inputs", &problem.inputs(dtype), &model.inputs)?;
-        compare("outputs", &problem.outputs(dtype), &model.outputs)?;
-        let work = problem.work(dtype);
-        if !(work.flops >= 0.0 && work.flops.is_finite() && work.bytes >= 0.0 && work.bytes.is_finite()) {
+    for &types in operator.types {
+        compare("inputs", &problem.inputs(types), &model.inputs)?;
+        compare("outputs", &problem.outputs(types), &model.outputs)?;
+        let work = problem.work(types);
+        if !(work.operations >= 0.0 && work.operations.is_finite() && work.bytes() >= 0.0 && work.bytes().is_finite()) {
             return Err(format!("{work:?}"));
         }
     }

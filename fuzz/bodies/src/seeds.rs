@@ -29,7 +29,7 @@ fn case(entry: &Entry, point: &Point, turn: usize) -> Option<Vec<u8>> {
     let case = Case {
         op: entry.operator.name.into(),
         kernel: kernel.name.into(),
-        dtype: kernel.dtypes[turn % kernel.dtypes.len()],
+        types: kernel.types[turn % kernel.types.len()],
         point: point.clone(),
         threads: 1 + turn % 3,
         eager: turn.is_multiple_of(2),

@@ -97,14 +97,14 @@ fn cases_and_bytes_are_one() {
         runner(200)
             .run(&choices, |((point, problem), kernel, seed, (threads, eager), fill, offset_bytes)| {
                 let kernel = &all[kernel];
-                let Some(dtype) = kernel.dtypes.iter().copied().find(|d| kernel.applies(&*problem, *d).is_ok()) else {
+                let Some(types) = kernel.types.iter().copied().find(|d| kernel.applies(&*problem, *d).is_ok()) else {
                     return Ok(());
                 };
                 let placement = Placement { offset_bytes, guard: Guard::PageBefore };
                 let case = Case {
                     op: entry.operator.name.into(),
                     kernel: kernel.name.into(),
-                    dtype,
+                    types,
                     point,
                     threads,
                     eager,

@@ -23,7 +23,7 @@ mod sum;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu::{BatchnormRelu, ImageLayout, Images, Mode};
-use etalon_reference::{DType, Element, SliceMut, Threshold};
+use etalon_reference::{Element, SliceMut, Threshold, Types};
 
 pub use self::operands::{Infer, Train};
 pub(crate) use self::{
@@ -54,9 +54,9 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32], |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, &[DType::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
-    Kernel::new("avx512", Isa::Avx512, &[DType::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32], |call| run(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// Bytes of an output from which on it is written past the caches.

@@ -3,7 +3,7 @@
 use etalon_reference::ops::batchnorm_relu::BatchnormRelu;
 
 use super::moments::Normalisation;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, long_enough};
 use crate::workspace::Workspace;
 
 /// Operands of a training step. Images lie as the problem says; vectors have an element a channel. Longer slices are fine.
@@ -46,14 +46,6 @@ pub struct Infer<'a> {
     pub running_var: &'a [f32],
     /// Images, written.
     pub y: &'a mut [f32],
-}
-
-/// An error if an operand is shorter than it must be.
-pub fn long_enough<const N: usize>(operands: [(&'static str, usize, usize); N]) -> Result<(), KernelError> {
-    match operands.into_iter().find(|(_, found, needed)| found < needed) {
-        Some((operand, found, needed)) => Err(KernelError::TooShort { operand, found, needed }),
-        None => Ok(()),
-    }
 }
 
 /// Element `c`, or what stands for it where there is no vector.

@@ -15,7 +15,7 @@ mod operands;
 mod planes;
 mod rows;
 
-use etalon_reference::DType;
+use etalon_reference::Types;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
 
@@ -29,9 +29,9 @@ use crate::workspace::Workspace;
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32], |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, &[DType::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
-    Kernel::new("avx512", Isa::Avx512, &[DType::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32], |call| run(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// The gradients, with the instructions of `isa`.

@@ -2,9 +2,9 @@
 
 use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
 
-use crate::batchnorm_relu::{at, long_enough};
+use crate::batchnorm_relu::at;
 use crate::faults::fault;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, long_enough};
 
 /// Operands of a backward pass. Images lie as the problem says; vectors have an element a channel. Longer slices are fine.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! thresholds and on each of its paths, points with large operands. Each fill, thread count and mode of the pool gets its share.
 
 use etalon_reference::draw::Draw;
-use etalon_reference::{Case, DType, Fill, Operator, Point, Problem};
+use etalon_reference::{Case, Fill, Operator, Point, Problem, Types};
 
 use super::suite::Question;
 use crate::kernel::Kernel;
@@ -53,7 +53,7 @@ impl Quota {
 pub struct Drawing<'a> {
     operator: &'static Operator,
     kernel: &'a Kernel,
-    dtype: DType,
+    types: Types,
     draw: Draw<'a>,
     /// Points beside the kernel's thresholds, drawn when first asked for: every question that asks for them gets the same
     /// points, with inputs of its own.
@@ -65,11 +65,11 @@ impl<'a> Drawing<'a> {
     pub fn new(
         operator: &'static Operator,
         kernel: &'a Kernel,
-        dtype: DType,
+        types: Types,
         supports: &'a dyn Fn(&dyn Problem) -> bool,
         seed: u64,
     ) -> Drawing<'a> {
-        Drawing { operator, kernel, dtype, draw: Draw::new(operator, dtype, supports, seed), beside: None }
+        Drawing { operator, kernel, types, draw: Draw::new(operator, types, supports, seed), beside: None }
     }
 
     /// The cases of one question, in a fixed order. None if the kernel supports nothing that can be drawn.
@@ -104,6 +104,6 @@ impl<'a> Drawing<'a> {
         // Modes change slower than threads, so that each number of threads meets both.
         let (threads, eager) = (THREADS[turn % THREADS.len()], (turn / THREADS.len()).is_multiple_of(2));
         let (op, kernel) = (self.operator.name.into(), self.kernel.name.into());
-        Case { op, kernel, dtype: self.dtype, point, threads, eager, fill, seed: self.draw.bits() % (1 << 32) }
+        Case { op, kernel, types: self.types, point, threads, eager, fill, seed: self.draw.bits() % (1 << 32) }
     }
 }

@@ -14,12 +14,12 @@ pub mod suite;
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use etalon_reference::compare::{Comparison, Verdict, compare};
-use etalon_reference::tensor::{Initial, gather};
+use etalon_reference::compare::{Comparison, Verdict};
+use etalon_reference::tensor::Initial;
 use etalon_reference::{
-    Case, DType, Data, Element, Fill, Operator, Point, Port, Problem, ProblemError, Slice, SliceMut, Tolerance,
+    Case, DType, Data, Element, Fill, Operator, Point, Port, Problem, ProblemError, Slice, SliceMut, Tolerance, Types,
+    arrays, with_dtype,
 };
-use half::{bf16, f16};
 use ndarray::ArrayD;
 
 pub use guard::{Guard, GuardedBuffer};
@@ -36,7 +36,7 @@ pub struct Prepared {
     /// The problem's point.
     pub point: Point,
     /// Element type.
-    pub dtype: DType,
+    pub types: Types,
     /// Fill of the inputs.
     pub fill: Fill,
     /// Seed of the inputs.
@@ -104,7 +104,7 @@ impl Outcome {
         let (output, c) = self.worst()?;
         Some(format!(
             "{}{:?} is {:e}, expected {:e}: off by {:e}, allowed {:e} ({}); {} NaN or ∞ misplaced",
-            prepared.problem.outputs(prepared.dtype)[output].name,
+            prepared.problem.outputs(prepared.types)[output].name,
             c.worst,
             c.got,
             c.expected,
@@ -124,27 +124,27 @@ impl Prepared {
     pub fn new(
         operator: &'static Operator,
         point: &Point,
-        dtype: DType,
+        types: Types,
         fill: Fill,
         seed: u64,
     ) -> Result<Prepared, ProblemError> {
         let problem: Arc<dyn Problem> = operator.problem(point)?.into();
-        let inputs = fill.make(&problem.inputs(dtype), seed);
-        Ok(Prepared::with_inputs(operator, point, dtype, fill, seed, problem, inputs))
+        let inputs = problem.draw(types, fill, seed);
+        Ok(Prepared::with_inputs(operator, point, types, fill, seed, problem, inputs))
     }
 
     /// With given inputs.
     pub fn with_inputs(
         operator: &'static Operator,
         point: &Point,
-        dtype: DType,
+        types: Types,
         fill: Fill,
         seed: u64,
         problem: Arc<dyn Problem>,
         inputs: Vec<Data>,
     ) -> Prepared {
         let (point, truth, own) = (point.clone(), OnceLock::new(), Mutex::new(None));
-        Prepared { operator, point, dtype, fill, seed, problem, inputs, truth, own }
+        Prepared { operator, point, types, fill, seed, problem, inputs, truth, own }
     }
 
     /// With other outputs as the ones that are right, each with its tolerance.
@@ -167,16 +167,15 @@ impl Prepared {
         self.truth.get_or_init(|| {
             let arrays = self.arrays();
             let expected = self.problem.reference(&arrays);
-            let tolerances = self.problem.tolerance(self.dtype, self.fill, &arrays, &expected);
+            let tolerances = self.problem.tolerance(self.types, self.fill, &arrays, &expected);
             let finite = arrays.iter().flatten().all(|x| x.is_finite());
             Truth { expected, tolerances, finite }
         })
     }
 
     /// The inputs as logical arrays.
-    fn arrays(&self) -> Vec<ArrayD<f64>> {
-        let ports = self.problem.inputs(self.dtype);
-        ports.iter().zip(&self.inputs).map(|(port, data)| gather(&port.layout, data)).collect()
+    pub fn arrays(&self) -> Vec<ArrayD<f64>> {
+        arrays(&self.problem.inputs(self.types), &self.inputs)
     }
 
     /// What a correct output of this kernel satisfies; nothing but to stay in its memory where it takes inputs for finite
@@ -190,7 +189,7 @@ impl Prepared {
         if let Some((_, known)) = own.as_ref().filter(|(of, _)| std::ptr::fn_addr_eq(*of, tolerate)) {
             return Cow::Owned(known.clone());
         }
-        let tolerances = tolerate(&*self.problem, self.dtype, &self.arrays(), self.expected());
+        let tolerances = tolerate(&*self.problem, self.types, &self.arrays(), self.expected());
         *own = Some((tolerate, tolerances.clone()));
         Cow::Owned(tolerances)
     }
@@ -200,7 +199,7 @@ impl Prepared {
         Case {
             op: self.operator.name.into(),
             kernel: kernel.name.into(),
-            dtype: self.dtype,
+            types: self.types,
             point: self.point.clone(),
             threads,
             eager: false,
@@ -236,17 +235,17 @@ impl Prepared {
         placement: Placement,
     ) -> Result<(Vec<Data>, Option<String>), KernelError> {
         kernel.isa.usable().map_err(KernelError::Isa)?;
-        let ports = self.problem.outputs(self.dtype);
-        let initial = initial_outputs(&*self.problem, self.dtype, &self.inputs);
+        let ports = self.problem.outputs(self.types);
+        let initial = initial_outputs(&*self.problem, self.types, &self.inputs);
         let inputs: Vec<Placed> = self.inputs.iter().map(|data| Placed::new(data, placement)).collect();
         let mut outputs: Vec<Placed> = initial.iter().map(|data| Placed::new(data, placement)).collect();
         {
             let inputs: Vec<Slice<'_>> = inputs.iter().map(Placed::slice).collect();
             let mut outputs: Vec<SliceMut<'_>> = outputs.iter_mut().map(Placed::slice_mut).collect();
-            let plan = kernel.plan.map(|plan| plan(&*self.problem, self.dtype, &inputs)).transpose()?;
+            let plan = kernel.plan.map(|plan| plan(&*self.problem, self.types, &inputs)).transpose()?;
             (kernel.run)(&mut Call {
                 problem: &*self.problem,
-                dtype: self.dtype,
+                types: self.types,
                 inputs: &inputs,
                 outputs: &mut outputs,
                 pool,
@@ -260,15 +259,9 @@ impl Prepared {
 
     /// Judges the output buffers of a kernel.
     fn judge(&self, kernel: &Kernel, outputs: Vec<Data>, fault: Option<String>) -> Outcome {
-        let ports = self.problem.outputs(self.dtype);
-        let comparisons: Vec<Comparison> = ports
-            .iter()
-            .zip(&outputs)
-            .zip(self.expected().iter().zip(&*self.tolerances_of(kernel)))
-            .map(|((port, data), (expected, tolerance))| {
-                compare(port.dtype, expected, tolerance, &gather(&port.layout, data))
-            })
-            .collect();
+        let ports = self.problem.outputs(self.types);
+        let (tolerances, got) = (self.tolerances_of(kernel), arrays(&ports, &outputs));
+        let comparisons = self.problem.judge(self.types, &self.arrays(), self.expected(), &tolerances, &got);
         let verdict = if fault.is_some() || comparisons.iter().any(|c| c.verdict == Verdict::Fail) {
             Verdict::Fail
         } else if comparisons.iter().any(|c| c.verdict == Verdict::Mistrusted) && !self.problem.degenerate() {
@@ -280,7 +273,7 @@ impl Prepared {
     }
 
     fn fault(&self, inputs: &[Placed], initial: &[Data], outputs: &[Placed], ports: &[Port]) -> Option<String> {
-        let input_ports = self.problem.inputs(self.dtype);
+        let input_ports = self.problem.inputs(self.types);
         for ((placed, data), port) in inputs.iter().zip(&self.inputs).zip(&input_ports) {
             if placed.slice().to_data().bits() != data.bits() {
                 return Some(format!("input {} was changed", port.name));
@@ -305,9 +298,9 @@ impl Prepared {
 }
 
 /// Output buffers as a kernel finds them: poisoned, or holding the input they update.
-pub fn initial_outputs(problem: &dyn Problem, dtype: DType, inputs: &[Data]) -> Vec<Data> {
+pub fn initial_outputs(problem: &dyn Problem, types: Types, inputs: &[Data]) -> Vec<Data> {
     problem
-        .outputs(dtype)
+        .outputs(types)
         .iter()
         .map(|port| match port.initial {
             Initial::Input(input) => inputs[input].clone(),
@@ -336,32 +329,10 @@ impl Placed {
     }
 
     fn slice(&self) -> Slice<'_> {
-        fn of<T: Element>(buffer: &GuardedBuffer) -> Slice<'_> {
-            T::erase(buffer.as_slice())
-        }
-        match self.dtype {
-            DType::F64 => of::<f64>(&self.buffer),
-            DType::F32 => of::<f32>(&self.buffer),
-            DType::F16 => of::<f16>(&self.buffer),
-            DType::Bf16 => of::<bf16>(&self.buffer),
-            DType::I32 => of::<i32>(&self.buffer),
-            DType::I8 => of::<i8>(&self.buffer),
-            DType::U8 => of::<u8>(&self.buffer),
-        }
+        with_dtype!(self.dtype, T => T::erase(self.buffer.as_slice()))
     }
 
     fn slice_mut(&mut self) -> SliceMut<'_> {
-        fn of<T: Element>(buffer: &mut GuardedBuffer) -> SliceMut<'_> {
-            T::erase_mut(buffer.as_mut_slice())
-        }
-        match self.dtype {
-            DType::F64 => of::<f64>(&mut self.buffer),
-            DType::F32 => of::<f32>(&mut self.buffer),
-            DType::F16 => of::<f16>(&mut self.buffer),
-            DType::Bf16 => of::<bf16>(&mut self.buffer),
-            DType::I32 => of::<i32>(&mut self.buffer),
-            DType::I8 => of::<i8>(&mut self.buffer),
-            DType::U8 => of::<u8>(&mut self.buffer),
-        }
+        with_dtype!(self.dtype, T => T::erase_mut(self.buffer.as_mut_slice()))
     }
 }

@@ -8,7 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use etalon_reference::compare::Verdict;
-use etalon_reference::{Case, DType, Data, Fill, Operator, Problem, gather, scatter};
+use etalon_reference::{Case, Data, Fill, Operator, Problem, Types, gather, scatter};
 
 use super::draw::{Drawing, Quota};
 use super::shrink::smallest;
@@ -120,10 +120,10 @@ impl Bench {
     }
 
     /// Whether a question can be asked of the kernel at all.
-    pub fn can_ask(&self, question: Question, operator: &Operator, kernel: &Kernel, dtype: DType) -> bool {
+    pub fn can_ask(&self, question: Question, operator: &Operator, kernel: &Kernel, types: Types) -> bool {
         match question {
             Question::Canonical => self.standard.is_some_and(|standard| {
-                kernel.canonical && standard.name != kernel.name && standard.dtypes.contains(&dtype)
+                kernel.canonical && standard.name != kernel.name && standard.types.contains(&types)
             }),
             Question::Batch => operator.batch.is_some(),
             _ => true,
@@ -163,7 +163,7 @@ impl Bench {
                 let outcome = self.run(p, kernel, mode, aligned)?;
                 match outcome.complaint(p) {
                     Some(complaint) => Err(complaint),
-                    None if outcome.verdict == Verdict::Mistrusted && p.problem.work(p.dtype).flops > 1e4 => {
+                    None if outcome.verdict == Verdict::Mistrusted && p.problem.work(p.types).operations > 1e4 => {
                         Err("MISTRUSTED: the expected output is constant or nearly all zeros".into())
                     }
                     None => Ok(()),
@@ -171,7 +171,7 @@ impl Bench {
             }
             Question::Threads => {
                 let alone = self.bits(p, kernel, one, aligned)?;
-                let costly = p.problem.work(p.dtype).cost() > COSTLY;
+                let costly = p.problem.work(p.types).cost() > COSTLY;
                 for &threads in if costly { &SAME_BITS_COSTLY[..] } else { &SAME_BITS[..] } {
                     let several = self.bits(p, kernel, Mode { threads, ..mode }, aligned)?;
                     same(&alone, &several, || format!("1 and {threads} threads"))?;
@@ -195,7 +195,7 @@ impl Bench {
                 for guard in [Guard::PageBehind, Guard::PageBefore] {
                     for mode in [one, Mode { threads: 2, ..mode }] {
                         let at = Placement { offset_bytes: 0, guard };
-                        if kernel.name == "openblas" {
+                        if kernel.is_foreign() {
                             // What a library promises of its bits is its own matter: OpenBLAS takes other kernels for other
                             // numbers of threads. It has to stay within its buffers, and to be right.
                             let outcome = self.run(p, kernel, mode, at)?;
@@ -209,7 +209,7 @@ impl Bench {
             }
             Question::Canonical => {
                 let Some(standard) = self.standard.filter(|_| kernel.canonical) else { return Ok(()) };
-                if standard.applies(&*p.problem, p.dtype).is_err() {
+                if standard.applies(&*p.problem, p.types).is_err() {
                     return Ok(());
                 }
                 let want = self.bits(p, standard, one, aligned)?;
@@ -228,17 +228,17 @@ impl Bench {
         let point = p.point.clone().with(axis, 1);
         let problem: Arc<dyn Problem> = p.operator.problem(&point).map_err(|e| e.to_string())?.into();
         for item in 0..batch {
-            let inputs = (p.problem.inputs(p.dtype).iter().zip(&p.inputs))
-                .zip(problem.inputs(p.dtype))
+            let inputs = (p.problem.inputs(p.types).iter().zip(&p.inputs))
+                .zip(problem.inputs(p.types))
                 .map(|((full, data), one)| {
                     let mut out = Fill::Real.make(std::slice::from_ref(&one), 0).remove(0);
                     scatter(&one.layout, &part(&gather(&full.layout, data), &one.layout.shape, item), &mut out);
                     out
                 })
                 .collect();
-            let alone = Prepared::with_inputs(p.operator, &point, p.dtype, p.fill, p.seed, problem.clone(), inputs);
+            let alone = Prepared::with_inputs(p.operator, &point, p.types, p.fill, p.seed, problem.clone(), inputs);
             let alone_outputs = self.outputs(&alone, kernel, one, Placement::ALIGNED)?;
-            let ports = p.problem.outputs(p.dtype).into_iter().zip(problem.outputs(p.dtype));
+            let ports = p.problem.outputs(p.types).into_iter().zip(problem.outputs(p.types));
             for ((full, one), (all, alone)) in ports.zip(whole.iter().zip(&alone_outputs)) {
                 let all = part(&gather(&full.layout, all), &one.layout.shape, item);
                 let alone = gather(&one.layout, alone);
@@ -253,10 +253,10 @@ impl Bench {
 
     /// Each operand that has elements, one element shorter: an error, not a panic and not an access.
     fn short_buffers(&self, p: &Prepared, kernel: &Kernel) -> Result<(), String> {
-        let outputs = super::initial_outputs(&*p.problem, p.dtype, &p.inputs);
+        let outputs = super::initial_outputs(&*p.problem, p.types, &p.inputs);
         let lengths: Vec<usize> = p.inputs.iter().chain(&outputs).map(Data::len).collect();
         // An input that only initialises an output is not read by the kernel.
-        let initial = p.problem.outputs(p.dtype).into_iter().filter_map(|port| match port.initial {
+        let initial = p.problem.outputs(p.types).into_iter().filter_map(|port| match port.initial {
             etalon_reference::tensor::Initial::Input(input) => Some(input),
             etalon_reference::tensor::Initial::Poison => None,
         });
@@ -269,14 +269,14 @@ impl Bench {
             let inputs: Vec<Data> = p.inputs.iter().enumerate().map(|(i, d)| cut(d, i)).collect();
             let mut outputs: Vec<Data> = outputs.iter().enumerate().map(|(i, d)| cut(d, i + p.inputs.len())).collect();
             let slices: Vec<_> = inputs.iter().map(Data::as_slice).collect();
-            let plan = match kernel.plan.map(|plan| plan(&*p.problem, p.dtype, &slices)).transpose() {
+            let plan = match kernel.plan.map(|plan| plan(&*p.problem, p.types, &slices)).transpose() {
                 Ok(plan) => plan,
                 Err(_) => continue,
             };
             let mut pools = self.pools.borrow_mut();
             let result = (kernel.run)(&mut Call {
                 problem: &*p.problem,
-                dtype: p.dtype,
+                types: p.types,
                 inputs: &slices,
                 outputs: &mut outputs.iter_mut().map(Data::as_mut).collect::<Vec<_>>(),
                 pool: pools.get(1, false),
@@ -316,23 +316,23 @@ fn same(a: &[Vec<u64>], b: &[Vec<u64>], who: impl Fn() -> String) -> Result<(), 
 pub fn examine(
     operator: &'static Operator,
     kernel: &Kernel,
-    dtype: DType,
+    types: Types,
     questions: &[Question],
     extent: Extent,
     standard: Option<&'static Kernel>,
 ) -> Result<u32, Box<Rejection>> {
     let bench = Bench::new(standard);
-    let supports = |problem: &dyn Problem| kernel.applies(problem, dtype).is_ok();
-    let mut drawing = Drawing::new(operator, kernel, dtype, &supports, extent.seed);
+    let supports = |problem: &dyn Problem| kernel.applies(problem, types).is_ok();
+    let mut drawing = Drawing::new(operator, kernel, types, &supports, extent.seed);
     let mut ran = 0;
-    for &question in questions.iter().filter(|&&question| bench.can_ask(question, operator, kernel, dtype)) {
+    for &question in questions.iter().filter(|&&question| bench.can_ask(question, operator, kernel, types)) {
         let mut quota = Quota { cost: extent.cost, ..Quota::of(question, extent.cases) };
         if !extent.large {
             (quota.large, quota.far_cost) = (0, extent.cost);
         }
         let cases = drawing.cases(question, &quota);
         if cases.is_empty() {
-            let detail = format!("{}/{}/{dtype}: no case was executed", operator.name, kernel.name);
+            let detail = format!("{}/{}/{types}: no case was executed", operator.name, kernel.name);
             return Err(Box::new(Rejection { question, case: None, detail }));
         }
         let complaint = |case: &Case| examine_case(&bench, operator, kernel, question, case).err();
@@ -361,10 +361,10 @@ fn examine_case(
     case: &Case,
 ) -> Result<(), String> {
     let Ok(problem) = operator.problem(&case.point) else { return Ok(()) };
-    if kernel.applies(&*problem, case.dtype).is_err() {
+    if kernel.applies(&*problem, case.types).is_err() {
         return Ok(());
     }
-    let prepared = Prepared::new(operator, &case.point, case.dtype, case.fill, case.seed).map_err(|e| e.to_string())?;
+    let prepared = Prepared::new(operator, &case.point, case.types, case.fill, case.seed).map_err(|e| e.to_string())?;
     let asked = panic::catch_unwind(AssertUnwindSafe(|| bench.ask(question, &prepared, kernel, Mode::of(case))));
     asked.unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);

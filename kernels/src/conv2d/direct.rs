@@ -6,10 +6,10 @@
 //!   copy the rows of x that it needs among their zeros,
 //!       columns of one residue of the stride side by side      stays in the first cache
 //!   for each block of channels:
-//!     for each VECTORS pieces of a row, sixteen outputs each:
+//!     for each VECTORS pieces of a row, a vector of outputs each:
 //!       sums += weight · piece, shifted by the tap             ROWS·VECTORS sums in registers
 //! ```
-//! Workspace: the weights in blocks, 4 bytes a product; a thread, the rows of a band and one more: at most
+//! Workspace: the weights in blocks, one element per product; a thread, the rows of a band and one more: at most
 //! [`BAND_BYTES`], otherwise [`DEEP_BAND_BYTES`], otherwise what one row of outputs needs.
 
 use std::ops::Range;
@@ -17,15 +17,16 @@ use std::ops::Range;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Problem, Threshold};
+use etalon_reference::{Element, Problem, Threshold, Types};
 
 use super::finish::Finish;
 use super::lower::{copy, spaced, zero};
 use super::operands::{Operands, Order, Products};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
+use crate::gemm::Float;
 use crate::isa::Isa;
-use crate::isa::wide::{LANES, Wide, Work, with_lanes};
+use crate::isa::wide::{LANES, LANES_64, Vectors, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
@@ -46,6 +47,7 @@ pub const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 5),
     Threshold::axis("k", FEW as i64),
     Threshold::axis("k", 8),
+    Threshold::axis("w", 6 * LANES_64 as i64),
     Threshold::axis("w", 6 * LANES as i64),
     Threshold::bytes("x", BAND_BYTES),
     Threshold::bytes("x", DEEP_BAND_BYTES),
@@ -54,20 +56,21 @@ pub const THRESHOLDS: &[Threshold] = &[
 ];
 
 /// Whether the kernel computes the problem.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, types: Types) -> Result<(), String> {
     super::planes_only(problem)?;
+    let fits = if types == Types::F64 { fits::<f64> } else { fits::<f32> };
     fits(downcast(problem)).map_err(Into::into)
 }
 
 /// Whether the kernel computes a problem by planes.
-pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
+pub fn fits<T: Float>(p: &Conv2d) -> Result<(), &'static str> {
     if !matches!(p.cols.stride, 1 | 2 | 4) {
         return Err("only strides of columns of 1, 2 and 4");
     }
     if p.depth() == 0 || p.depth() > PRODUCTS {
         return Err("only 1 to 16384 products of an output");
     }
-    if i32::try_from(Cut::new(p).band).is_err() {
+    if i32::try_from(Cut::new::<T>(p).band).is_err() {
         return Err("only bands of less than 2^31 elements");
     }
     Ok(())
@@ -76,23 +79,23 @@ pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
 /// Whether it is usually faster than packing patches for a GEMM.
 ///
 /// Packing an element costs about as much as eight multiply-adds with it, against what tiles of four or eight channels by
-/// pieces of sixteen in a row lose at the borders. Where a band leaves the first cache, few channels alone pay; with more
-/// than 128, packing does not show.
-pub fn pays(p: &Conv2d) -> bool {
-    if fits(p).is_err() || p.y.h * p.y.w < 512 {
+/// pieces of a vector in a row lose at the borders. Where a band leaves the first cache, few channels alone pay; with
+/// more than 128, packing does not show.
+pub fn pays<T: Float>(p: &Conv2d) -> bool {
+    if fits::<T>(p).is_err() || p.y.h * p.y.w < 512 {
         return false;
     }
     let (k, w) = (p.group_out(), p.y.w);
-    let most = if Cut::new(p).band * size_of::<f32>() <= BAND_BYTES { 128 } else { 32 };
-    let padded = k.next_multiple_of(if k <= FEW { FEW } else { 8 }) * w.next_multiple_of(LANES);
+    let most = if Cut::new::<T>(p).band * size_of::<T>() <= BAND_BYTES { 128 } else { 32 };
+    let padded = k.next_multiple_of(if k <= FEW { FEW } else { 8 }) * w.next_multiple_of(T::LANES);
     k <= most && padded <= (k + 8) * w
 }
 
 /// All outputs.
-pub fn convolve(
+pub fn convolve<T: Float>(
     p: &Conv2d,
     isa: Isa,
-    operands: Operands<'_, f32>,
+    operands: Operands<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
@@ -100,26 +103,26 @@ pub fn convolve(
     with_lanes(isa, Step { p, wide, operands, pool, workspace }).map_err(KernelError::Isa)
 }
 
-struct Step<'a> {
+struct Step<'a, T> {
     p: &'a Conv2d,
-    /// Whether there are 32 registers of sixteen lanes, instead of as many as eight.
+    /// Whether there are 32 registers for vectors, instead of as many as eight.
     wide: bool,
-    operands: Operands<'a, f32>,
+    operands: Operands<'a, T>,
     pool: &'a Pool,
     workspace: &'a mut Workspace,
 }
 
-impl Work for Step<'_> {
+impl<T: Float> Work<T> for Step<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Step { p, wide, operands, pool, workspace } = self;
         match (wide, p.group_out() <= FEW) {
-            (true, false) => images::<L, 8, 3>(l, p, operands, pool, workspace),
-            (true, true) => images::<L, FEW, 6>(l, p, operands, pool, workspace),
-            (false, false) => images::<L, 6, 1>(l, p, operands, pool, workspace),
-            (false, true) => images::<L, FEW, 1>(l, p, operands, pool, workspace),
+            (true, false) => images::<T, L, 8, 3>(l, p, operands, pool, workspace),
+            (true, true) => images::<T, L, FEW, 6>(l, p, operands, pool, workspace),
+            (false, false) => images::<T, L, 6, 1>(l, p, operands, pool, workspace),
+            (false, true) => images::<T, L, FEW, 1>(l, p, operands, pool, workspace),
         }
     }
 }
@@ -141,39 +144,39 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(p: &Conv2d) -> Cut {
+    fn new<T: Vectors>(p: &Conv2d) -> Cut {
         let last = (p.cols.taps - 1) * p.cols.dilation / p.cols.stride;
-        let line = (last + p.y.w.next_multiple_of(LANES)).next_multiple_of(LANES);
+        let line = (last + p.y.w.next_multiple_of(T::LANES)).next_multiple_of(T::LANES);
         let row = line * p.cols.stride;
         let first = (p.rows.taps - 1) * p.rows.dilation + 1;
         let rows_within = |bytes: usize| {
-            let channel = (bytes / size_of::<f32>()).saturating_sub(row) / p.group_in();
-            let reach = channel.saturating_sub(LANES) / row;
+            let channel = (bytes / size_of::<T>()).saturating_sub(row) / p.group_in();
+            let reach = channel.saturating_sub(T::LANES) / row;
             reach.checked_sub(first).map(|more| p.y.h.min(more / p.rows.stride + 1))
         };
         let rows = rows_within(BAND_BYTES).or_else(|| rows_within(DEEP_BAND_BYTES)).unwrap_or(1);
         let reach = first + (rows - 1) * p.rows.stride;
-        let channel = reach * row + LANES;
+        let channel = reach * row + T::LANES;
         Cut { line, row, reach, channel, rows, band: p.group_in() * channel + row }
     }
 }
 
 #[inline(always)]
-fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
+fn images<T: Float, L: Wide<T>, const ROWS: usize, const VECTORS: usize>(
     l: L,
     p: &Conv2d,
-    o: Operands<'_, f32>,
+    o: Operands<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
-    let cut = Cut::new(p);
+    let cut = Cut::new::<T>(p);
     let (depth, outputs) = (p.depth(), p.group_out());
     let blocks = outputs.div_ceil(ROWS);
     let of_group = blocks * depth * ROWS;
     let lens = [p.groups * of_group, cut.band * pool.threads()];
-    let ([weights, scratch], [places]) = workspace.slices2::<f32, i32, 2, 1>(lens, [depth]);
+    let ([weights, scratch], [places]) = workspace.slices2::<T, i32, 2, 1>(lens, [depth]);
     for (weights, w) in weights.chunks_exact_mut(of_group).zip(o.w.chunks_exact(outputs * depth)) {
-        pack::<ROWS>(w, depth, weights);
+        pack::<T, ROWS>(w, depth, weights);
     }
     let (weights, scratch, y) = (&*weights, Disjoint::new(scratch), Disjoint::new(o.y));
     write_places(p, &cut, o.order, places);
@@ -187,7 +190,7 @@ fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
             return;
         }
         let channel = image * p.x.c + group * p.group_in();
-        l.enter(Band::<ROWS, VECTORS> {
+        l.enter(Band::<T, ROWS, VECTORS> {
             p,
             cut: &cut,
             places,
@@ -212,10 +215,10 @@ fn images<L: Wide, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// Weights k × products of a group to blocks of `ROWS` channels, product by product; 0 behind the last channel.
-fn pack<const ROWS: usize>(w: &[f32], depth: usize, to: &mut [f32]) {
+fn pack<T: Element, const ROWS: usize>(w: &[T], depth: usize, to: &mut [T]) {
     for (block, w) in to.chunks_exact_mut(depth * ROWS).zip(w.chunks(depth * ROWS)) {
         for (q, to) in block.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-            *to = std::array::from_fn(|k| w.get(k * depth + q).copied().unwrap_or(0.0));
+            *to = std::array::from_fn(|k| w.get(k * depth + q).copied().unwrap_or_default());
         }
     }
 }
@@ -233,38 +236,38 @@ fn write_places(p: &Conv2d, cut: &Cut, order: Order, places: &mut [i32]) {
 }
 
 /// Some rows of the outputs of a group of an image.
-struct Band<'a, 'y, const ROWS: usize, const VECTORS: usize> {
+struct Band<'a, 'y, T, const ROWS: usize, const VECTORS: usize> {
     p: &'a Conv2d,
     cut: &'a Cut,
     places: &'a [i32],
     /// The group's planes.
-    x: &'a [f32],
+    x: &'a [T],
     rows: Range<usize>,
     /// In blocks.
-    weights: &'a [f32],
+    weights: &'a [T],
     /// The group's output channels.
     channels: Range<usize>,
-    scale: &'a [f32],
-    bias: &'a [f32],
-    scratch: &'a mut [f32],
+    scale: &'a [T],
+    bias: &'a [T],
+    scratch: &'a mut [T],
     image: usize,
-    y: &'a Disjoint<'y, f32>,
+    y: &'a Disjoint<'y, T>,
 }
 
-impl<const ROWS: usize, const VECTORS: usize> Work for Band<'_, '_, ROWS, VECTORS> {
+impl<T: Float, const ROWS: usize, const VECTORS: usize> Work<T> for Band<'_, '_, T, ROWS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(mut self, l: L) {
+    fn run<L: Wide<T>>(mut self, l: L) {
         self.fill(l);
         let p = self.p;
-        let (pieces, weights) = (p.y.w.div_ceil(LANES), self.places.len() * ROWS);
+        let (pieces, weights) = (p.y.w.div_ceil(T::LANES), self.places.len() * ROWS);
         let all = pieces * self.rows.len();
         for (block, w) in self.weights.chunks_exact(weights).enumerate() {
             let mut block = self.block(l, block, w);
             let mut piece = 0;
             while piece < all {
-                let at = |i: usize| ((piece + i) / pieces, (piece + i) % pieces * LANES);
+                let at = |i: usize| ((piece + i) / pieces, (piece + i) % pieces * T::LANES);
                 piece += match all - piece {
                     left if left >= VECTORS => self.tile::<L, VECTORS>(l, &mut block, std::array::from_fn(at)),
                     left if left >= 2 => self.tile::<L, 2>(l, &mut block, std::array::from_fn(at)),
@@ -276,17 +279,17 @@ impl<const ROWS: usize, const VECTORS: usize> Work for Band<'_, '_, ROWS, VECTOR
 }
 
 /// A block of output channels in a band.
-struct Block<'a, F, const ROWS: usize> {
-    w: &'a [f32],
+struct Block<'a, T, F, const ROWS: usize> {
+    w: &'a [T],
     finish: [Finish<F>; ROWS],
     /// The band's rows of the channels' planes; nothing behind the last channel.
-    y: [&'a mut [f32]; ROWS],
+    y: [&'a mut [T]; ROWS],
 }
 
-impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
+impl<T: Float, const ROWS: usize, const VECTORS: usize> Band<'_, '_, T, ROWS, VECTORS> {
     /// Copies the rows of x.
     #[inline(always)]
-    fn fill<L: Wide>(&mut self, l: L) {
+    fn fill<L: Wide<T>>(&mut self, l: L) {
         let (p, cut) = (self.p, self.cut);
         let (channels, line) = self.scratch.split_at_mut(p.group_in() * cut.channel);
         let line = &mut line[..cut.row];
@@ -309,13 +312,13 @@ impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
                         if fault!("conv2d.direct-stride-4") && residue == 3 {
                             continue;
                         }
-                        for (i, to) in to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                            let from = &line[i * LANES * stride + residue..];
-                            let reach = (LANES - 1) * stride + 1;
+                        for (i, to) in T::chunks_mut(to).0.iter_mut().enumerate() {
+                            let from = &line[i * T::LANES * stride + residue..];
+                            let reach = (T::LANES - 1) * stride + 1;
                             let x = if stride == 2 {
-                                spaced::<L, 2>(l, &from[..reach])
+                                spaced::<T, L, 2>(l, &from[..reach])
                             } else {
-                                spaced::<L, 4>(l, &from[..reach])
+                                spaced::<T, L, 4>(l, &from[..reach])
                             };
                             l.store(x, to);
                         }
@@ -326,7 +329,7 @@ impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
     }
 
     #[inline(always)]
-    fn block<'b, L: Wide>(&self, l: L, block: usize, w: &'b [f32]) -> Block<'b, L::F, ROWS>
+    fn block<'b, L: Wide<T>>(&self, l: L, block: usize, w: &'b [T]) -> Block<'b, T, L::F, ROWS>
     where
         Self: 'b,
     {
@@ -345,10 +348,15 @@ impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
 
     /// `N` pieces of a block, each of which begins in a row of the band, at a column. Returns `N`.
     #[inline(always)]
-    fn tile<L: Wide, const N: usize>(&self, l: L, block: &mut Block<'_, L::F, ROWS>, at: [(usize, usize); N]) -> usize {
+    fn tile<L: Wide<T>, const N: usize>(
+        &self,
+        l: L,
+        block: &mut Block<'_, T, L::F, ROWS>,
+        at: [(usize, usize); N],
+    ) -> usize {
         let p = self.p;
         let from = at.map(|(row, col)| &self.scratch[row * p.rows.stride * self.cut.row + col..]);
-        let to = at.map(|(row, col)| row * p.y.w + col..row * p.y.w + p.y.w.min(col + LANES));
+        let to = at.map(|(row, col)| row * p.y.w + col..row * p.y.w + p.y.w.min(col + T::LANES));
         let sums: [[L::F; N]; ROWS] = sums(l, from, self.places, block.w);
         for ((y, finish), sums) in block.y.iter_mut().zip(&block.finish).zip(sums) {
             if y.is_empty() {
@@ -356,7 +364,7 @@ impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
             }
             for (to, sum) in to.iter().zip(sums) {
                 let (y, sum) = (&mut y[to.clone()], finish.of(l, sum));
-                match y.first_chunk_mut() {
+                match T::first_mut(y) {
                     Some(y) => l.store(sum, y),
                     None => l.store_first(sum, y),
                 }
@@ -368,7 +376,7 @@ impl<const ROWS: usize, const VECTORS: usize> Band<'_, '_, ROWS, VECTORS> {
 
 /// A row of x among its zeros, as long as `to`.
 #[inline(always)]
-fn between<L: Wide>(l: L, p: &Conv2d, from: &[f32], to: &mut [f32]) {
+fn between<T: Vectors, L: Wide<T>>(l: L, p: &Conv2d, from: &[T], to: &mut [T]) {
     let before = p.cols.before.min(to.len());
     let len = from.len().min(to.len() - before);
     zero(l, &mut to[..before]);
@@ -378,18 +386,18 @@ fn between<L: Wide>(l: L, p: &Conv2d, from: &[f32], to: &mut [f32]) {
 
 /// The sums of a tile, in the canonical order.
 #[inline(always)]
-fn sums<L: Wide, const ROWS: usize, const N: usize>(
+fn sums<T: Float, L: Wide<T>, const ROWS: usize, const N: usize>(
     l: L,
-    from: [&[f32]; N],
+    from: [&[T]; N],
     places: &[i32],
-    w: &[f32],
+    w: &[T],
 ) -> [[L::F; N]; ROWS] {
-    let mut total = [[l.splat(0.0); N]; ROWS];
+    let mut total = [[l.splat(T::default()); N]; ROWS];
     let (w, _) = w.as_chunks::<ROWS>();
     for (places, w) in places.chunks(CHUNK).zip(w.chunks(CHUNK)) {
-        let mut sums = [[l.splat(0.0); N]; ROWS];
+        let mut sums = [[l.splat(T::default()); N]; ROWS];
         for (&place, w) in places.iter().zip(w) {
-            let x = from.map(|from| l.load(from[place as usize..].first_chunk().expect("a band has all products")));
+            let x = from.map(|from| l.load(T::first(&from[place as usize..]).expect("a band has all products")));
             for (sums, &w) in sums.iter_mut().zip(w) {
                 let w = l.splat(w);
                 for (sum, x) in sums.iter_mut().zip(x) {

@@ -1,8 +1,8 @@
 //! What becomes of the sums of an output channel, in registers.
 
-use crate::isa::wide::Wide;
+use crate::isa::wide::{Vectors, Wide};
 
-/// What becomes of sums of one channel, or of sixteen channels side by side: `relu(sum·scale + bias)`.
+/// What becomes of sums of one channel, or of a vector of channels: `relu(sum·scale + bias)`.
 #[derive(Clone, Copy)]
 pub struct Finish<F> {
     /// Factors.
@@ -16,14 +16,20 @@ pub struct Finish<F> {
 impl<F: Copy> Finish<F> {
     /// That of one channel, if the vectors are there.
     #[inline(always)]
-    pub fn of_channel<L: Wide<F = F>>(l: L, scale: &[f32], bias: &[f32], relu: bool, channel: usize) -> Finish<F> {
-        let splat = |vector: &[f32]| vector.get(channel).map(|&x| l.splat(x));
+    pub fn of_channel<T: Vectors, L: Wide<T, F = F>>(
+        l: L,
+        scale: &[T],
+        bias: &[T],
+        relu: bool,
+        channel: usize,
+    ) -> Finish<F> {
+        let splat = |vector: &[T]| vector.get(channel).map(|&x| l.splat(x));
         Finish { scale: splat(scale), bias: splat(bias), relu }
     }
 
     /// Finished sums.
     #[inline(always)]
-    pub fn of<L: Wide<F = F>>(&self, l: L, sum: F) -> F {
+    pub fn of<T: Vectors, L: Wide<T, F = F>>(&self, l: L, sum: F) -> F {
         let y = self.scale.map_or(sum, |scale| l.mul(sum, scale));
         let y = self.bias.map_or(y, |bias| l.add(y, bias));
         if self.relu { l.relu(y) } else { y }
@@ -31,7 +37,7 @@ impl<F: Copy> Finish<F> {
 
     /// Finished sums of a chunk. It is added to +0 first, as everywhere: what underflowed to −0 becomes +0.
     #[inline(always)]
-    pub fn of_chunk<L: Wide<F = F>>(&self, l: L, sum: F) -> F {
-        self.of(l, l.add(l.splat(0.0), sum))
+    pub fn of_chunk<T: Vectors, L: Wide<T, F = F>>(&self, l: L, sum: F) -> F {
+        self.of(l, l.add(l.splat(T::default()), sum))
     }
 }

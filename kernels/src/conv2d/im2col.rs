@@ -5,17 +5,18 @@
 
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::{Gemm, Matrix};
-use etalon_reference::{DType, Problem};
+use etalon_reference::{Problem, Types};
 
 use super::implicit::of_planes;
-use super::lower::{Image, Planes};
+use super::lower::{self, Image, Planes};
 use super::operands::{Operands, Products, finish};
 use crate::disjoint::chunks;
 use crate::faults::fault;
+use crate::gemm::Float;
 use crate::gemm::driver::{self, Lowered, Source, Task};
 use crate::gemm::epilogue::Along;
 use crate::gemm::skinny::Stream;
-use crate::isa::wide::{LANES, Wide};
+use crate::isa::wide::Wide;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -27,16 +28,16 @@ const COLUMNS: usize = 32;
 const ROWS: usize = 64;
 
 /// Images by planes alone.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, _: Types) -> Result<(), String> {
     super::planes_only(problem)
 }
 
 /// All outputs.
-pub fn convolve<X: Stream<T = f32>, L: Wide>(
+pub fn convolve<X: Stream, L: Wide<X::T>>(
     tile: X,
     lanes: L,
     p: &Conv2d,
-    o: Operands<'_, f32>,
+    o: Operands<'_, X::T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
@@ -53,38 +54,45 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
 }
 
 /// Patches in pieces.
-struct Blocks<'a> {
+struct Blocks<'a, T> {
     p: &'a Conv2d,
-    patches: &'a mut [f32],
+    patches: &'a mut [T],
     /// For an image among its zeros.
-    copy: &'a mut [f32],
+    copy: &'a mut [T],
     /// Columns at most.
     most: usize,
 }
 
 /// One piece.
-struct Block<'a> {
+struct Block<'a, T> {
     /// crs × columns.
-    patches: &'a [f32],
+    patches: &'a [T],
     cols: usize,
     group: usize,
     /// Where the outputs of the first row start in y.
     start: usize,
 }
 
-impl<'a> Blocks<'a> {
-    fn new(p: &'a Conv2d, workspace: &'a mut Workspace) -> (Blocks<'a>, &'a mut Workspace) {
+impl<'a, T: Float> Blocks<'a, T> {
+    fn new(p: &'a Conv2d, workspace: &'a mut Workspace) -> (Blocks<'a, T>, &'a mut Workspace) {
         let pixels = p.y.h * p.y.w;
-        let fit = BLOCK_BYTES / size_of::<f32>() / p.depth() / COLUMNS * COLUMNS;
+        let fit = BLOCK_BYTES / size_of::<T>() / p.depth() / COLUMNS * COLUMNS;
         let most = fit.max(COLUMNS).min(pixels);
-        let copied = Image::copied(p).next_multiple_of(LANES);
+        let copied = lower::copied(p).next_multiple_of(T::LANES);
         let (scratch, inner) = workspace.slice_and_inner(copied + p.depth() * most);
         let (copy, patches) = scratch.split_at_mut(copied);
         (Blocks { p, patches, copy, most }, inner)
     }
 
     /// Calls `then` for each block of each group of each image.
-    fn each<L: Wide>(&mut self, lanes: L, x: &[f32], products: Products, pool: &Pool, mut then: impl FnMut(Block<'_>)) {
+    fn each<L: Wide<T>>(
+        &mut self,
+        lanes: L,
+        x: &[T],
+        products: Products,
+        pool: &Pool,
+        mut then: impl FnMut(Block<'_, T>),
+    ) {
         let (p, pixels) = (self.p, self.p.y.h * self.p.y.w);
         for (n, x) in x.chunks_exact(p.x.c * p.x.h * p.x.w).enumerate() {
             let x = Image::new(p, x, self.copy, pool);
@@ -111,6 +119,14 @@ impl<'a> Blocks<'a> {
 /// The kernel over OpenBLAS.
 #[cfg(feature = "openblas")]
 pub fn run_openblas(call: &mut crate::kernel::Call<'_>) -> Result<(), crate::kernel::KernelError> {
+    crate::gemm::with_float!(call.types, T => openblas::<T>(call, crate::isa::wide::Scalar))
+}
+
+#[cfg(feature = "openblas")]
+fn openblas<T: crate::gemm::openblas::Blas>(
+    call: &mut crate::kernel::Call<'_>,
+    lanes: impl Wide<T>,
+) -> Result<(), crate::kernel::KernelError> {
     use crate::ffi::openblas::{self, GemmSizes, Op};
     use crate::kernel::KernelError;
     use etalon_reference::operator::downcast;
@@ -118,14 +134,14 @@ pub fn run_openblas(call: &mut crate::kernel::Call<'_>) -> Result<(), crate::ker
     let p: &Conv2d = downcast(call.problem);
     let pool = call.pool;
     openblas::set_threads(pool.threads());
-    let (o, workspace) = Operands::<f32>::of(call, p)?;
+    let (o, workspace) = Operands::<T>::of(call, p)?;
     if p.y.is_empty() {
         return Ok(());
     }
     let (pixels, k, depth) = (p.y.h * p.y.w, p.group_out(), p.depth());
     let (mut blocks, _) = Blocks::new(p, workspace);
     let mut result = Ok(());
-    blocks.each(crate::isa::wide::Scalar, o.x, Products::new(p, o.order), pool, |block| {
+    blocks.each(lanes, o.x, Products::new(p, o.order), pool, |block| {
         let sizes = GemmSizes {
             op_a: Op::Plain,
             op_b: Op::Plain,
@@ -138,7 +154,7 @@ pub fn run_openblas(call: &mut crate::kernel::Call<'_>) -> Result<(), crate::ker
         };
         let w = &o.w[block.group * k * depth..][..k * depth];
         let y = &mut o.y[block.start..];
-        if let Err(error) = openblas::sgemm(&sizes, 1.0, w, block.patches, 0.0, y) {
+        if let Err(error) = T::gemm(&sizes, T::from_f64(1.0), w, block.patches, T::default(), y) {
             result = Err(KernelError::Unsupported(error.to_string()));
             return;
         }

@@ -11,7 +11,7 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::{Activation, Gemm, Matrix};
 
 use super::by_planes;
-use super::lower::{Filters, Image, Pixels, Planes};
+use super::lower::{Filters, Image, Pixels, Planes, copied};
 use super::operands::{Operands, Order, Products, finish};
 use crate::faults::fault;
 use crate::gemm::driver::{self, Source, Task};
@@ -22,11 +22,11 @@ use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// All outputs, one GEMM a group.
-pub fn convolve<X: Stream<T = f32>, L: Wide>(
+pub fn convolve<X: Stream, L: Wide<X::T>>(
     tile: X,
     lanes: L,
     p: &Conv2d,
-    o: Operands<'_, f32>,
+    o: Operands<'_, X::T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
@@ -64,11 +64,11 @@ pub fn convolve<X: Stream<T = f32>, L: Wide>(
 }
 
 /// One image by planes after the other, each among its zeros: workspace for one.
-fn images<X: Stream<T = f32>, L: Wide>(
+fn images<X: Stream, L: Wide<X::T>>(
     tile: X,
     lanes: L,
     p: &Conv2d,
-    o: Operands<'_, f32>,
+    o: Operands<'_, X::T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
@@ -76,7 +76,7 @@ fn images<X: Stream<T = f32>, L: Wide>(
     let products = Products::new(p, o.order);
     let (c, k, depth) = (p.group_in(), p.group_out(), p.depth());
     let (plane, pixels) = (p.x.h * p.x.w, p.y.h * p.y.w);
-    let (copy, inner) = workspace.slice_and_inner::<f32>(Image::copied(p));
+    let (copy, inner) = workspace.slice_and_inner::<X::T>(copied(p));
     let x = if fault!("conv2d.fifth-image") { &o.x[..o.x.len().min(4 * p.x.c * plane)] } else { o.x };
     for (x, y) in x.chunks_exact(p.x.c * plane).zip(o.y.chunks_exact_mut(p.y.c * pixels)) {
         let x = Image::new(p, x, copy, pool);

@@ -1,9 +1,9 @@
 //! Convolution of images: `y = relu(scale·(x ⋆ w) + bias)`, with stride, padding, dilation and groups.
 //!
 //! Shapes: x n×c×h×w and y n×k×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s in that order for both, scale and
-//! bias k. f32; the scalar kernel also computes f64. The problem is [`Conv2d`]; its documentation fixes the order of
-//! summation, and all kernels but Winograd's and the one over OpenBLAS keep it: the same bits on every instruction set and for any
-//! number of threads.
+//! bias k. f32 and f64; Winograd's algorithm computes f32 alone. The problem is [`Conv2d`]; its documentation fixes the
+//! order of summation, and all kernels but Winograd's and the one over OpenBLAS keep it: the same bits on every
+//! instruction set and for any number of threads.
 //!
 //! | kernel | what it does |
 //! |---|---|
@@ -34,34 +34,34 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::ImageLayout;
-use etalon_reference::{DType, Element, Fill, Problem, Slice, Threshold, Tolerance};
+use etalon_reference::{Fill, Problem, Threshold, Tolerance, Types};
 use ndarray::ArrayD;
 
 pub use self::operands::{Operands, Order, Products};
 pub(crate) use self::operands::{long_enough, long_enough_mut};
 use self::winograd::Transformed;
-use crate::gemm::DEPTH;
+use crate::gemm::driver::{mc, nc};
 use crate::gemm::skinny::Stream;
-use crate::gemm::tile::Tile;
+use crate::gemm::{DEPTH, FLOATS, Float, Tiled, with_float};
 use crate::isa::Isa;
-use crate::isa::wide::{Wide, Work, with_lanes};
-#[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2Token, Avx512Token};
-use crate::kernel::{Call, Kernel, KernelError, Plan, Tolerate};
+use crate::isa::wide::Wide;
+use crate::kernel::{Call, Kernel, KernelError, Tolerate};
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The sizes at which a convolution by tiles of GEMM takes another path: blocks of rows, of columns, of products.
 pub(crate) const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 5),
     Threshold::axis("n", 11),
     Threshold::axis("k", 64),
-    Threshold::axis("k", 240),
+    Threshold::axis("k", mc::<f64>() as i64),
+    Threshold::axis("k", mc::<f32>() as i64),
     Threshold::axis("c", CHUNK as i64),
     Threshold::axis("c", DEPTH as i64),
-    Threshold::axis("w", 512),
+    Threshold::axis("w", nc::<f64>(1) as i64),
+    Threshold::axis("w", nc::<f32>(1) as i64),
     Threshold::bytes("x", 1 << 20),
     Threshold::operations((WORTH_NS * 100) as i64),
     Threshold::operations(4_000_000),
@@ -69,98 +69,115 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar::run),
+    Kernel::new("scalar", Isa::Scalar, FLOATS, |call| exact(call, Isa::Scalar, None)),
     #[cfg(feature = "openblas")]
-    Kernel::new("openblas", Isa::Scalar, F32, im2col::run_openblas).with_supports(im2col::supports).own_order(),
+    Kernel::new("openblas", Isa::Scalar, FLOATS, im2col::run_openblas)
+        .with_supports(im2col::supports)
+        .of_library("openblas"),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("im2col-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Im2col))
+    Kernel::new("im2col-avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2, Some(Way::Im2col)))
         .with_supports(im2col::supports)
         .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("implicit-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Implicit))
+    Kernel::new("implicit-avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2, Some(Way::Implicit)))
         .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("direct-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Direct))
+    Kernel::new("direct-avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2, Some(Way::Direct)))
         .with_supports(direct::supports)
         .with_thresholds(direct::THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("depthwise-avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, Way::Depthwise))
+    Kernel::new("depthwise-avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2, Some(Way::Depthwise)))
         .with_supports(depthwise::supports)
         .with_thresholds(depthwise::THRESHOLDS)
         .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2, exact_way(downcast(call.problem))))
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2, None))
         .with_thresholds(THRESHOLDS)
         .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd2-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(2)), tolerance_of::<2>),
+    winograd("winograd2-avx2", Isa::Avx2, |call| in_f32(call, Isa::Avx2, Way::Winograd(2)), tolerance_of::<2>),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd4-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(4)), tolerance_of::<4>),
+    winograd("winograd4-avx2", Isa::Avx2, |call| in_f32(call, Isa::Avx2, Way::Winograd(4)), tolerance_of::<4>),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd6-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(6)), tolerance_of::<6>),
+    winograd("winograd6-avx2", Isa::Avx2, |call| in_f32(call, Isa::Avx2, Way::Winograd(6)), tolerance_of::<6>),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd2-avx2-prepacked", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(2)), tolerance_of::<2>)
-        .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx2, 2)),
+    winograd(
+        "winograd2-avx2-prepacked",
+        Isa::Avx2,
+        |call| in_f32(call, Isa::Avx2, Way::Winograd(2)),
+        tolerance_of::<2>,
+    )
+    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx2, 2)),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd4-avx2-prepacked", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(4)), tolerance_of::<4>)
-        .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx2, 4)),
+    winograd(
+        "winograd4-avx2-prepacked",
+        Isa::Avx2,
+        |call| in_f32(call, Isa::Avx2, Way::Winograd(4)),
+        tolerance_of::<4>,
+    )
+    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx2, 4)),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd6-avx2-prepacked", Isa::Avx2, |call| run(call, Isa::Avx2, Way::Winograd(6)), tolerance_of::<6>)
-        .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx2, 6)),
+    winograd(
+        "winograd6-avx2-prepacked",
+        Isa::Avx2,
+        |call| in_f32(call, Isa::Avx2, Way::Winograd(6)),
+        tolerance_of::<6>,
+    )
+    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx2, 6)),
     #[cfg(target_arch = "x86_64")]
-    fast("fast-avx2", Isa::Avx2, |call| run(call, Isa::Avx2, fast_way(downcast(call.problem)))),
+    fast("fast-avx2", Isa::Avx2, |call| in_f32(call, Isa::Avx2, fast_way(downcast(call.problem)))),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("im2col-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Im2col))
+    Kernel::new("im2col-avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512, Some(Way::Im2col)))
         .with_supports(im2col::supports)
         .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("implicit-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Implicit))
+    Kernel::new("implicit-avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512, Some(Way::Implicit)))
         .with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("direct-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Direct))
+    Kernel::new("direct-avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512, Some(Way::Direct)))
         .with_supports(direct::supports)
         .with_thresholds(direct::THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("depthwise-avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, Way::Depthwise))
+    Kernel::new("depthwise-avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512, Some(Way::Depthwise)))
         .with_supports(depthwise::supports)
         .with_thresholds(depthwise::THRESHOLDS)
         .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512, exact_way(downcast(call.problem))))
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512, None))
         .with_thresholds(THRESHOLDS)
         .with_paths(depthwise::PATHS),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd2-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(2)), tolerance_of::<2>),
+    winograd("winograd2-avx512", Isa::Avx512, |call| in_f32(call, Isa::Avx512, Way::Winograd(2)), tolerance_of::<2>),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd4-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(4)), tolerance_of::<4>),
+    winograd("winograd4-avx512", Isa::Avx512, |call| in_f32(call, Isa::Avx512, Way::Winograd(4)), tolerance_of::<4>),
     #[cfg(target_arch = "x86_64")]
-    winograd("winograd6-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, Way::Winograd(6)), tolerance_of::<6>),
+    winograd("winograd6-avx512", Isa::Avx512, |call| in_f32(call, Isa::Avx512, Way::Winograd(6)), tolerance_of::<6>),
     #[cfg(target_arch = "x86_64")]
     winograd(
         "winograd2-avx512-prepacked",
         Isa::Avx512,
-        |call| run(call, Isa::Avx512, Way::Winograd(2)),
+        |call| in_f32(call, Isa::Avx512, Way::Winograd(2)),
         tolerance_of::<2>,
     )
-    .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx512, 2)),
+    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx512, 2)),
     #[cfg(target_arch = "x86_64")]
     winograd(
         "winograd4-avx512-prepacked",
         Isa::Avx512,
-        |call| run(call, Isa::Avx512, Way::Winograd(4)),
+        |call| in_f32(call, Isa::Avx512, Way::Winograd(4)),
         tolerance_of::<4>,
     )
-    .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx512, 4)),
+    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx512, 4)),
     #[cfg(target_arch = "x86_64")]
     winograd(
         "winograd6-avx512-prepacked",
         Isa::Avx512,
-        |call| run(call, Isa::Avx512, Way::Winograd(6)),
+        |call| in_f32(call, Isa::Avx512, Way::Winograd(6)),
         tolerance_of::<6>,
     )
-    .with_plan(|p, _, inputs| plan(p, inputs, Isa::Avx512, 6)),
+    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx512, 6)),
     #[cfg(target_arch = "x86_64")]
-    fast("fast-avx512", Isa::Avx512, |call| run(call, Isa::Avx512, fast_way(downcast(call.problem)))),
+    fast("fast-avx512", Isa::Avx512, |call| in_f32(call, Isa::Avx512, fast_way(downcast(call.problem)))),
 ];
 
 type Run = fn(&mut Call<'_>) -> Result<(), KernelError>;
@@ -185,22 +202,22 @@ const fn fast(name: &'static str, isa: Isa, run: Run) -> Kernel {
 
 fn tolerance_of<const M: usize>(
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
-    etalon_reference::ops::winograd::tolerance(M, downcast(problem), dtype, inputs, expected)
+    etalon_reference::ops::winograd::tolerance(M, downcast(problem), types, inputs, expected)
 }
 
 fn fast_tolerance(
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
     match fast_way(downcast(problem)) {
-        Way::Winograd(m) => etalon_reference::ops::winograd::tolerance(m, downcast(problem), dtype, inputs, expected),
-        _ => problem.tolerance(dtype, Fill::Real, inputs, expected),
+        Way::Winograd(m) => etalon_reference::ops::winograd::tolerance(m, downcast(problem), types, inputs, expected),
+        _ => problem.tolerance(types, Fill::Real, inputs, expected),
     }
 }
 
@@ -224,14 +241,14 @@ pub enum Way {
 /// - One input channel a group leaves a GEMM a depth of r·s only: [`Way::Depthwise`], if there are as many outputs as groups.
 /// - By planes, patches that serve few output channels: [`Way::Direct`], where not packing them pays (`direct::pays`).
 /// - Otherwise [`Way::Implicit`], which does im2col's work without its traffic.
-pub fn exact_way(p: &Conv2d) -> Way {
+pub fn exact_way<T: Float>(p: &Conv2d) -> Way {
     if depthwise::fits(p).is_ok() && p.group_out() == 1 {
         return Way::Depthwise;
     }
-    if by_planes(p) && !implicit::is_pointwise(p) && direct::pays(p) { Way::Direct } else { Way::Implicit }
+    if by_planes(p) && !implicit::is_pointwise(p) && direct::pays::<T>(p) { Way::Direct } else { Way::Implicit }
 }
 
-/// The algorithm that is usually fastest with an error of at most F(4)'s.
+/// The algorithm that is usually fastest in f32, with an error of at most F(4)'s.
 ///
 /// With at least 32 input channels a group and 32 outputs, Winograd's transformations pay: F(4) on maps of at least 10×10;
 /// on smaller ones F(2), whose tiles fit them better and whose weights grow less.
@@ -241,7 +258,7 @@ pub fn fast_way(p: &Conv2d) -> Way {
     if channels && map >= 4 && etalon_reference::ops::winograd::fits(p).is_ok() {
         Way::Winograd(if map >= 10 { 4 } else { 2 })
     } else {
-        exact_way(p)
+        exact_way::<f32>(p)
     }
 }
 
@@ -255,117 +272,107 @@ pub(crate) fn reads_exchanged(p: &Conv2d, way: Way) -> bool {
     }
 }
 
-/// Convolves in f32 with the instructions of `isa`, by [`exact_way`].
+/// Convolves with the instructions of `isa`, by [`exact_way`].
 ///
 /// # Errors
 /// [`KernelError`] if an operand is too short, its weights lie as only some algorithms read them ([`Order::Exchanged`],
 /// [`Order::Transformed`]), or the CPU lacks the instructions.
-pub fn conv2d(
+pub fn conv2d<T: Float>(
     p: &Conv2d,
     isa: Isa,
-    operands: Operands<'_, f32>,
+    operands: Operands<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
-    compute(p, isa, exact_way(p), operands.checked(p)?, pool, workspace)
+    compute(p, isa, exact_way::<T>(p), operands.checked(p)?, pool, workspace)
 }
 
-fn run(call: &mut Call<'_>, isa: Isa, way: Way) -> Result<(), KernelError> {
+/// The kernels in the canonical order: by one algorithm, or by [`exact_way`].
+fn exact(call: &mut Call<'_>, isa: Isa, way: Option<Way>) -> Result<(), KernelError> {
+    let p: &Conv2d = downcast(call.problem);
+    let pool = call.pool;
+    with_float!(call.types, T => {
+        let (operands, workspace) = Operands::<T>::of(call, p)?;
+        compute(p, isa, way.unwrap_or_else(|| exact_way::<T>(p)), operands, pool, workspace)
+    })
+}
+
+/// The kernels that may choose Winograd's algorithm.
+fn in_f32(call: &mut Call<'_>, isa: Isa, way: Way) -> Result<(), KernelError> {
     let p: &Conv2d = downcast(call.problem);
     let (pool, plan) = (call.pool, call.plan.and_then(|plan| plan.downcast_ref::<Transformed>()));
     let (mut operands, workspace) = Operands::of(call, p)?;
     if let (Way::Winograd(m), Some(plan)) = (way, plan) {
         let other = || KernelError::Unsupported("the plan was made for another problem".into());
-        let w = plan.of(p, m, panel(isa)).ok_or_else(other)?;
+        let w = plan.of(p, m, winograd::panel(isa)).ok_or_else(other)?;
         operands = Operands { w, order: Order::Transformed, ..operands };
     }
-    compute(p, isa, way, operands, pool, workspace)
+    compute_f32(p, isa, way, operands, pool, workspace)
 }
 
-/// Output channels of a panel.
-fn panel(isa: Isa) -> usize {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => <crate::gemm::avx2::F32 as Tile>::NR,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => <crate::gemm::avx512::F32 as Tile>::NR,
-        _ => 1,
-    }
-}
-
-/// The weights, transformed for F(m).
-fn plan(problem: &dyn Problem, inputs: &[Slice<'_>], isa: Isa, m: usize) -> Result<Plan, KernelError> {
-    struct Make<'a>(&'a Conv2d, &'a [f32], usize, usize);
-    impl Work for Make<'_> {
-        type Output = Transformed;
-        #[inline(always)]
-        fn run<L: Wide>(self, l: L) -> Transformed {
-            let Make(p, w, panel, m) = self;
-            match m {
-                2 => Transformed::new::<L, 2, 4>(l, p, w, panel),
-                4 => Transformed::new::<L, 4, 6>(l, p, w, panel),
-                _ => Transformed::new::<L, 6, 8>(l, p, w, panel),
-            }
-        }
-    }
-    let p: &Conv2d = downcast(problem);
-    let w = f32::slice(inputs[1]).ok_or_else(|| KernelError::Unsupported("weights that are not f32".into()))?;
-    let w = long_enough("w", w, p.weights().iter().product())?;
-    Ok(Box::new(with_lanes(isa, Make(p, w, panel(isa), m)).map_err(KernelError::Isa)?))
-}
-
-/// Computes, with operands of the problem's lengths.
-pub(crate) fn compute(
+/// Computes by an algorithm other than Winograd's, with operands of the problem's lengths.
+pub(crate) fn compute<T: Float>(
     p: &Conv2d,
     isa: Isa,
     way: Way,
-    operands: Operands<'_, f32>,
+    operands: Operands<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
     if p.y.is_empty() {
         return Ok(());
     }
-    let lacks = || KernelError::Isa(format!("the CPU lacks {isa}"));
     match (isa, way) {
-        (Isa::Scalar, _) => scalar::convolve(p, operands),
-        (_, Way::Direct) => direct::convolve(p, isa, operands, pool, workspace)?,
-        (_, Way::Depthwise) => depthwise::convolve(p, isa, operands, pool, workspace)?,
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx2, _) => {
-            let token = Avx2Token::detect().ok_or_else(lacks)?;
-            let tile = crate::gemm::avx2::F32(token);
-            tiled(tile, token, way, p, operands, pool, workspace);
+        (Isa::Scalar, _) => {
+            scalar::convolve(p, operands);
+            Ok(())
         }
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, _) => {
-            let token = Avx512Token::detect().ok_or_else(lacks)?;
-            let tile = crate::gemm::avx512::F32(token);
-            tiled(tile, token, way, p, operands, pool, workspace);
+        (_, Way::Direct) => direct::convolve(p, isa, operands, pool, workspace),
+        (_, Way::Depthwise) => depthwise::convolve(p, isa, operands, pool, workspace),
+        (_, Way::Im2col | Way::Implicit) => {
+            T::with_tiles(isa, ByTiles { im2col: way == Way::Im2col, p, operands, pool, workspace })
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => return Err(lacks()),
+        (_, Way::Winograd(_)) => Err(KernelError::Unsupported(format!("Winograd's algorithm in {}", T::DTYPE))),
     }
-    Ok(())
 }
 
-/// By an algorithm that is made of GEMM's tiles.
-#[cfg(target_arch = "x86_64")]
-fn tiled<X: Stream<T = f32>, L: Wide>(
-    tile: X,
-    lanes: L,
-    way: Way,
+/// Computes by any algorithm, with operands of the problem's lengths.
+pub(crate) fn compute_f32(
     p: &Conv2d,
+    isa: Isa,
+    way: Way,
     operands: Operands<'_, f32>,
     pool: &Pool,
     workspace: &mut Workspace,
-) {
+) -> Result<(), KernelError> {
     match way {
-        Way::Im2col => im2col::convolve(tile, lanes, p, operands, pool, workspace),
-        Way::Winograd(2) => winograd::convolve::<X, L, 2, 4>(tile, lanes, p, operands, pool, workspace),
-        Way::Winograd(4) => winograd::convolve::<X, L, 4, 6>(tile, lanes, p, operands, pool, workspace),
-        Way::Winograd(_) => winograd::convolve::<X, L, 6, 8>(tile, lanes, p, operands, pool, workspace),
-        _ => implicit::convolve(tile, lanes, p, operands, pool, workspace),
+        Way::Winograd(m) if isa != Isa::Scalar && !p.y.is_empty() => {
+            f32::with_tiles(isa, winograd::Step { m, p, operands, pool, workspace })
+        }
+        _ => compute(p, isa, way, operands, pool, workspace),
+    }
+}
+
+/// An algorithm that lowers a convolution to GEMMs.
+struct ByTiles<'a, T> {
+    /// Whether the patches become a matrix.
+    im2col: bool,
+    p: &'a Conv2d,
+    operands: Operands<'a, T>,
+    pool: &'a Pool,
+    workspace: &'a mut Workspace,
+}
+
+impl<T: Float> Tiled<T> for ByTiles<'_, T> {
+    type Output = ();
+
+    fn run<X: Stream<T = T>, L: Wide<T>>(self, tile: X, lanes: L) {
+        let ByTiles { im2col, p, operands, pool, workspace } = self;
+        if im2col {
+            im2col::convolve(tile, lanes, p, operands, pool, workspace);
+        } else {
+            implicit::convolve(tile, lanes, p, operands, pool, workspace);
+        }
     }
 }
 

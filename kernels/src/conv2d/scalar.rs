@@ -1,25 +1,11 @@
 //! The canonical order, written out.
 
-use etalon_reference::DType;
-use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
 
 use super::operands::{Operands, Order, Products, finish};
 use crate::gemm::Float;
 use crate::gemm::epilogue::Along;
-use crate::kernel::{Call, KernelError};
-
-/// The kernel.
-pub fn run(call: &mut Call<'_>) -> Result<(), KernelError> {
-    let p: &Conv2d = downcast(call.problem);
-    match call.dtype {
-        DType::F32 => convolve::<f32>(p, Operands::of(call, p)?.0),
-        DType::F64 => convolve::<f64>(p, Operands::of(call, p)?.0),
-        other => return Err(KernelError::Unsupported(format!("conv2d in {other}"))),
-    }
-    Ok(())
-}
 
 /// All outputs: one chain of fused multiply-adds each in each chunk.
 pub fn convolve<T: Float>(p: &Conv2d, o: Operands<'_, T>) {

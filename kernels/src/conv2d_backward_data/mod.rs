@@ -1,19 +1,20 @@
 //! The gradient of a convolution with respect to its images: `dx`, from dy and w.
 //!
-//! Shapes: dy n×k×h'×w' and dx n×c×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s. f32; the scalar kernel also
-//! computes f64. The problem is [`Conv2dBackwardData`]; its documentation fixes the order of summation, and all kernels but
+//! Shapes: dy n×k×h'×w' and dx n×c×h×w in NCHW or NHWC order without gaps, w k×(c/groups)×r×s. f32 and f64; `fast-…`
+//! f32 alone. The problem is [`Conv2dBackwardData`]; its documentation fixes the order of summation, and all kernels but
 //! those that may choose Winograd's algorithm keep it: the same bits on every instruction set and for any number of threads.
 //!
 //! | kernel | what it does |
 //! |---|---|
 //! | `scalar` | the convolutions of the residues, in the canonical order |
-//! | `avx2`, `avx512` | the same by [`conv2d`]'s kernels: [`exact_way`] |
+//! | `avx2`, `avx512` | the same by [`conv2d`]'s kernels: [`exact_way`](conv2d::exact_way) |
 //! | `fast-avx2`, `fast-avx512` | the same, Winograd's algorithm among them: [`fast_way`] |
 //!
 //! A stride of s cuts dx into s×s residues; each is met by its own taps, and is a dense convolution of dy of stride 1 with
 //! the weights turned around. Error: see the operator's tolerance, or Winograd's of that convolution. NaN and ∞ of dy follow
 //! the formula as long as weights are finite.
 
+pub mod by;
 pub mod places;
 pub mod spread;
 pub mod turn;
@@ -22,21 +23,19 @@ use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_data::Conv2dBackwardData;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Domain, Fill, Problem, Threshold, Tolerance};
+use etalon_reference::{Domain, Fill, Problem, Threshold, Tolerance, Types};
 use ndarray::{ArrayD, Axis, Slice};
 
+use self::by::{Exact, Fast, Plainly};
 use self::places::residues;
 use self::spread::{Adjoint, Convolver, of_residue, spread};
-use self::turn::Turn;
-use crate::conv2d::{self, Operands, Way, exact_way, fast_way};
-use crate::gemm::Float;
+use crate::conv2d::{self, Way, fast_way};
+use crate::gemm::driver::{mc, nc};
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
-use crate::isa::wide::{Wide, Work, with_lanes};
 use crate::kernel::{Call, Kernel, KernelError};
-use crate::pool::Pool;
-use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The sizes at which an adjoint takes another path: weights that are turned by blocks, chunks of products of the output
 /// channels, blocks of rows and columns.
@@ -44,11 +43,14 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 5),
     Threshold::axis("n", 11),
     Threshold::axis("c", 64),
-    Threshold::axis("c", 240),
-    Threshold::axis("k", turn::COLUMNS as i64),
+    Threshold::axis("c", mc::<f64>() as i64),
+    Threshold::axis("c", mc::<f32>() as i64),
+    Threshold::axis("k", turn::task_columns::<f64>() as i64),
+    Threshold::axis("k", turn::task_columns::<f32>() as i64),
     Threshold::axis("k", CHUNK as i64),
     Threshold::axis("k", 512),
-    Threshold::axis("w", 512),
+    Threshold::axis("w", nc::<f64>(1) as i64),
+    Threshold::axis("w", nc::<f32>(1) as i64),
     Threshold::bytes("w", 1 << 20),
     Threshold::operations(800_000),
     Threshold::operations(4_000_000),
@@ -66,95 +68,33 @@ const MANY_TAPS: &[i64] = &[turn::KNOWN as i64, turn::KNOWN as i64 + 1, turn::KN
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, FLOATS, scalar),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: exact_way }))
-        .with_thresholds(THRESHOLDS)
-        .with_paths(PATHS),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2)).with_thresholds(THRESHOLDS).with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("fast-avx2", Isa::Avx2, F32, |call| run(call, By { isa: Isa::Avx2, way: fast_way }))
+    Kernel::new("fast-avx2", Isa::Avx2, F32, |call| compute(call, &Fast(Isa::Avx2)))
         .with_tolerance(tolerance)
         .finite_only()
         .with_thresholds(THRESHOLDS)
         .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: exact_way }))
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512))
         .with_thresholds(THRESHOLDS)
         .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("fast-avx512", Isa::Avx512, F32, |call| run(call, By { isa: Isa::Avx512, way: fast_way }))
+    Kernel::new("fast-avx512", Isa::Avx512, F32, |call| compute(call, &Fast(Isa::Avx512)))
         .with_tolerance(tolerance)
         .finite_only()
         .with_thresholds(THRESHOLDS)
         .with_paths(PATHS),
 ];
 
-/// By the formula.
-pub struct Plainly;
-
-impl<T: Float> Convolver<T> for Plainly {
-    fn turn(&self, turn: &Turn<'_>, w: &[T], to: &mut [T], pool: &Pool) {
-        turn.write(w, to, pool);
-    }
-
-    fn reads_exchanged(&self, _: &Conv2d) -> bool {
-        false
-    }
-
-    fn convolve(&self, p: &Conv2d, o: Operands<'_, T>, _: &Pool, _: &mut Workspace) -> Result<(), KernelError> {
-        conv2d::scalar::convolve(p, o);
-        Ok(())
-    }
-}
-
-/// By the kernels of an instruction set.
-#[derive(Clone, Copy)]
-pub struct By {
-    /// The instruction set.
-    pub isa: Isa,
-    /// The algorithm for a convolution.
-    pub way: fn(&Conv2d) -> Way,
-}
-
-impl Convolver<f32> for By {
-    fn turn(&self, turn: &Turn<'_>, w: &[f32], to: &mut [f32], pool: &Pool) {
-        struct Write<'a>(&'a Turn<'a>, &'a [f32], &'a mut [f32], &'a Pool);
-        impl Work for Write<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn run<L: Wide>(self, l: L) {
-                self.0.write_wide(l, self.1, self.2, self.3);
-            }
-        }
-        // Without the instructions `convolve` says so.
-        let _ = with_lanes(self.isa, Write(turn, w, to, pool));
-    }
-
-    fn reads_exchanged(&self, p: &Conv2d) -> bool {
-        conv2d::reads_exchanged(p, (self.way)(p))
-    }
-
-    fn convolve(
-        &self,
-        p: &Conv2d,
-        o: Operands<'_, f32>,
-        pool: &Pool,
-        workspace: &mut Workspace,
-    ) -> Result<(), KernelError> {
-        conv2d::compute(p, self.isa, (self.way)(p), o, pool, workspace)
-    }
-}
-
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => compute::<f32>(call, &Plainly),
-        DType::F64 => compute::<f64>(call, &Plainly),
-        other => Err(KernelError::Unsupported(format!("conv2d_backward_data in {other}"))),
-    }
+    with_float!(call.types, T => compute::<T>(call, &Plainly))
 }
 
-fn run(call: &mut Call<'_>, by: By) -> Result<(), KernelError> {
-    compute::<f32>(call, &by)
+fn exact(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    with_float!(call.types, T => compute::<T>(call, &Exact(isa)))
 }
 
 fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), KernelError> {
@@ -170,7 +110,7 @@ fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), 
 /// The bound of Winograd's algorithm, where it is chosen: strides of 1 leave one convolution.
 pub fn adjoint_tolerance(
     p: &Conv2d,
-    dtype: DType,
+    types: Types,
     inputs: [&ArrayD<f64>; 3],
     expected: &[ArrayD<f64>],
 ) -> Option<Vec<Tolerance>> {
@@ -191,14 +131,14 @@ pub fn adjoint_tolerance(
     let reached = rows.slice_axis(Axis(3), kept(col.unused, conv.x.w)).to_owned();
     let none = ArrayD::zeros(vec![0]);
     let inputs = [reached, turned, none, bias.clone()];
-    Some(etalon_reference::ops::winograd::tolerance(m, &conv, dtype, &inputs, expected))
+    Some(etalon_reference::ops::winograd::tolerance(m, &conv, types, &inputs, expected))
 }
 
-fn tolerance(problem: &dyn Problem, dtype: DType, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+fn tolerance(problem: &dyn Problem, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
     let p = &downcast::<Conv2dBackwardData>(problem).conv;
     let none = ArrayD::zeros(vec![0]);
-    adjoint_tolerance(p, dtype, [&inputs[0], &inputs[1], &none], expected)
-        .unwrap_or_else(|| problem.tolerance(dtype, Fill::Real, inputs, expected))
+    adjoint_tolerance(p, types, [&inputs[0], &inputs[1], &none], expected)
+        .unwrap_or_else(|| problem.tolerance(types, Fill::Real, inputs, expected))
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -213,7 +153,7 @@ mod tests {
     fn outputs_that_no_tap_reaches_have_no_part_in_the_bound() {
         let operator = &etalon_reference::ops::conv2d_backward_data::CONV2D_BACKWARD_DATA;
         let point = Point::parse(operator.axes, "c=32,h=4,w=4,k=32,r=3,s=3,pt=3,pl=3,pb=2,pr=1").expect("a point");
-        let prepared = Prepared::new(operator, &point, DType::F32, Fill::Real, 1).expect("a problem");
+        let prepared = Prepared::new(operator, &point, Types::F32, Fill::Real, 1).expect("a problem");
         for kernel in KERNELS.iter().filter(|kernel| kernel.tolerance.is_some()) {
             let tolerances = prepared.tolerances_of(kernel);
             let Tolerance::Bound { bound, .. } = &tolerances[0] else { panic!("a bound") };

@@ -2,18 +2,19 @@
 
 use std::ops::Range;
 
-use etalon_reference::Element;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::window::Window;
 
 use super::places::{Places, residues};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
-use crate::isa::wide::{LANES, Wide, Work};
+use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 
-/// Columns of a group's weights, (c, r, s) as they lie, that one task copies.
-pub const COLUMNS: usize = 8 * LANES;
+/// Columns of a group's weights, (c, r, s) as they lie, that one task copies: some vectors.
+pub const fn task_columns<T: Vectors>() -> usize {
+    8 * T::LANES
+}
 /// Taps of a dimension whose places are computed once.
 pub const KNOWN: usize = 32;
 
@@ -123,7 +124,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Calls `copy` with each group, parts of its columns, its weights and the filters.
-    fn each<T: Element>(
+    fn each<T: Vectors>(
         &self,
         w: &[T],
         to: &mut [T],
@@ -131,13 +132,13 @@ impl<'a> Turn<'a> {
         copy: impl Fn(usize, Range<usize>, &[T], &Disjoint<'_, T>) + Sync,
     ) {
         let columns = self.p.depth();
-        let parts = columns.div_ceil(COLUMNS);
+        let parts = columns.div_ceil(task_columns::<T>());
         let of_group = self.p.group_out() * columns;
         let to = Disjoint::new(to);
         let body = |task: usize, _: usize| {
-            let (group, first) = (task / parts, task % parts * COLUMNS);
+            let (group, first) = (task / parts, task % parts * task_columns::<T>());
             let w = &w[group * of_group..][..of_group];
-            copy(group, first..columns.min(first + COLUMNS), w, &to);
+            copy(group, first..columns.min(first + task_columns::<T>()), w, &to);
         };
         // A copy moves about an element in a nanosecond.
         if pool.threads_for(w.len() as u64) == 1 {
@@ -148,7 +149,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Writes the filters, element by element.
-    pub fn write<T: Element>(&self, w: &[T], to: &mut [T], pool: &Pool) {
+    pub fn write<T: Vectors>(&self, w: &[T], to: &mut [T], pool: &Pool) {
         let (k, depth) = (self.p.group_out(), self.p.depth());
         self.each(w, to, pool, |group, columns, w, to| {
             for column in columns {
@@ -160,41 +161,41 @@ impl<'a> Turn<'a> {
         });
     }
 
-    /// Writes the filters by squares of sixteen.
-    pub fn write_wide<L: Wide>(&self, lanes: L, w: &[f32], to: &mut [f32], pool: &Pool) {
+    /// Writes the filters by squares of vectors.
+    pub fn write_wide<T: Vectors, L: Wide<T>>(&self, lanes: L, w: &[T], to: &mut [T], pool: &Pool) {
         self.each(w, to, pool, |group, columns, w, to| {
             lanes.enter(Squares { turn: self, group, columns, w, to });
         });
     }
 }
 
-struct Squares<'a, 'o> {
+struct Squares<'a, 'o, T> {
     turn: &'a Turn<'a>,
     group: usize,
     columns: Range<usize>,
-    w: &'a [f32],
-    to: &'a Disjoint<'o, f32>,
+    w: &'a [T],
+    to: &'a Disjoint<'o, T>,
 }
 
-impl Work for Squares<'_, '_> {
+impl<T: Vectors> Work<T> for Squares<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Squares { turn, group, columns, w, to } = self;
         let (outputs, depth) = (turn.p.group_out(), turn.p.depth());
-        for first in columns.clone().step_by(LANES) {
-            let count = LANES.min(columns.end - first);
-            let mut places = [None; LANES];
-            for (i, place) in places.iter_mut().enumerate().take(count) {
+        for first in columns.clone().step_by(T::LANES) {
+            let count = T::LANES.min(columns.end - first);
+            let mut places = T::lanes(|_| None::<usize>);
+            for (i, place) in places.as_mut().iter_mut().enumerate().take(count) {
                 *place = turn.place(group, first + i);
             }
-            for k in (0..outputs).step_by(LANES) {
-                let rows = LANES.min(outputs - k);
-                let square = l.transpose(std::array::from_fn(|i| {
-                    if i < rows { l.load_first(&w[(k + i) * depth + first..][..count]) } else { l.splat(0.0) }
+            for k in (0..outputs).step_by(T::LANES) {
+                let rows = T::LANES.min(outputs - k);
+                let square = l.transpose(T::lanes(|i| {
+                    if i < rows { l.load_first(&w[(k + i) * depth + first..][..count]) } else { l.splat(T::default()) }
                 }));
-                for (place, x) in places.iter().zip(square) {
+                for (place, x) in places.as_ref().iter().zip(square) {
                     if let &Some(place) = place {
                         // SAFETY: each column has a place of its own, and one task.
                         l.store_first(x, unsafe { to.part(place + k..place + k + rows) });

@@ -16,49 +16,61 @@ use etalon_reference::ops::gemm::{Activation, CHUNK, Gemm, Matrix};
 use etalon_reference::ops::images::ImageLayout;
 
 use crate::conv2d::implicit::is_pointwise;
-use crate::conv2d::lower::{Image, Pixels, Planes};
+use crate::conv2d::lower::{self, Image, Pixels, Planes};
 use crate::conv2d::{Order, Products};
 use crate::faults::fault;
 use crate::gemm::driver::{self, Lowered, Source, Task};
 use crate::gemm::epilogue::{Along, Finish};
 use crate::gemm::skinny::Stream;
-use crate::isa::wide::{LANES, Wide, Work};
+use crate::gemm::{Float, Tiled};
+use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// All of dw.
-pub fn correlate<X: Stream<T = f32>, L: Wide>(
-    tile: X,
-    lanes: L,
-    p: &Conv2d,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
-    pool: &Pool,
-    workspace: &mut Workspace,
-) {
-    if p.y.is_empty() {
-        return dw.fill(0.0);
-    }
-    let taps = p.rows.taps * p.cols.taps;
-    let by_pixels = p.x.layout == ImageLayout::Nhwc;
-    if turns(p) {
-        let (turned, inner) = workspace.slice_and_inner::<f32>(dw.len());
-        products(tile, lanes, p, x, dy, turned, pool, inner);
-        let (k, depth) = (p.group_out(), p.depth());
-        for (from, to) in turned.chunks_exact(k * depth).zip(dw.chunks_exact_mut(k * depth)) {
-            lanes.enter(Transpose { from, to, rows: depth, cols: k });
+pub struct Correlate<'a, T> {
+    /// The convolution.
+    pub p: &'a Conv2d,
+    /// Its images.
+    pub x: &'a [T],
+    /// The gradient of its outputs.
+    pub dy: &'a [T],
+    /// The gradient of its weights.
+    pub dw: &'a mut [T],
+    /// Threads.
+    pub pool: &'a Pool,
+    /// Memory.
+    pub workspace: &'a mut Workspace,
+}
+
+impl<T: Float> Tiled<T> for Correlate<'_, T> {
+    type Output = ();
+
+    fn run<X: Stream<T = T>, L: Wide<T>>(self, tile: X, lanes: L) {
+        let Correlate { p, x, dy, dw, pool, workspace } = self;
+        if p.y.is_empty() {
+            return dw.fill(T::default());
         }
-    } else if by_pixels && taps > 1 {
-        let (by_taps, inner) = workspace.slice_and_inner::<f32>(dw.len());
-        products(tile, lanes, p, x, dy, by_taps, pool, inner);
-        for (to, from) in dw.chunks_exact_mut(p.depth()).zip(by_taps.chunks_exact(p.depth())) {
-            for (tap, from) in from.chunks_exact(p.group_in()).enumerate() {
-                to[tap..].iter_mut().step_by(taps).zip(from).for_each(|(to, &x)| *to = x);
+        let taps = p.rows.taps * p.cols.taps;
+        let by_pixels = p.x.layout == ImageLayout::Nhwc;
+        if turns(p) {
+            let (turned, inner) = workspace.slice_and_inner::<T>(dw.len());
+            products(tile, lanes, p, x, dy, turned, pool, inner);
+            let (k, depth) = (p.group_out(), p.depth());
+            for (from, to) in turned.chunks_exact(k * depth).zip(dw.chunks_exact_mut(k * depth)) {
+                lanes.enter(Transpose { from, to, rows: depth, cols: k });
             }
+        } else if by_pixels && taps > 1 {
+            let (by_taps, inner) = workspace.slice_and_inner::<T>(dw.len());
+            products(tile, lanes, p, x, dy, by_taps, pool, inner);
+            for (to, from) in dw.chunks_exact_mut(p.depth()).zip(by_taps.chunks_exact(p.depth())) {
+                for (tap, from) in from.chunks_exact(p.group_in()).enumerate() {
+                    to[tap..].iter_mut().step_by(taps).zip(from).for_each(|(to, &x)| *to = x);
+                }
+            }
+        } else {
+            products(tile, lanes, p, x, dy, dw, pool, workspace);
         }
-    } else {
-        products(tile, lanes, p, x, dy, dw, pool, workspace);
     }
 }
 
@@ -73,13 +85,13 @@ fn turns(p: &Conv2d) -> bool {
 }
 
 /// k × products of each group, or their transpose.
-fn products<X: Stream<T = f32>, L: Wide>(
+fn products<X: Stream, L: Wide<X::T>>(
     tile: X,
     lanes: L,
     p: &Conv2d,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
+    x: &[X::T],
+    dy: &[X::T],
+    dw: &mut [X::T],
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
@@ -88,8 +100,8 @@ fn products<X: Stream<T = f32>, L: Wide>(
     let by_planes = p.x.layout == ImageLayout::Nchw;
     let plane = p.x.h * p.x.w;
     let nothing = Finish { scale: None, bias: None, along: Along::Rows, activation: Activation::None };
-    let copied = if by_planes && !in_place { Image::copied(p) } else { 0 };
-    let (copy, inner) = workspace.slice_and_inner::<f32>(copied);
+    let copied = if by_planes && !in_place { lower::copied(p) } else { 0 };
+    let (copy, inner) = workspace.slice_and_inner::<X::T>(copied);
     for n in 0..p.y.n {
         let (x, dy) = (&x[n * p.x.c * plane..][..p.x.c * plane], &dy[n * p.y.c * pixels..][..p.y.c * pixels]);
         let image = if copied > 0 { Image::new(p, x, copy, pool) } else { Image::plain(p, x) };
@@ -139,54 +151,56 @@ fn products<X: Stream<T = f32>, L: Wide>(
 }
 
 /// The patches of an image by planes, transposed: pixels × crs.
-struct Columns<'a, L> {
-    planes: &'a Planes<'a, L>,
+struct Columns<'a, T, L> {
+    planes: &'a Planes<'a, T, L>,
 }
 
-impl<L: Wide> Lowered<f32> for Columns<'_, L> {
-    fn write(&self, z: usize, rows: Range<usize>, cols: Range<usize>, width: usize, line: usize, to: &mut [f32]) {
+impl<T: Float, L: Wide<T>> Lowered<T> for Columns<'_, T, L> {
+    fn write(&self, z: usize, rows: Range<usize>, cols: Range<usize>, width: usize, line: usize, to: &mut [T]) {
         self.planes.lanes.enter(WriteColumns { planes: self.planes, z, rows, cols, width, line, to });
     }
 }
 
-struct WriteColumns<'a, L> {
-    planes: &'a Planes<'a, L>,
+struct WriteColumns<'a, T, L> {
+    planes: &'a Planes<'a, T, L>,
     z: usize,
     rows: Range<usize>,
     cols: Range<usize>,
     width: usize,
     line: usize,
-    to: &'a mut [f32],
+    to: &'a mut [T],
 }
 
-/// Pixels of a line that is to be transposed: a chunk's, and a cache line more, so that lines start in different sets.
-const STAGED: usize = CHUNK + LANES;
+/// Pixels of a line that is to be transposed: a chunk's, and a cache line or two more, so that lines start in different
+/// sets.
+const STAGED: usize = CHUNK + 16;
 
-impl<K: Wide> Work for WriteColumns<'_, K> {
+impl<T: Float, K: Wide<T>> Work<T> for WriteColumns<'_, T, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let WriteColumns { planes, z, rows, cols, width, line, to } = self;
-        let mut staged = [0.0f32; LANES * STAGED];
-        for first in (0..width).step_by(LANES) {
-            let count = LANES.min(cols.len().saturating_sub(first));
+        let mut staged = T::lanes(|_| [T::default(); STAGED]);
+        let staged = staged.as_mut().as_flattened_mut();
+        for first in (0..width).step_by(T::LANES) {
+            let count = T::LANES.min(cols.len().saturating_sub(first));
             let own = cols.start + first.min(cols.len());
-            let filled = rows.len().next_multiple_of(LANES);
+            let filled = rows.len().next_multiple_of(T::LANES);
             if count > 0 {
-                planes.write(z, own..own + count, rows.clone(), filled, STAGED, &mut staged);
+                planes.write(z, own..own + count, rows.clone(), filled, STAGED, staged);
             }
-            for pixel in (0..rows.len()).step_by(LANES) {
-                let square = l.transpose(std::array::from_fn(|i| {
+            for pixel in (0..rows.len()).step_by(T::LANES) {
+                let square = l.transpose(T::lanes(|i| {
                     if i < count {
-                        l.load(staged[i * STAGED + pixel..].first_chunk().expect("a line's pixels"))
+                        l.load(T::first(&staged[i * STAGED + pixel..]).expect("a line's pixels"))
                     } else {
-                        l.splat(0.0)
+                        l.splat(T::default())
                     }
                 }));
-                let most = LANES.min(rows.len() - pixel);
+                let most = T::LANES.min(rows.len() - pixel);
                 for (i, x) in square.into_iter().enumerate().take(most) {
-                    let to = &mut to[(pixel + i) * line + first..][..LANES.min(width - first)];
+                    let to = &mut to[(pixel + i) * line + first..][..T::LANES.min(width - first)];
                     l.store_first(x, to);
                 }
             }
@@ -195,28 +209,32 @@ impl<K: Wide> Work for WriteColumns<'_, K> {
 }
 
 /// The transpose of `rows` × `cols` elements.
-struct Transpose<'a> {
-    from: &'a [f32],
-    to: &'a mut [f32],
+struct Transpose<'a, T> {
+    from: &'a [T],
+    to: &'a mut [T],
     rows: usize,
     cols: usize,
 }
 
-impl Work for Transpose<'_> {
+impl<T: Vectors> Work<T> for Transpose<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Transpose { from, to, rows, cols } = self;
-        for j in (0..cols).step_by(LANES) {
-            let width = LANES.min(cols - j);
-            for i in (0..rows).step_by(LANES) {
-                let height = LANES.min(rows - i);
-                if fault!("conv2d_backward_weights.transpose-tail") && height < LANES && j > 0 {
+        for j in (0..cols).step_by(T::LANES) {
+            let width = T::LANES.min(cols - j);
+            for i in (0..rows).step_by(T::LANES) {
+                let height = T::LANES.min(rows - i);
+                if fault!("conv2d_backward_weights.transpose-tail") && height < T::LANES && j > 0 {
                     continue;
                 }
-                let square = l.transpose(std::array::from_fn(|row| {
-                    if row < height { l.load_first(&from[(i + row) * cols + j..][..width]) } else { l.splat(0.0) }
+                let square = l.transpose(T::lanes(|row| {
+                    if row < height {
+                        l.load_first(&from[(i + row) * cols + j..][..width])
+                    } else {
+                        l.splat(T::default())
+                    }
                 }));
                 for (col, x) in square.into_iter().enumerate().take(width) {
                     l.store_first(x, &mut to[(j + col) * rows + i..][..height]);

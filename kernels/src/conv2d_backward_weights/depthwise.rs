@@ -1,7 +1,7 @@
-//! One input channel a group: sixteen output channels side by side, their sums in registers.
+//! One input channel a group: a vector of output channels side by side, their sums in registers.
 //!
-//! The image among its zeros and dy are laid out by pixels of sixteen channels; then each tap meets a pixel of the one with
-//! a pixel of the other, without a test. The order of summation is the operator's.
+//! The image among its zeros and dy are laid out by pixels of a vector of channels; then each tap meets a pixel of the
+//! one with a pixel of the other, without a test. The order of summation is the operator's.
 //!
 //! Workspace: 64 bytes for each pixel of the padded image and of dy, a thread.
 
@@ -11,15 +11,16 @@ use etalon_reference::ops::images::{ImageLayout, Images};
 
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
-use crate::isa::wide::{LANES, Wide, Work};
+use crate::gemm::Float;
+use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// Taps whose sums are in registers together.
 const TAPS: usize = 9;
 
-/// Pixels of sixteen channels.
-type Pixels = [[f32; LANES]];
+/// Pixels of a vector of channels.
+type Pixels<T> = [<T as Vectors>::Lanes<T>];
 
 /// Whether the kernel computes the problem.
 pub fn fits(p: &Conv2d) -> bool {
@@ -27,68 +28,69 @@ pub fn fits(p: &Conv2d) -> bool {
 }
 
 /// All of dw.
-pub struct Depthwise<'a> {
+pub struct Depthwise<'a, T> {
     /// The convolution.
     pub p: &'a Conv2d,
     /// Its images.
-    pub x: &'a [f32],
+    pub x: &'a [T],
     /// The gradient of its outputs.
-    pub dy: &'a [f32],
+    pub dy: &'a [T],
     /// The gradient of its weights.
-    pub dw: &'a mut [f32],
+    pub dw: &'a mut [T],
     /// Threads.
     pub pool: &'a Pool,
     /// Memory.
     pub workspace: &'a mut Workspace,
 }
 
-impl Work for Depthwise<'_> {
+impl<T: Float> Work<T> for Depthwise<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Depthwise { p, x, dy, dw, pool, workspace } = self;
         let taps = p.rows.taps * p.cols.taps;
         let (padded, pixels) = (p.rows.padded() * p.cols.padded(), p.y.h * p.y.w);
-        let each = (padded + pixels) * LANES;
-        let scratch = workspace.slice::<f32>(each * pool.threads());
+        let each = (padded + pixels) * T::LANES;
+        let scratch = workspace.slice::<T>(each * pool.threads());
         let (scratch, dw) = (Disjoint::new(scratch), Disjoint::new(dw));
-        pool.run(p.y.c.div_ceil(LANES), |task, worker| {
-            let first = task * LANES;
-            let count = LANES.min(p.y.c - first);
+        pool.run(p.y.c.div_ceil(T::LANES), |task, worker| {
+            let first = task * T::LANES;
+            let count = T::LANES.min(p.y.c - first);
             // SAFETY: a worker runs one task at a time, and no other worker has its index.
             let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
             // SAFETY: each task has output channels of its own.
             let dw = unsafe { dw.part(first * taps..(first + count) * taps) };
-            l.enter(Channels { p, x, dy, first, count, scratch: scratch.as_chunks_mut().0, dw });
+            l.enter(Channels { p, x, dy, first, count, scratch: T::chunks_mut(scratch).0, dw });
         });
     }
 }
 
-/// Up to sixteen output channels.
-struct Channels<'a> {
+/// Up to a vector of output channels.
+struct Channels<'a, T: Vectors> {
     p: &'a Conv2d,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: &'a [T],
+    dy: &'a [T],
     first: usize,
     count: usize,
-    scratch: &'a mut Pixels,
-    dw: &'a mut [f32],
+    scratch: &'a mut Pixels<T>,
+    dw: &'a mut [T],
 }
 
-impl Work for Channels<'_> {
+impl<T: Float> Work<T> for Channels<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Channels { p, x, dy, first, count, scratch, dw } = self;
         let (line, rows) = (p.cols.padded(), p.rows.padded());
         let (padded, dy_pixels) = scratch.split_at_mut(line * rows);
         let dy_pixels = &mut dy_pixels[..p.y.h * p.y.w];
-        padded.as_flattened_mut().fill(0.0);
-        dw.fill(0.0);
+        let zeros = T::lanes(|_| T::default());
+        padded.fill(zeros);
+        dw.fill(T::default());
         // Zeros take the place of channels that are missing.
-        dy_pixels.as_flattened_mut().fill(0.0);
+        dy_pixels.fill(zeros);
         let multiplier = p.group_out();
         for n in 0..p.y.n {
             let image = |images: &Images, x| image(images, x, n);
@@ -100,9 +102,9 @@ impl Work for Channels<'_> {
             let taps = p.rows.taps * p.cols.taps;
             for tap in (0..taps).step_by(TAPS) {
                 if tap + TAPS <= taps {
-                    add::<L, TAPS>(l, p, padded, dy_pixels, tap, dw);
+                    add::<T, L, TAPS>(l, p, padded, dy_pixels, tap, dw);
                 } else {
-                    (tap..taps).for_each(|tap| add::<L, 1>(l, p, padded, dy_pixels, tap, dw));
+                    (tap..taps).for_each(|tap| add::<T, L, 1>(l, p, padded, dy_pixels, tap, dw));
                 }
             }
         }
@@ -110,32 +112,32 @@ impl Work for Channels<'_> {
 }
 
 /// The elements of image `n`.
-fn image<'a>(images: &Images, x: &'a [f32], n: usize) -> &'a [f32] {
+fn image<'a, T>(images: &Images, x: &'a [T], n: usize) -> &'a [T] {
     let len = images.c * images.h * images.w;
     &x[n * len..][..len]
 }
 
 /// Pixels from `start` of the channels of some lanes, side by side.
 #[inline(always)]
-fn gather<L: Wide>(
+fn gather<T: Vectors, L: Wide<T>>(
     l: L,
     images: &Images,
-    x: &[f32],
+    x: &[T],
     start: usize,
     channel: impl Fn(usize) -> usize,
     count: usize,
-    to: &mut Pixels,
+    to: &mut Pixels<T>,
 ) {
     let (plane, c) = (images.h * images.w, images.c);
     match images.layout {
         ImageLayout::Nchw => {
-            let planes: [&[f32]; LANES] =
-                std::array::from_fn(|lane| if lane < count { &x[channel(lane) * plane + start..] } else { &[] });
-            for (i, to) in to.chunks_mut(LANES).enumerate() {
+            let planes = T::lanes(|lane| if lane < count { &x[channel(lane) * plane + start..] } else { &[] });
+            let planes: &[&[T]] = planes.as_ref();
+            for (i, to) in to.chunks_mut(T::LANES).enumerate() {
                 let len = to.len();
-                let square = l.transpose(std::array::from_fn(|lane| {
-                    let from = planes[lane].get(i * LANES..i * LANES + len).unwrap_or(&[]);
-                    from.first_chunk().map_or_else(|| l.load_first(from), |from| l.load(from))
+                let square = l.transpose(T::lanes(|lane| {
+                    let from = planes[lane].get(i * T::LANES..i * T::LANES + len).unwrap_or(&[]);
+                    T::first(from).map_or_else(|| l.load_first(from), |from| l.load(from))
                 }));
                 to.iter_mut().zip(square).for_each(|(to, x)| l.store(x, to));
             }
@@ -143,35 +145,42 @@ fn gather<L: Wide>(
         ImageLayout::Nhwc if channel(count - 1) == channel(0) + count - 1 => {
             for (pixel, to) in x[start * c..].chunks_exact(c).zip(to) {
                 let from = &pixel[channel(0)..][..count];
-                l.store(from.first_chunk().map_or_else(|| l.load_first(from), |from| l.load(from)), to);
+                l.store(T::first(from).map_or_else(|| l.load_first(from), |from| l.load(from)), to);
             }
         }
         ImageLayout::Nhwc => {
             for (pixel, to) in x[start * c..].chunks_exact(c).zip(to) {
-                to.iter_mut().take(count).enumerate().for_each(|(lane, to)| *to = pixel[channel(lane)]);
+                to.as_mut().iter_mut().take(count).enumerate().for_each(|(lane, to)| *to = pixel[channel(lane)]);
             }
         }
     }
 }
 
-/// Adds the sums of `T` taps from `tap` over an image.
+/// Adds the sums of `N` taps from `tap` over an image.
 #[inline(always)]
-fn add<L: Wide, const T: usize>(l: L, p: &Conv2d, x: &Pixels, dy: &Pixels, tap: usize, dw: &mut [f32]) {
+fn add<T: Float, L: Wide<T>, const N: usize>(
+    l: L,
+    p: &Conv2d,
+    x: &Pixels<T>,
+    dy: &Pixels<T>,
+    tap: usize,
+    dw: &mut [T],
+) {
     let (line, taps) = (p.cols.padded(), p.rows.taps * p.cols.taps);
-    let x: [&Pixels; T] = std::array::from_fn(|t| {
+    let x: [&Pixels<T>; N] = std::array::from_fn(|t| {
         let (r, s) = ((tap + t) / p.cols.taps, (tap + t) % p.cols.taps);
         &x[r * p.rows.dilation * line + s * p.cols.dilation..]
     });
     let (mut i, mut j) = (0, 0);
     let dy = if fault!("conv2d_backward_weights.depthwise-second-chunk") { &dy[..dy.len().min(CHUNK)] } else { dy };
     for chunk in dy.chunks(CHUNK) {
-        let mut sums = [l.splat(0.0); T];
+        let mut sums = [l.splat(T::default()); N];
         let mut at = 0;
         while at < chunk.len() {
             let len = (p.y.w - j).min(chunk.len() - at);
             let start = i * p.rows.stride * line + j * p.cols.stride;
             let end = start + (len - 1) * p.cols.stride + 1;
-            let x: [&Pixels; T] = std::array::from_fn(|t| &x[t][start..end]);
+            let x: [&Pixels<T>; N] = std::array::from_fn(|t| &x[t][start..end]);
             for (pixel, dy) in chunk[at..at + len].iter().enumerate() {
                 let dy = l.load(dy);
                 for (sum, x) in sums.iter_mut().zip(&x) {
@@ -183,11 +192,11 @@ fn add<L: Wide, const T: usize>(l: L, p: &Conv2d, x: &Pixels, dy: &Pixels, tap: 
                 (i, j) = (i + 1, 0);
             }
         }
-        let mut lanes = [0.0; LANES];
+        let mut lanes = T::lanes(|_| T::default());
         for (t, sum) in sums.into_iter().enumerate() {
             l.store(sum, &mut lanes);
             for (dw, sum) in dw.chunks_exact_mut(taps).zip(lanes) {
-                dw[tap + t] += sum;
+                dw[tap + t] = dw[tap + t] + sum;
             }
         }
     }

@@ -1,13 +1,13 @@
 //! The gradients of a convolution with respect to its weights and bias: `dw` and `dbias`, from dy and x.
 //!
-//! Shapes: dy n×k×h'×w' and x n×c×h×w in NCHW or NHWC order without gaps, dw k×(c/groups)×r×s, dbias k. f32; the scalar
-//! kernel also computes f64. The problem is [`Conv2dBackwardWeights`]; its documentation fixes the order of summation, which
-//! all kernels keep: the same bits on every instruction set and for any number of threads.
+//! Shapes: dy n×k×h'×w' and x n×c×h×w in NCHW or NHWC order without gaps, dw k×(c/groups)×r×s, dbias k. f32 and f64. The problem
+//! is [`Conv2dBackwardWeights`]; its documentation fixes the order of summation, which all kernels keep: the same bits on
+//! every instruction set and for any number of threads.
 //!
 //! | kernel | what it does |
 //! |---|---|
 //! | `scalar` | the formula, in the canonical order |
-//! | `avx2`, `avx512` | a GEMM over pixels that packs its patches from the images: no matrix of patches; with one input channel a group, sums of sixteen channels side by side |
+//! | `avx2`, `avx512` | a GEMM over pixels that packs its patches from the images: no matrix of patches; with one input channel a group, sums of a vector of channels side by side |
 //!
 //! Error: see the operator's tolerance. NaN and ∞ of x follow the formula as long as dy is finite.
 
@@ -20,31 +20,31 @@ use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::Images;
-use etalon_reference::{DType, Element, Threshold};
+use etalon_reference::{Element, Threshold};
 
 use crate::conv2d::{long_enough, long_enough_mut};
-use crate::gemm::Float;
+use crate::gemm::driver::{mc, nc};
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
-use crate::isa::wide::with_lanes;
-#[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2Token, Avx512Token};
+use crate::isa::wide::{LANES, LANES_64, with_lanes};
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
-
-const F32: &[DType] = &[DType::F32];
 
 /// The sizes at which a correlation takes another path: chunks of pixels, blocks of channels, few images or many.
 pub(crate) const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 4),
     Threshold::axis("n", 11),
-    Threshold::axis("c", 16),
+    Threshold::axis("c", LANES_64 as i64),
+    Threshold::axis("c", LANES as i64),
     Threshold::axis("c", 64),
-    Threshold::axis("c", 240),
-    Threshold::axis("k", 16),
+    Threshold::axis("c", mc::<f64>() as i64),
+    Threshold::axis("c", mc::<f32>() as i64),
+    Threshold::axis("k", LANES_64 as i64),
+    Threshold::axis("k", LANES as i64),
     Threshold::axis("k", 64),
     Threshold::axis("w", CHUNK as i64),
-    Threshold::axis("w", 512),
+    Threshold::axis("w", nc::<f32>(1) as i64),
     Threshold::bytes("x", 1 << 20),
     Threshold::operations(800_000),
     Threshold::operations(4_000_000),
@@ -52,11 +52,11 @@ pub(crate) const THRESHOLDS: &[Threshold] = &[
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// Operands, of the lengths of the problem.
@@ -80,68 +80,39 @@ impl<'a, T: Element> Operands<'a, T> {
     }
 }
 
-fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    let p: &Conv2dBackwardWeights = downcast(call.problem);
-    match call.dtype {
-        DType::F32 => {
-            let pool = call.pool;
-            let (o, _) = Operands::<f32>::of(call, p)?;
-            correlate_plainly(&p.conv, o.x, o.dy, o.dw);
-            sum_channels(&p.conv.y, Isa::Scalar, o.dy, o.dbias, pool)?;
-        }
-        DType::F64 => {
-            let (o, _) = Operands::<f64>::of(call, p)?;
-            correlate_plainly(&p.conv, o.x, o.dy, o.dw);
-            channels::sum_plainly(&p.conv.y, o.dy, o.dbias);
-        }
-        other => return Err(KernelError::Unsupported(format!("conv2d_backward_weights in {other}"))),
-    }
-    Ok(())
-}
-
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let p: &Conv2dBackwardWeights = downcast(call.problem);
     let pool = call.pool;
-    let (o, workspace) = Operands::<f32>::of(call, p)?;
-    correlate(&p.conv, isa, o.x, o.dy, o.dw, pool, workspace)?;
-    sum_channels(&p.conv.y, isa, o.dy, o.dbias, pool)
+    with_float!(call.types, T => {
+        let (o, workspace) = Operands::<T>::of(call, p)?;
+        correlate(&p.conv, isa, o.x, o.dy, o.dw, pool, workspace)?;
+        sum_channels(&p.conv.y, isa, o.dy, o.dbias, pool)
+    })
 }
 
 /// dw with the instructions of `isa`, of operands as long as the problem says.
-pub(crate) fn correlate(
+pub(crate) fn correlate<T: Float>(
     p: &Conv2d,
     isa: Isa,
-    x: &[f32],
-    dy: &[f32],
-    dw: &mut [f32],
+    x: &[T],
+    dy: &[T],
+    dw: &mut [T],
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
-    let lacks = || KernelError::Isa(format!("the CPU lacks {isa}"));
-    if isa != Isa::Scalar && depthwise::fits(p) {
+    if isa == Isa::Scalar {
+        correlate_plainly(p, x, dy, dw);
+        return Ok(());
+    }
+    if depthwise::fits(p) {
         let work = depthwise::Depthwise { p, x, dy, dw, pool, workspace };
         return with_lanes(isa, work).map_err(KernelError::Isa);
     }
-    match isa {
-        Isa::Scalar => correlate_plainly(p, x, dy, dw),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => {
-            let token = Avx2Token::detect().ok_or_else(lacks)?;
-            correlate::correlate(crate::gemm::avx2::F32(token), token, p, x, dy, dw, pool, workspace);
-        }
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => {
-            let token = Avx512Token::detect().ok_or_else(lacks)?;
-            correlate::correlate(crate::gemm::avx512::F32(token), token, p, x, dy, dw, pool, workspace);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => return Err(lacks()),
-    }
-    Ok(())
+    T::with_tiles(isa, correlate::Correlate { p, x, dy, dw, pool, workspace })
 }
 
 /// dw in the canonical order, written out.
-pub(crate) fn correlate_plainly<T: Float>(p: &Conv2d, x: &[T], dy: &[T], dw: &mut [T]) {
+fn correlate_plainly<T: Float>(p: &Conv2d, x: &[T], dy: &[T], dw: &mut [T]) {
     let (input, output, pixels) = (p.x.strides(), p.y.strides(), p.y.h * p.y.w);
     let at =
         |strides: [usize; 4], at: [usize; 4]| strides.iter().zip(at).map(|(stride, at)| stride * at).sum::<usize>();
@@ -167,11 +138,11 @@ pub(crate) fn correlate_plainly<T: Float>(p: &Conv2d, x: &[T], dy: &[T], dw: &mu
 }
 
 /// The sum of each channel, in the order of [`channels`]; nothing, if `sums` is empty.
-pub(crate) fn sum_channels(
+pub(crate) fn sum_channels<T: Float>(
     images: &Images,
     isa: Isa,
-    x: &[f32],
-    sums: &mut [f32],
+    x: &[T],
+    sums: &mut [T],
     pool: &Pool,
 ) -> Result<(), KernelError> {
     if sums.is_empty() {
@@ -179,5 +150,3 @@ pub(crate) fn sum_channels(
     }
     with_lanes(isa, channels::Sums { images, x, sums, pool }).map_err(KernelError::Isa)
 }
-
-pub(crate) use channels::sum_plainly;

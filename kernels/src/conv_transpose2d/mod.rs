@@ -1,42 +1,41 @@
 //! Transposed convolution: the adjoint of a convolution as a layer of its own, `y = xᵀ⋆w + bias`.
 //!
-//! Shapes: x n×c×h×w and y n×k×h'×w' in NCHW or NHWC order without gaps, w c×(k/groups)×r×s, bias k. f32; the scalar kernel
-//! also computes f64. The problem is [`ConvTranspose2d`]; its documentation fixes the order of summation. The kernels are
+//! Shapes: x n×c×h×w and y n×k×h'×w' in NCHW or NHWC order without gaps, w c×(k/groups)×r×s, bias k. f32 and f64;
+//! `fast-…` f32 alone. The problem is [`ConvTranspose2d`]; its documentation fixes the order of summation. The kernels are
 //! those of [`conv2d_backward_data`](crate::conv2d_backward_data), with a bias: a stride of s is s×s dense convolutions.
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
-use etalon_reference::{DType, Fill, Problem, Tolerance};
+use etalon_reference::{Fill, Problem, Tolerance, Types};
 use ndarray::ArrayD;
 
-use crate::conv2d::{exact_way, fast_way, long_enough, long_enough_mut};
+use crate::conv2d::{long_enough, long_enough_mut};
+use crate::conv2d_backward_data::by::{Exact, Fast, Plainly};
 use crate::conv2d_backward_data::spread::{Adjoint, Convolver, spread};
-use crate::conv2d_backward_data::{By, PATHS, Plainly, THRESHOLDS, adjoint_tolerance};
-use crate::gemm::Float;
+use crate::conv2d_backward_data::{PATHS, THRESHOLDS, adjoint_tolerance};
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 
-const F32: &[DType] = &[DType::F32];
+const F32: &[Types] = &[Types::F32];
 
 /// The kernels; the last one that applies is the default.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, FLOATS, scalar),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx2, way: exact_way }))
-        .with_thresholds(THRESHOLDS)
-        .with_paths(PATHS),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| exact(call, Isa::Avx2)).with_thresholds(THRESHOLDS).with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("fast-avx2", Isa::Avx2, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx2, way: fast_way }))
+    Kernel::new("fast-avx2", Isa::Avx2, F32, |call| compute(call, &Fast(Isa::Avx2)))
         .with_tolerance(tolerance)
         .finite_only()
         .with_thresholds(THRESHOLDS)
         .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx512, way: exact_way }))
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512))
         .with_thresholds(THRESHOLDS)
         .with_paths(PATHS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("fast-avx512", Isa::Avx512, F32, |call| compute::<f32>(call, &By { isa: Isa::Avx512, way: fast_way }))
+    Kernel::new("fast-avx512", Isa::Avx512, F32, |call| compute(call, &Fast(Isa::Avx512)))
         .with_tolerance(tolerance)
         .finite_only()
         .with_thresholds(THRESHOLDS)
@@ -44,11 +43,11 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => compute::<f32>(call, &Plainly),
-        DType::F64 => compute::<f64>(call, &Plainly),
-        other => Err(KernelError::Unsupported(format!("conv_transpose2d in {other}"))),
-    }
+    with_float!(call.types, T => compute::<T>(call, &Plainly))
+}
+
+fn exact(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    with_float!(call.types, T => compute::<T>(call, &Exact(isa)))
 }
 
 fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), KernelError> {
@@ -62,8 +61,8 @@ fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), 
     spread(p, by, Adjoint { dy, w, bias, dx }, pool, call.workspace)
 }
 
-fn tolerance(problem: &dyn Problem, dtype: DType, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+fn tolerance(problem: &dyn Problem, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
     let p = &downcast::<ConvTranspose2d>(problem).conv;
-    adjoint_tolerance(p, dtype, [&inputs[0], &inputs[1], &inputs[2]], expected)
-        .unwrap_or_else(|| problem.tolerance(dtype, Fill::Real, inputs, expected))
+    adjoint_tolerance(p, types, [&inputs[0], &inputs[1], &inputs[2]], expected)
+        .unwrap_or_else(|| problem.tolerance(types, Fill::Real, inputs, expected))
 }

@@ -1,32 +1,33 @@
 //! The gradients of a transposed convolution: `dx = dy ⋆ w`, a convolution; `dw` and `dbias`.
 //!
-//! Shapes: dy as y of [`conv_transpose2d`](crate::conv_transpose2d), x and dx as its x, w and dw as its w. f32; the scalar
-//! kernel also computes f64. The problem is [`ConvTranspose2dBackward`]; its documentation fixes the order of summation. The
-//! kernels are those of [`conv2d`] by its [`exact_way`] and of
+//! Shapes: dy as y of [`conv_transpose2d`](crate::conv_transpose2d), x and dx as its x, w and dw as its w. f32 and
+//! f64. The problem is [`ConvTranspose2dBackward`]; its documentation fixes the order of summation. The kernels are those
+//! of [`conv2d`] by its [`exact_way`](conv2d::exact_way) and of
 //! [`conv2d_backward_weights`](crate::conv2d_backward_weights), and keep their promises.
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
 use etalon_reference::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
 use etalon_reference::ops::images::Images;
-use etalon_reference::{DType, Element};
+use etalon_reference::{Element, Types};
 
-use crate::conv2d::{self, Order, exact_way, long_enough, long_enough_mut};
-use crate::conv2d_backward_weights::{THRESHOLDS, correlate, correlate_plainly, sum_channels, sum_plainly};
+use crate::conv2d::{self, Order, long_enough, long_enough_mut};
+use crate::conv2d_backward_data::by::{Exact, Fast};
+use crate::conv2d_backward_data::spread::Convolver;
+use crate::conv2d_backward_weights::{THRESHOLDS, correlate, sum_channels};
 use crate::faults::fault;
+use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError};
 use crate::workspace::Workspace;
 
-const F32: &[DType] = &[DType::F32];
-
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, &[DType::F32, DType::F64], scalar),
+    Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx2", Isa::Avx2, F32, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
     #[cfg(target_arch = "x86_64")]
-    Kernel::new("avx512", Isa::Avx512, F32, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// Operands, of the lengths of the problem.
@@ -59,28 +60,18 @@ fn of_dx<'a, T>(dy: &'a [T], w: &'a [T], dx: &'a mut [T]) -> conv2d::Operands<'a
     conv2d::Operands { x: dy, w, order: Order::ChannelsFirst, scale: &[], bias: &[], y: dx }
 }
 
-fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    let p = &downcast::<ConvTranspose2dBackward>(call.problem).forward;
-    match call.dtype {
-        DType::F32 => run(call, Isa::Scalar),
-        DType::F64 => {
-            let (o, _) = Operands::<f64>::of(call, p)?;
-            conv2d::scalar::convolve(&p.conv, of_dx(o.dy, o.w, o.dx));
-            correlate_plainly(&p.conv, o.dy, o.x, o.dw);
-            sum_plainly(&p.conv.x, o.dy, o.dbias);
-            Ok(())
-        }
-        other => Err(KernelError::Unsupported(format!("conv_transpose2d_backward in {other}"))),
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    if fault!("conv_transpose2d_backward.dx-by-winograd") && call.types == Types::F32 {
+        return compute::<f32>(call, isa, &Fast(isa));
     }
+    with_float!(call.types, T => compute::<T>(call, isa, &Exact(isa)))
 }
 
-fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+fn compute<T: Float>(call: &mut Call<'_>, isa: Isa, by: &impl Convolver<T>) -> Result<(), KernelError> {
     let p = &downcast::<ConvTranspose2dBackward>(call.problem).forward;
     let pool = call.pool;
-    let (o, workspace) = Operands::<f32>::of(call, p)?;
-    let fast = fault!("conv_transpose2d_backward.dx-by-winograd");
-    let way = if fast { conv2d::fast_way(&p.conv) } else { exact_way(&p.conv) };
-    conv2d::compute(&p.conv, isa, way, of_dx(o.dy, o.w, o.dx), pool, workspace)?;
+    let (o, workspace) = Operands::<T>::of(call, p)?;
+    by.convolve(&p.conv, of_dx(o.dy, o.w, o.dx), pool, workspace)?;
     correlate(&p.conv, isa, o.dy, o.x, o.dw, pool, workspace)?;
     let few = Images { n: p.conv.x.n.min(3), ..p.conv.x };
     let wrong = fault!("conv_transpose2d_backward.dbias-of-three");

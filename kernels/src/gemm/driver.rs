@@ -15,6 +15,7 @@
 //!
 //! Workspace a thread: `DEPTH·NC + MC·A_LINE` elements, 1.5 MiB, and 1 MiB where there are more than 16 threads.
 
+use etalon_reference::Element;
 use std::ops::Range;
 
 use etalon_reference::ops::gemm::{CHUNK, Gemm, Matrix};
@@ -87,12 +88,12 @@ pub const PATHS: &[Domain] = &[Domain {
 }];
 
 /// Rows of a block of A: a multiple of every tile's.
-const fn mc<T>() -> usize {
+pub const fn mc<T>() -> usize {
     MC_BYTES / size_of::<T>()
 }
 
 /// Columns of a packed block of B.
-const fn nc<T>(threads: usize) -> usize {
+pub const fn nc<T>(threads: usize) -> usize {
     NC_BYTES / size_of::<T>() / if threads > FEW_THREADS { 2 } else { 1 }
 }
 

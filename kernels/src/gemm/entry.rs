@@ -1,7 +1,7 @@
 //! From a call to the driver: operands checked, dtype and ISA chosen.
 
 use etalon_reference::operator::downcast;
-use etalon_reference::{DType, Problem, Slice};
+use etalon_reference::{Problem, Slice, Types};
 
 use super::driver::{self, Source, Task};
 use super::epilogue::{Along, Finish};
@@ -65,9 +65,9 @@ pub fn dgemm(
 
 /// The kernel `scalar`.
 pub(super) fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => in_order::<f32>(call),
-        DType::F64 => in_order::<f64>(call),
+    match call.types {
+        Types::F32 => in_order::<f32>(call),
+        Types::F64 => in_order::<f64>(call),
         other => Err(unsupported(other)),
     }
 }
@@ -82,9 +82,9 @@ fn in_order<T: Float>(call: &mut Call<'_>) -> Result<(), KernelError> {
 /// The kernels `avx2` and `avx2-prepacked`.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn avx2(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => tiled(call, super::avx2::F32(token2()?)),
-        DType::F64 => tiled(call, super::avx2::F64(token2()?)),
+    match call.types {
+        Types::F32 => tiled(call, super::avx2::F32(token2()?)),
+        Types::F64 => tiled(call, super::avx2::F64(token2()?)),
         other => Err(unsupported(other)),
     }
 }
@@ -92,29 +92,29 @@ pub(super) fn avx2(call: &mut Call<'_>) -> Result<(), KernelError> {
 /// The kernels `avx512` and `avx512-prepacked`.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn avx512(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => tiled(call, super::avx512::F32(token512()?)),
-        DType::F64 => tiled(call, super::avx512::F64(token512()?)),
+    match call.types {
+        Types::F32 => tiled(call, super::avx512::F32(token512()?)),
+        Types::F64 => tiled(call, super::avx512::F64(token512()?)),
         other => Err(unsupported(other)),
     }
 }
 
 /// The plan of `avx2-prepacked`.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn plan_avx2(p: &dyn Problem, dtype: DType, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
-    match dtype {
-        DType::F32 => plan(p, inputs, super::avx2::F32(token2()?)),
-        DType::F64 => plan(p, inputs, super::avx2::F64(token2()?)),
+pub(super) fn plan_avx2(p: &dyn Problem, types: Types, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
+    match types {
+        Types::F32 => plan(p, inputs, super::avx2::F32(token2()?)),
+        Types::F64 => plan(p, inputs, super::avx2::F64(token2()?)),
         other => Err(unsupported(other)),
     }
 }
 
 /// The plan of `avx512-prepacked`.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn plan_avx512(p: &dyn Problem, dtype: DType, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
-    match dtype {
-        DType::F32 => plan(p, inputs, super::avx512::F32(token512()?)),
-        DType::F64 => plan(p, inputs, super::avx512::F64(token512()?)),
+pub(super) fn plan_avx512(p: &dyn Problem, types: Types, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
+    match types {
+        Types::F32 => plan(p, inputs, super::avx512::F32(token512()?)),
+        Types::F64 => plan(p, inputs, super::avx512::F64(token512()?)),
         other => Err(unsupported(other)),
     }
 }
@@ -144,8 +144,8 @@ fn run<T: Float>(
 ) -> Result<(), KernelError> {
     let p: &Gemm = downcast(call.problem);
     let packed = call.plan.and_then(|plan| plan.downcast_ref::<PackedB<T>>());
-    let c = T::slice_mut(call.outputs[0].reborrow()).ok_or_else(|| unsupported(call.dtype))?;
-    let operand = |i: usize| T::slice(call.inputs[i]).ok_or_else(|| unsupported(call.dtype));
+    let c = T::slice_mut(call.outputs[0].reborrow()).ok_or_else(|| unsupported(call.types))?;
+    let operand = |i: usize| T::slice(call.inputs[i]).ok_or_else(|| unsupported(call.types));
     let x = task(p, operand(0)?, operand(1)?, packed, operand(3)?, c.len())?;
     body(&x, c, call.pool, call.workspace)
 }
@@ -176,8 +176,8 @@ fn task<'a, T: Float>(
     Ok(Task { p, a: Source::Plain(a), b: packed.map_or(Source::Plain(b), Source::Packed), finish })
 }
 
-fn unsupported(dtype: DType) -> KernelError {
-    KernelError::Unsupported(format!("gemm with operands of {dtype}"))
+fn unsupported(types: impl std::fmt::Display) -> KernelError {
+    KernelError::Unsupported(format!("gemm with operands of {types}"))
 }
 
 #[cfg(target_arch = "x86_64")]

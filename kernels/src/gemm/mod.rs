@@ -18,7 +18,7 @@ mod entry;
 pub(crate) mod epilogue;
 mod float;
 #[cfg(feature = "openblas")]
-mod openblas;
+pub(crate) mod openblas;
 mod pack;
 mod scalar;
 pub(crate) mod skinny;
@@ -26,19 +26,21 @@ pub(crate) mod skinny;
 mod stream;
 pub(crate) mod tile;
 
-use etalon_reference::DType;
+use etalon_reference::Types;
 use etalon_reference::ops::gemm::Gemm;
 
 pub use self::driver::workspace_bytes;
 use self::driver::{PATHS, THRESHOLDS};
 pub use self::entry::{dgemm, sgemm};
 pub use self::float::Float;
+pub(crate) use self::float::{Tiled, with_float};
 pub(crate) use self::pack::DEPTH;
 pub use self::pack::PackedB;
 use crate::isa::Isa;
 use crate::kernel::Kernel;
 
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
+/// The types of [`Float`].
+pub(crate) const FLOATS: &[Types] = &[Types::F32, Types::F64];
 
 /// The kernels, weakest first; the last one without a plan that applies is the default.
 pub static KERNELS: &[Kernel] = &[

@@ -2,10 +2,10 @@
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Gemm, Matrix};
-use etalon_reference::{DType, Problem};
+use etalon_reference::{Problem, Types};
 
-use super::Float;
 use super::epilogue::{Along, Finish};
+use super::{Float, with_float};
 use crate::disjoint::chunks;
 use crate::ffi::openblas::{self, GemmSizes, Op, OpenblasError};
 use crate::isa::Isa;
@@ -13,10 +13,10 @@ use crate::kernel::{Call, Kernel, KernelError};
 
 /// The entry: sums in OpenBLAS's order, which depends on the CPU and the number of threads.
 pub(super) const KERNEL: Kernel =
-    Kernel::new("openblas", Isa::Scalar, super::FLOATS, run).with_supports(supports).own_order();
+    Kernel::new("openblas", Isa::Scalar, super::FLOATS, run).with_supports(supports).of_library("openblas");
 
 /// Plain or transposed operands with a leading dimension; other strides OpenBLAS can't express.
-fn supports(problem: &dyn Problem, _dtype: DType) -> Result<(), String> {
+fn supports(problem: &dyn Problem, _dtype: Types) -> Result<(), String> {
     let p: &Gemm = downcast(problem);
     for (name, matrix, rows, cols) in [("A", &p.a, p.m, p.k), ("B", &p.b, p.k, p.n)] {
         stored(matrix, rows, cols).ok_or_else(|| format!("OpenBLAS has no way to say how {name} lies"))?;
@@ -35,7 +35,9 @@ fn stored(matrix: &Matrix, rows: usize, cols: usize) -> Option<(Op, usize)> {
     }
 }
 
-trait Blas: Float {
+/// What OpenBLAS multiplies.
+pub trait Blas: Float {
+    /// `C = α·op(A)·op(B) + β·C`.
     fn gemm(
         s: &GemmSizes,
         alpha: Self,
@@ -59,11 +61,7 @@ impl Blas for f64 {
 }
 
 fn run(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => typed::<f32>(call),
-        DType::F64 => typed::<f64>(call),
-        other => Err(KernelError::Unsupported(format!("gemm in {other}"))),
-    }
+    with_float!(call.types, T => typed::<T>(call))
 }
 
 fn typed<T: Blas>(call: &mut Call<'_>) -> Result<(), KernelError> {

@@ -3,8 +3,9 @@
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm, Matrix, gelu_derivative};
 use etalon_reference::ops::gemm_backward::GemmBackward;
-use etalon_reference::{DType, Element, Slice, SliceMut};
+use etalon_reference::{Element, Slice, SliceMut, Types};
 
+use crate::activation;
 use crate::disjoint::chunks;
 use crate::faults::fault;
 use crate::isa::Isa;
@@ -19,27 +20,33 @@ const COLUMNS: usize = 256;
 
 /// All outputs, with the GEMM kernel of `isa`.
 pub fn backward(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    match call.dtype {
-        DType::F32 => typed::<f32>(call, isa),
-        DType::F64 => typed::<f64>(call, isa),
+    match call.types {
+        Types::F32 => typed::<f32>(call, isa),
+        Types::F64 => typed::<f64>(call, isa),
         other => Err(KernelError::Unsupported(format!("gemm_backward in {other}"))),
     }
 }
 
 /// f32 or f64.
 trait Float: Element + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = Self> {
-    fn gelu_derivative(z: Self) -> Self;
+    /// `dz = dy·gelu′(z)`.
+    fn gelu_gate(isa: Isa, dy: &[Self], z: &[Self], dz: &mut [Self], pool: &Pool) -> Result<(), KernelError>;
 }
 
 impl Float for f32 {
-    fn gelu_derivative(z: f32) -> f32 {
-        gelu_derivative(f64::from(z)) as f32
+    fn gelu_gate(isa: Isa, dy: &[f32], z: &[f32], dz: &mut [f32], pool: &Pool) -> Result<(), KernelError> {
+        activation::gradients(isa, "gelu_erf", 0.0, [dy, z], dz, pool)
     }
 }
 
 impl Float for f64 {
-    fn gelu_derivative(z: f64) -> f64 {
-        gelu_derivative(z)
+    fn gelu_gate(_: Isa, dy: &[f64], z: &[f64], dz: &mut [f64], pool: &Pool) -> Result<(), KernelError> {
+        chunks(pool, dz, TASK, |start, dz| {
+            for ((dz, &dy), &z) in dz.iter_mut().zip(&dy[start..]).zip(&z[start..]) {
+                *dz = dy * gelu_derivative(z);
+            }
+        });
+        Ok(())
     }
 }
 
@@ -59,7 +66,11 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (pool, gemm) = (call.pool, gemm_kernel(isa));
     let [dz, da, db, dbias] = &mut *call.outputs else { panic!("four outputs") };
     let dz = T::slice_mut(dz.reborrow()).expect("the port's dtype");
-    gate(p.activation, dy, z, &mut dz[..mn], pool);
+    if p.activation == Activation::Gelu {
+        T::gelu_gate(isa, dy, z, &mut dz[..mn], pool)?;
+    } else {
+        gate(p.activation == Activation::Relu, dy, z, &mut dz[..mn], pool);
+    }
     let dz = &dz[..mn];
 
     let plain = |rows: usize, cols: usize| Matrix { row: cols.max(1), col: 1, batch: rows * cols };
@@ -78,7 +89,16 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
             bias: false,
             activation: Activation::None,
         };
-        run_gemm(gemm, &problem, T::DTYPE, T::erase(x.1), T::erase(y.1), out.reborrow(), pool, call.workspace)
+        run_gemm(
+            gemm,
+            &problem,
+            Types::all(T::DTYPE),
+            T::erase(x.1),
+            T::erase(y.1),
+            out.reborrow(),
+            pool,
+            call.workspace,
+        )
     };
     product(p.m, p.k, p.n, (plain(p.m, p.n), dz), (exchanged(p.k, p.n), b), da)?;
     product(p.k, p.n, p.m, (exchanged(p.m, p.k), a), (plain(p.m, p.n), dz), db)?;
@@ -105,7 +125,7 @@ fn gemm_kernel(isa: Isa) -> &'static Kernel {
 fn run_gemm(
     kernel: &Kernel,
     problem: &Gemm,
-    dtype: DType,
+    types: Types,
     a: Slice<'_>,
     b: Slice<'_>,
     out: SliceMut<'_>,
@@ -119,7 +139,7 @@ fn run_gemm(
     };
     (kernel.run)(&mut Call {
         problem,
-        dtype,
+        types,
         inputs: &[a, b, none, none],
         outputs: &mut [out],
         pool,
@@ -128,25 +148,18 @@ fn run_gemm(
     })
 }
 
-/// `dz = dy·act′(z)`.
-fn gate<T: Float>(activation: Activation, dy: &[T], z: &[T], dz: &mut [T], pool: &Pool) {
+/// `dz = dy`, with ReLU where z is above 0.
+fn gate<T: Float>(relu: bool, dy: &[T], z: &[T], dz: &mut [T], pool: &Pool) {
     chunks(pool, dz, TASK, |start, dz| {
         let range = start..start + dz.len();
         let dy = &dy[range.clone()];
         let range = if fault!("gemm_backward.second-task") { 0..dz.len() } else { range };
-        match activation {
-            Activation::None => dz.copy_from_slice(dy),
-            Activation::Relu => {
-                for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
-                    let open = fault!("gemm_backward.passes-at-zero") && z == T::default();
-                    *dz = if z <= T::default() && !open { T::default() } else { dy };
-                }
-            }
-            Activation::Gelu => {
-                for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
-                    *dz = dy * T::gelu_derivative(z);
-                }
-            }
+        if !relu {
+            return dz.copy_from_slice(dy);
+        }
+        for ((dz, &dy), &z) in dz.iter_mut().zip(dy).zip(&z[range]) {
+            let open = fault!("gemm_backward.passes-at-zero") && z == T::default();
+            *dz = if z <= T::default() && !open { T::default() } else { dy };
         }
     });
 }

@@ -9,15 +9,13 @@
 
 mod compute;
 
+use etalon_reference::Threshold;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Threshold};
 
 use self::compute::backward;
-use crate::gemm::DEPTH;
+use crate::gemm::{DEPTH, FLOATS};
 use crate::isa::Isa;
 use crate::kernel::Kernel;
-
-const FLOATS: &[DType] = &[DType::F32, DType::F64];
 
 /// The sizes at which one of the two products, or the pass over dy, takes another path: dA sums over n, dB over m.
 const THRESHOLDS: &[Threshold] = &[

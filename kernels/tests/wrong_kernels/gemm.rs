@@ -1,7 +1,7 @@
 //! Wrong GEMMs.
 
 use etalon_kernels::kernel::Call;
-use etalon_reference::DType;
+use etalon_reference::Types;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm};
 use ndarray::s;
@@ -53,8 +53,8 @@ pub static WRONG: &[Wrong] = &[
         spoil::right("gemm", call)?;
         let gemm = gemm(call);
         if gemm.c.row > gemm.n && gemm.m > 1 && gemm.batch > 0 && gemm.n > 0 {
-            match call.dtype {
-                DType::F64 => call.output::<f64>(0)[gemm.n] = 0.0,
+            match call.types {
+                Types::F64 => call.output::<f64>(0)[gemm.n] = 0.0,
                 _ => call.output::<f32>(0)[gemm.n] = 0.0,
             }
         }
@@ -145,8 +145,8 @@ pub static WRONG: &[Wrong] = &[
         Ok(())
     }),
     wrong("sums-by-alignment", "the first products are peeled off up to a boundary of 32 bytes", |call| {
-        let start = match call.dtype {
-            DType::F64 => call.input::<f64>(0).as_ptr().addr(),
+        let start = match call.types {
+            Types::F64 => call.input::<f64>(0).as_ptr().addr(),
             _ => call.input::<f32>(0).as_ptr().addr(),
         };
         split_sum(call, |_| 8 - start % 32 / 4)

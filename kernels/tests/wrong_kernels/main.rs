@@ -3,6 +3,7 @@
 //! `cargo test -p etalon-kernels --test wrong_kernels -- --nocapture` prints the table that is kept in
 //! `reports/checks/wrong-kernels.tsv` (with `ETALON_KEEP=1`, writes it).
 
+mod activation;
 mod batchnorm_relu;
 mod batchnorm_relu_backward;
 mod conv2d;
@@ -10,6 +11,7 @@ mod conv_gradients;
 mod gemm;
 mod gemm_backward;
 mod generic;
+mod max_pool2d;
 mod misdeeds;
 mod spoil;
 
@@ -19,7 +21,7 @@ use etalon_kernels::check::suite::{Extent, Question, Rejection, examine};
 use etalon_kernels::isa::Isa;
 use etalon_kernels::kernel::{Call, Kernel, KernelError};
 use etalon_kernels::registry;
-use etalon_reference::DType;
+use etalon_reference::Types;
 
 /// A kernel that is wrong on purpose.
 #[derive(Clone, Copy)]
@@ -27,7 +29,7 @@ struct Wrong {
     operator: &'static str,
     /// What is wrong with it.
     fault: &'static str,
-    dtype: DType,
+    types: Types,
     kernel: Kernel,
     /// It may end the process, so that it is examined in one of its own.
     deadly: bool,
@@ -40,13 +42,13 @@ impl Wrong {
         fault: &'static str,
         run: fn(&mut Call<'_>) -> Result<(), KernelError>,
     ) -> Wrong {
-        let kernel = Kernel::new(name, Isa::Scalar, &[DType::F32, DType::F64], run);
-        Wrong { operator, fault, dtype: DType::F32, kernel, deadly: false }
+        let kernel = Kernel::new(name, Isa::Scalar, &[Types::F32, Types::F64], run);
+        Wrong { operator, fault, types: Types::F32, kernel, deadly: false }
     }
 
     /// Wrong in f64, if not in f32.
     const fn in_f64(self) -> Wrong {
-        Wrong { dtype: DType::F64, ..self }
+        Wrong { types: Types::F64, ..self }
     }
 
     /// Promises no canonical order.
@@ -68,6 +70,8 @@ fn all() -> impl Iterator<Item = Wrong> {
         batchnorm_relu_backward::WRONG,
         conv2d::WRONG,
         conv_gradients::WRONG,
+        max_pool2d::WRONG,
+        activation::WRONG,
     ]
     .into_iter()
     .flatten()
@@ -81,19 +85,19 @@ const CASES: usize = 64;
 /// What judges the real kernels.
 fn judge(wrong: &Wrong, questions: &[Question]) -> Result<u32, Box<Rejection>> {
     generic::of(wrong.operator);
-    suite(wrong.operator, &wrong.kernel, wrong.dtype, questions, CASES)
+    suite(wrong.operator, &wrong.kernel, wrong.types, questions, CASES)
 }
 
 fn suite(
     operator: &str,
     kernel: &Kernel,
-    dtype: DType,
+    types: Types,
     questions: &[Question],
     cases: usize,
 ) -> Result<u32, Box<Rejection>> {
     let entry = registry::find(operator).unwrap_or_else(|| panic!("no operator `{operator}`"));
     let standard = entry.kernels.iter().find(|k| k.canonical);
-    examine(entry.operator, kernel, dtype, questions, Extent { cases, cost: 2e5, large: false, seed: 1 }, standard)
+    examine(entry.operator, kernel, types, questions, Extent { cases, cost: 2e5, large: false, seed: 1 }, standard)
 }
 
 /// The question that `wrong` fails and the smallest case; `None` if it passes.
@@ -143,8 +147,8 @@ fn every_wrong_kernel_is_rejected() {
 #[test]
 fn the_right_kernels_pass_the_same() {
     for entry in registry::ALL {
-        for &dtype in entry.kernels[0].dtypes {
-            let ran = suite(entry.operator.name, &entry.kernels[0], dtype, &Question::ALL, 24)
+        for &types in entry.kernels[0].types {
+            let ran = suite(entry.operator.name, &entry.kernels[0], types, &Question::ALL, 24)
                 .unwrap_or_else(|r| panic!("{r}"));
             assert!(ran > 100, "{}: {ran} cases", entry.operator.name);
         }

@@ -10,7 +10,7 @@ use super::{Wrong, all, judge, smallest, spoil};
 
 /// Reads the element behind the last of input 0.
 pub fn reads_behind(call: &mut Call<'_>) -> spoil::Result {
-    if call.dtype == etalon_reference::DType::F32 {
+    if call.types == etalon_reference::Types::F32 {
         let input = call.input::<f32>(0);
         if !input.is_empty() {
             // SAFETY: none. The access is the bug that the guard page must show.
@@ -22,7 +22,7 @@ pub fn reads_behind(call: &mut Call<'_>) -> spoil::Result {
 
 /// Reads the element before the first of input 1.
 pub fn reads_before(call: &mut Call<'_>) -> spoil::Result {
-    if call.dtype == etalon_reference::DType::F32 {
+    if call.types == etalon_reference::Types::F32 {
         let input = call.input::<f32>(1);
         if !input.is_empty() {
             // SAFETY: none. The access is the bug that the guard page must show.
@@ -34,7 +34,7 @@ pub fn reads_before(call: &mut Call<'_>) -> spoil::Result {
 
 /// Writes the element behind the last of the first output.
 pub fn write_behind(call: &mut Call<'_>) {
-    if call.dtype == etalon_reference::DType::F32 {
+    if call.types == etalon_reference::Types::F32 {
         let output = call.output::<f32>(0);
         if !output.is_empty() {
             // SAFETY: none. The access is the bug that zones and guard pages must show.
@@ -45,7 +45,7 @@ pub fn write_behind(call: &mut Call<'_>) {
 
 /// Writes to input 0, through a pointer as a C library would have it.
 pub fn change_an_input(call: &mut Call<'_>) {
-    if call.dtype == etalon_reference::DType::F32 {
+    if call.types == etalon_reference::Types::F32 {
         let input = call.input::<f32>(0);
         if !input.is_empty() {
             // SAFETY: none. Writing behind a shared reference is the bug that the comparison of inputs must show.

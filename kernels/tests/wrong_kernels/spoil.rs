@@ -18,7 +18,7 @@ pub fn right_on(operator: &str, problem: &dyn Problem, call: &mut Call<'_>) -> R
     let mut outputs: Vec<_> = call.outputs.iter_mut().map(|output| output.reborrow()).collect();
     let mut call = Call {
         problem,
-        dtype: call.dtype,
+        types: call.types,
         inputs: call.inputs,
         outputs: &mut outputs,
         pool: call.pool,
@@ -30,13 +30,13 @@ pub fn right_on(operator: &str, problem: &dyn Problem, call: &mut Call<'_>) -> R
 
 /// The inputs as logical arrays.
 pub fn inputs(call: &Call<'_>) -> Vec<ArrayD<f64>> {
-    let ports = call.problem.inputs(call.dtype);
+    let ports = call.problem.inputs(call.types);
     ports.iter().zip(call.inputs).map(|(port, input)| array(port, input.to_data())).collect()
 }
 
 /// The outputs as logical arrays.
 pub fn outputs(call: &Call<'_>) -> Vec<ArrayD<f64>> {
-    let ports = call.problem.outputs(call.dtype);
+    let ports = call.problem.outputs(call.types);
     ports.iter().zip(&*call.outputs).map(|(port, output)| array(port, output.as_slice().to_data())).collect()
 }
 
@@ -49,7 +49,7 @@ fn array(port: &Port, data: Data) -> ArrayD<f64> {
 
 /// Writes logical arrays to the outputs, rounded.
 pub fn write(call: &mut Call<'_>, arrays: &[ArrayD<f64>]) {
-    let ports = call.problem.outputs(call.dtype);
+    let ports = call.problem.outputs(call.types);
     for ((port, output), array) in ports.iter().zip(call.outputs.iter_mut()).zip(arrays) {
         let mut data = output.as_slice().to_data();
         scatter(&port.layout, array, &mut data);

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 use etalon_reference::axis::Kind;
-use etalon_reference::compare::{Verdict, compare};
+use etalon_reference::compare::Verdict;
 use etalon_reference::golden::{self, Golden, Header, SCHEMA_VERSION};
 use etalon_reference::torch::{self, about, deviations};
-use etalon_reference::{Case, DType, Fill, Operator, Point, Problem, gather, ops};
+use etalon_reference::{Case, Fill, Operator, Point, Problem, Types, Witness, arrays, ops};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -44,7 +44,7 @@ fn write_all() -> Result<(), Box<dyn Error>> {
         command: "cargo xtask golden".into(),
     };
     fs::create_dir_all(golden::folder())?;
-    for operator in ops::ALL {
+    for operator in ops::ALL.iter().filter(|operator| operator.witness == Witness::Libtorch) {
         let cases = answers(operator)?;
         let path = golden::folder().join(format!("{}.jsonl", operator.name));
         let text = golden::write(&header, &cases);
@@ -55,25 +55,31 @@ fn write_all() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Dtypes and fills in turn, each with a point and a seed of its own.
+/// Dtypes and fills in turn, each with a point and a seed of its own; of a family, all members in turn.
 fn answers(operator: &'static Operator) -> Result<Vec<Golden>, Box<dyn Error>> {
     let mut rng = ChaCha8Rng::seed_from_u64(2_130);
     let mut cases: Vec<Golden> = Vec::new();
-    while cases.len() < CASES {
+    let family = operator.axes.iter().find(|axis| axis.variant);
+    let members = family.map_or(1, |axis| match axis.kind {
+        Kind::Choice(names) => names.len(),
+        Kind::Int { .. } => 1,
+    });
+    while cases.len() < CASES.max(members) {
         let turn = cases.len();
-        let dtype = operator.dtypes[(turn / 2) % operator.dtypes.len()];
+        let member = family.map(|axis| (axis.name, (turn % members) as i64));
+        let types = operator.types[(turn / 2) % operator.types.len()];
         let fill = [Fill::Real, Fill::Exact][turn % 2];
         let seed = 100 + turn as u64;
-        let Some((point, problem)) = small_problem(operator, dtype, &mut rng) else { continue };
-        let inputs = fill.make(&problem.inputs(dtype), seed);
+        let Some((point, problem)) = small_problem(operator, types, member, &mut rng) else { continue };
+        let inputs = problem.draw(types, fill, seed);
         let known = deviations::known(operator.name, &*problem, &inputs).is_some();
         if known || problem.degenerate() || cases.iter().any(|golden| golden.case.point == point) {
             continue;
         }
         let (op, kernel) = (operator.name.into(), "libtorch".into());
-        let case = Case { op, kernel, dtype, point, threads: 1, eager: false, fill, seed };
+        let case = Case { op, kernel, types, point, threads: 1, eager: false, fill, seed };
         let outputs =
-            torch::outputs(operator, &*problem, dtype, &inputs).map_err(|error| format!("{case}: {error}"))?;
+            torch::outputs(operator, &*problem, types, &inputs).map_err(|error| format!("{case}: {error}"))?;
         let golden = Golden { case, outputs };
         agree(&golden, &*problem)?;
         cases.push(golden);
@@ -82,7 +88,12 @@ fn answers(operator: &'static Operator) -> Result<Vec<Golden>, Box<dyn Error>> {
 }
 
 /// The next drawn point, made small; `None` if it makes no problem that is worth an answer.
-fn small_problem(operator: &Operator, dtype: DType, rng: &mut ChaCha8Rng) -> Option<(Point, Box<dyn Problem>)> {
+fn small_problem(
+    operator: &Operator,
+    types: Types,
+    member: Option<(&str, i64)>,
+    rng: &mut ChaCha8Rng,
+) -> Option<(Point, Box<dyn Problem>)> {
     let mut bytes = [0; 64];
     rng.fill_bytes(&mut bytes);
     let mut point = Point::decode(operator.axes, &bytes, false);
@@ -92,13 +103,13 @@ fn small_problem(operator: &Operator, dtype: DType, rng: &mut ChaCha8Rng) -> Opt
             point = point.with(axis.name, axis.default);
         }
     }
+    point = member.map_or(point.clone(), |(axis, member)| point.with(axis, member));
     let sizes: Vec<_> = operator.axes.iter().filter(|axis| matches!(axis.kind, Kind::Int { .. })).collect();
     for _ in 0..64 {
         let problem = operator.problem(&point).ok()?;
-        let elements: usize = problem.outputs(dtype).iter().map(|port| port.layout.len()).sum();
-        if elements <= ELEMENTS && problem.work(dtype).flops <= FLOPS {
-            let worth = elements >= FEW && problem.work(dtype).flops > 0.0;
-            return worth.then_some((point, problem));
+        let elements: usize = problem.outputs(types).iter().map(|port| port.layout.len()).sum();
+        if elements <= ELEMENTS && problem.work(types).operations <= FLOPS {
+            return (elements >= FEW).then_some((point, problem));
         }
         let axis = sizes[rng.next_u64() as usize % sizes.len()].name;
         point = point.clone().with(axis, (point.get(axis) + 1) / 2);
@@ -108,13 +119,11 @@ fn small_problem(operator: &Operator, dtype: DType, rng: &mut ChaCha8Rng) -> Opt
 
 /// The reference agrees with the answer.
 fn agree(golden: &Golden, problem: &dyn Problem) -> Result<(), String> {
-    let (dtype, fill) = (golden.case.dtype, golden.case.fill);
-    let ports = problem.inputs(dtype);
-    let inputs: Vec<_> = golden.inputs(problem).iter().zip(&ports).map(|(data, p)| gather(&p.layout, data)).collect();
+    let (types, fill) = (golden.case.types, golden.case.fill);
+    let inputs = arrays(&problem.inputs(types), &golden.inputs(problem));
     let expected = problem.reference(&inputs);
-    let tolerances = problem.tolerance(dtype, fill, &inputs, &expected);
-    for ((expected, tolerance), got) in expected.iter().zip(&tolerances).zip(&golden.outputs) {
-        let found = compare(dtype, expected, tolerance, got);
+    let tolerances = problem.tolerance(types, fill, &inputs, &expected);
+    for found in problem.judge(types, &inputs, &expected, &tolerances, &golden.outputs) {
         if found.verdict == Verdict::Fail {
             return Err(format!("{}: libtorch does not agree: {found:?}", golden.case));
         }

@@ -14,7 +14,9 @@ use ndarray::{Array1, ArrayD, Axis as NdAxis, IxDyn};
 
 use super::gemm::choice_value;
 pub use super::images::{ImageLayout, Images};
-use crate::{Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance};
+use crate::{
+    Axis, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness, tolerance,
+};
 
 /// Sums over a channel are made of chains of at most this many additions, whose results are added in a tree (or more
 /// precisely).
@@ -110,8 +112,8 @@ impl BatchnormRelu {
         Ok(self)
     }
 
-    fn vector(&self, name: &'static str, dtype: DType, present: bool) -> Port {
-        Port::optional(name, dtype, Layout::contiguous(&[self.images.c]), present)
+    fn vector(&self, name: &'static str, types: Types, present: bool) -> Port {
+        Port::optional(name, types, Layout::contiguous(&[self.images.c]), present)
     }
 
     /// What the ReLU is applied to, with μ, σ² of each channel.
@@ -198,27 +200,27 @@ impl Problem for BatchnormRelu {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
-            Port::new("x", dtype, self.images.port_layout()),
-            self.vector("gamma", dtype, self.affine).factor(),
-            self.vector("beta", dtype, self.affine),
-            Port::optional("residual", dtype, self.images.port_layout(), self.residual),
-            self.vector("running_mean", dtype, true),
-            self.vector("running_var", dtype, true).positive(),
+            Port::new("x", types, self.images.port_layout()),
+            self.vector("gamma", types, self.affine).factor(),
+            self.vector("beta", types, self.affine),
+            Port::optional("residual", types, self.images.port_layout(), self.residual),
+            self.vector("running_mean", types, true),
+            self.vector("running_var", types, true).positive(),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
+    fn outputs(&self, types: Types) -> Vec<Port> {
         let train = self.mode == Mode::Train;
         // An absent output starts from nothing.
         let updated = |port: Port, input: usize| if train { port.from_input(input) } else { port };
         vec![
-            Port::new("y", dtype, self.images.port_layout()),
-            updated(self.vector("running_mean", dtype, train), 4),
-            updated(self.vector("running_var", dtype, train), 5),
-            self.vector("saved_mean", dtype, train),
-            self.vector("saved_rstd", dtype, train),
+            Port::new("y", types, self.images.port_layout()),
+            updated(self.vector("running_mean", types, train), 4),
+            updated(self.vector("running_var", types, train), 5),
+            self.vector("saved_mean", types, train),
+            self.vector("saved_rstd", types, train),
         ]
     }
 
@@ -238,8 +240,8 @@ impl Problem for BatchnormRelu {
         vec![y, running_mean, running_var, mean.into_dyn(), rstd.into_dyn()]
     }
 
-    fn tolerance(&self, dtype: DType, _fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        let (u, tiny) = (dtype.unit_roundoff(), 4.0 * dtype.underflow());
+    fn tolerance(&self, types: Types, _fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+        let (u, tiny) = (types.accumulator.unit_roundoff(), 4.0 * types.accumulator.underflow());
         let [x, gamma, beta, residual, old_mean, old_var] = inputs else { panic!("six inputs") };
         let (_, means, vars) = self.preactivation(inputs);
         let (m, count) = (self.momentum, self.images.count() as f64);
@@ -284,15 +286,12 @@ impl Problem for BatchnormRelu {
             .collect()
     }
 
-    fn work(&self, dtype: DType) -> Work {
-        let (elements, c) = (self.images.len() as f64, self.images.c as f64);
+    fn operations(&self) -> (f64, Unit) {
+        let elements = self.images.len() as f64;
         let residual = f64::from(u8::from(self.residual));
         // Sum; deviation, its sum, square, sum of squares; deviation, product, sum.
         let statistics = if self.mode == Mode::Train { 5.0 } else { 0.0 };
-        let flops = elements * (statistics + 3.0 + residual + f64::from(u8::from(self.relu)));
-        let affine = if self.affine { 2.0 } else { 0.0 };
-        let vectors = affine + if self.mode == Mode::Train { 6.0 } else { 2.0 };
-        Work { flops, bytes: (elements * (2.0 + residual) + vectors * c) * dtype.size() as f64 }
+        (elements * (statistics + 3.0 + residual + f64::from(u8::from(self.relu))), Unit::Fma)
     }
 
     fn differentiable(&self) -> Vec<usize> {
@@ -317,13 +316,14 @@ pub static BATCHNORM_RELU: Operator = Operator {
     name: "batchnorm_relu",
     summary: "y = relu(γ·(x − μ)/√(σ² + ε) + β + residual), with statistics of the batch or running ones",
     axes: AXES,
-    dtypes: &[DType::F32],
+    types: &[Types::F32],
     make,
     workloads: super::batchnorm_workloads::FORWARD,
     special_values: "training: a NaN or ∞ makes its channel NaN (the mean of a channel with ∞ is ∞); inference: by element; ReLU keeps NaN; \
  an infinite γ is not defined, as the rounding of x − μ decides between ∞ and NaN",
     domains: &[],
     gradient: None,
+    witness: Witness::Libtorch,
     batch: None,
 };
 
@@ -400,11 +400,11 @@ mod tests {
     fn the_cancelling_formula_is_rejected() {
         let problem = BATCHNORM_RELU.problem(&point("n=4,c=8,h=16,w=16")).expect("a problem");
         // Seeds 4 mod 6 choose the large common offset.
-        let data = Fill::Hostile.make(&problem.inputs(DType::F32), 4);
-        let ports = problem.inputs(DType::F32);
+        let data = problem.draw(Types::F32, Fill::Hostile, 4);
+        let ports = problem.inputs(Types::F32);
         let inputs: Vec<_> = ports.iter().zip(&data).map(|(p, d)| crate::gather(&p.layout, d)).collect();
         let expected = problem.reference(&inputs);
-        let tolerances = problem.tolerance(DType::F32, Fill::Hostile, &inputs, &expected);
+        let tolerances = problem.tolerance(Types::F32, Fill::Hostile, &inputs, &expected);
         let x = &inputs[0];
         let cancelling = Array1::from_shape_fn(8, |c| {
             let (mut sum, mut squares) = (0f32, 0f32);
@@ -415,7 +415,7 @@ mod tests {
             let (mean, square) = (sum / 1024.0, squares / 1024.0);
             f64::from(1.0 / ((square - mean * mean).max(0.0) + 1e-5).sqrt())
         });
-        let result = crate::compare::compare(DType::F32, &expected[4], &tolerances[4], &cancelling.into_dyn());
+        let result = crate::compare::compare(crate::DType::F32, &expected[4], &tolerances[4], &cancelling.into_dyn());
         assert_eq!(result.verdict, crate::compare::Verdict::Fail);
         // The bound still says something: it is a small part of 1/σ.
         let Tolerance::Bound { bound, .. } = &tolerances[4] else { panic!("a bound") };

@@ -14,7 +14,7 @@ use super::batchnorm_relu::{
 use super::gemm::choice_value;
 use crate::operator::downcast;
 use crate::{
-    Axis, DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Work,
+    Axis, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Types, Unit, Witness,
     tolerance,
 };
 
@@ -53,12 +53,12 @@ impl BatchnormReluBackward {
         Ok(self)
     }
 
-    fn image(&self, name: &'static str, dtype: DType, present: bool) -> Port {
-        Port::optional(name, dtype, self.images.port_layout(), present)
+    fn image(&self, name: &'static str, types: Types, present: bool) -> Port {
+        Port::optional(name, types, self.images.port_layout(), present)
     }
 
-    fn vector(&self, name: &'static str, dtype: DType, present: bool) -> Port {
-        Port::optional(name, dtype, Layout::contiguous(&[self.images.c]), present)
+    fn vector(&self, name: &'static str, types: Types, present: bool) -> Port {
+        Port::optional(name, types, Layout::contiguous(&[self.images.c]), present)
     }
 
     /// `dy` behind the ReLU: 0 where y ≤ 0, `dy` where y is NaN.
@@ -80,23 +80,23 @@ impl Problem for BatchnormReluBackward {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
-            self.image("dy", dtype, true),
-            self.image("x", dtype, true),
-            self.vector("gamma", dtype, self.affine).factor(),
-            self.vector("saved_mean", dtype, true),
-            self.vector("saved_rstd", dtype, true).positive(),
-            self.image("y", dtype, self.relu),
+            self.image("dy", types, true),
+            self.image("x", types, true),
+            self.vector("gamma", types, self.affine).factor(),
+            self.vector("saved_mean", types, true),
+            self.vector("saved_rstd", types, true).positive(),
+            self.image("y", types, self.relu),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
+    fn outputs(&self, types: Types) -> Vec<Port> {
         vec![
-            self.image("dx", dtype, true),
-            self.vector("dgamma", dtype, self.affine),
-            self.vector("dbeta", dtype, self.affine),
-            self.image("dresidual", dtype, self.residual),
+            self.image("dx", types, true),
+            self.vector("dgamma", types, self.affine),
+            self.vector("dbeta", types, self.affine),
+            self.image("dresidual", types, self.residual),
         ]
     }
 
@@ -123,8 +123,8 @@ impl Problem for BatchnormReluBackward {
 
     /// The statistics are inputs, so that x̂ is off by two roundings. With d = [`depth`] the sums are off by
     /// δβ = γ(d)·Σ|g| and δγ = γ(d + 4)·Σ|g·x̂|; dx adds to their share a rounding for each of its operations.
-    fn tolerance(&self, dtype: DType, _fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        let (u, tiny) = (dtype.unit_roundoff(), 4.0 * dtype.underflow());
+    fn tolerance(&self, types: Types, _fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+        let (u, tiny) = (types.accumulator.unit_roundoff(), 4.0 * types.accumulator.underflow());
         let [dy, x, gamma, mean, rstd, y] = inputs else { panic!("six inputs") };
         let count = self.images.count();
         let (d, n) = (depth(count), count as f64);
@@ -158,13 +158,9 @@ impl Problem for BatchnormReluBackward {
         ]
     }
 
-    fn work(&self, dtype: DType) -> Work {
-        let (elements, c) = (self.images.len() as f64, self.images.c as f64);
-        let of = |present: bool| f64::from(u8::from(present));
+    fn operations(&self) -> (f64, Unit) {
         // Mask; deviation, product, two sums; deviation, two products, two sums.
-        let flops = elements * (9.0 + of(self.relu));
-        let images = 3.0 + of(self.relu) + of(self.residual);
-        Work { flops, bytes: (elements * images + c * (2.0 + 3.0 * of(self.affine))) * dtype.size() as f64 }
+        (self.images.len() as f64 * (9.0 + f64::from(u8::from(self.relu))), Unit::Fma)
     }
 }
 
@@ -173,12 +169,13 @@ pub static BATCHNORM_RELU_BACKWARD: Operator = Operator {
     name: "batchnorm_relu_backward",
     summary: "gradients of batchnorm_relu in training: dx, dγ, dβ, dresidual",
     axes: AXES,
-    dtypes: &[DType::F32],
+    types: &[Types::F32],
     make,
     workloads: super::batchnorm_workloads::BACKWARD,
     special_values: "NaN and ∞ of dy follow the formula, in the whole channel; where y ≤ 0, dy is not looked at; where y is NaN, it passes",
     domains: &[],
     gradient: Some(&GRADIENT),
+    witness: Witness::Libtorch,
     batch: None,
 };
 

@@ -17,7 +17,9 @@ use super::gemm::{chain, choice_value};
 use super::images::{ImageLayout, Images};
 use super::window::Window;
 use crate::operator::{elements, size};
-use crate::{Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance};
+use crate::{
+    Axis, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness, tolerance,
+};
 
 const CHANNELS: &[i64] = &[1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33];
 const EXTENTS: &[i64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17];
@@ -170,19 +172,19 @@ impl Problem for Conv2d {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
-        let vector = |name, present| Port::optional(name, dtype, Layout::contiguous(&[self.y.c]), present);
+    fn inputs(&self, types: Types) -> Vec<Port> {
+        let vector = |name, present| Port::optional(name, types, Layout::contiguous(&[self.y.c]), present);
         vec![
-            Port::new("x", dtype, self.x.port_layout()),
-            Port::new("w", dtype, Layout::contiguous(&self.weights())).finite(),
+            Port::new("x", types, self.x.port_layout()),
+            Port::new("w", types, Layout::contiguous(&self.weights())).finite(),
             // Infinite factors of sums near 0 would turn a rounding into a sign.
             vector("scale", self.scale).factor(),
             vector("bias", self.bias),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
-        vec![Port::new("y", dtype, self.y.port_layout())]
+    fn outputs(&self, types: Types) -> Vec<Port> {
+        vec![Port::new("y", types, self.y.port_layout())]
     }
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
@@ -194,7 +196,7 @@ impl Problem for Conv2d {
         vec![y.into_dyn()]
     }
 
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         if fill == Fill::Exact {
             return vec![Tolerance::Exact];
         }
@@ -203,7 +205,7 @@ impl Problem for Conv2d {
         // The scale and the bias round once each.
         let steps = chain(self.depth()) + 2;
         let magnitude = self.scaled(self.sums(&x, &w), &scale, &bias).into_dyn();
-        let bound = tolerance::of_chains(steps, &magnitude, dtype, &expected[0]);
+        let bound = tolerance::of_chains(steps, &magnitude, types, &expected[0]);
         let formula = "γ(min(crs,256)+⌈crs/256⌉+2)·(|scale|Σ|x||w| + |bias|) + u|y|";
         vec![if self.relu {
             Tolerance::bound_behind_zero(formula, bound, &expected[0])
@@ -212,13 +214,8 @@ impl Problem for Conv2d {
         }]
     }
 
-    fn work(&self, dtype: DType) -> Work {
-        let (outputs, weights) = (self.y.len() as f64, self.weights().iter().product::<usize>() as f64);
-        let vectors = [self.bias, self.scale].iter().filter(|there| **there).count() as f64 * self.y.c as f64;
-        Work {
-            flops: 2.0 * outputs * self.depth() as f64,
-            bytes: (self.x.len() as f64 + weights + vectors + outputs) * dtype.size() as f64,
-        }
+    fn operations(&self) -> (f64, Unit) {
+        (2.0 * self.y.len() as f64 * self.depth() as f64, Unit::Fma)
     }
 
     fn differentiable(&self) -> Vec<usize> {
@@ -238,12 +235,13 @@ pub static CONV2D: Operator = Operator {
     name: "conv2d",
     summary: "y = relu(scale·(x ⋆ w) + bias), with stride, padding, dilation and groups",
     axes: AXES,
-    dtypes: &[DType::F32, DType::F64],
+    types: &[Types::F32, Types::F64],
     make: |point| Ok(Box::new(Conv2d::of(point)?)),
     workloads: super::conv_workloads::FORWARD,
     special_values: "NaN and ∞ of x, scale and bias follow the formula; weights are finite, as a kernel may multiply them with the zeros of \
  the padding; ReLU keeps NaN",
     domains: super::conv_domains::DOMAINS,
     gradient: None,
+    witness: Witness::Libtorch,
     batch: Some("n"),
 };

@@ -15,7 +15,7 @@ use super::conv_gradient_workloads as workloads;
 use super::conv2d::{CONV2D, Conv2d, GEOMETRY};
 use super::gemm::chain;
 use crate::gradient;
-use crate::{DType, Fill, Gradient, Layout, Operator, Port, Problem, Takes, Tolerance, Work, tolerance};
+use crate::{Fill, Gradient, Layout, Operator, Port, Problem, Takes, Tolerance, Types, Unit, Witness, tolerance};
 
 /// A validated gradient of a convolution with respect to its images.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,34 +29,34 @@ impl Problem for Conv2dBackwardData {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
-            Port::new("dy", dtype, self.conv.y.port_layout()),
-            Port::new("w", dtype, Layout::contiguous(&self.conv.weights())).finite(),
+            Port::new("dy", types, self.conv.y.port_layout()),
+            Port::new("w", types, Layout::contiguous(&self.conv.weights())).finite(),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
-        vec![Port::new("dx", dtype, self.conv.x.port_layout())]
+    fn outputs(&self, types: Types) -> Vec<Port> {
+        vec![Port::new("dx", types, self.conv.x.port_layout())]
     }
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
         vec![self.conv.spread(&inputs[0], &inputs[1]).into_dyn()]
     }
 
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         if fill == Fill::Exact {
             return vec![Tolerance::Exact];
         }
         let magnitude = self.conv.spread(&inputs[0].mapv(f64::abs), &inputs[1].mapv(f64::abs)).into_dyn();
         // No output meets more than all taps.
         let steps = chain(self.conv.spread_depth());
-        let bound = tolerance::of_chains(steps, &magnitude, dtype, &expected[0]);
+        let bound = tolerance::of_chains(steps, &magnitude, types, &expected[0]);
         vec![Tolerance::bound("γ(min(krs,256)+⌈krs/256⌉)·Σ|dy||w| + u|dx|", bound, &expected[0])]
     }
 
-    fn work(&self, dtype: DType) -> Work {
-        self.conv.work(dtype)
+    fn operations(&self) -> (f64, Unit) {
+        self.conv.operations()
     }
 
     fn degenerate(&self) -> bool {
@@ -69,12 +69,13 @@ pub static CONV2D_BACKWARD_DATA: Operator = Operator {
     name: "conv2d_backward_data",
     summary: "gradient of conv2d with respect to its images",
     axes: GEOMETRY,
-    dtypes: &[DType::F32, DType::F64],
+    types: &[Types::F32, Types::F64],
     make: |point| Ok(Box::new(Conv2dBackwardData { conv: Conv2d::plain(point)? })),
     workloads: workloads::BACKWARD,
     special_values: "NaN and ∞ of dy follow the formula; weights are finite, as a kernel may multiply them with zeros around dy",
     domains: super::conv_domains::DOMAINS,
     gradient: Some(&GRADIENT),
+    witness: Witness::Libtorch,
     batch: Some("n"),
 };
 

@@ -16,7 +16,8 @@ use super::conv2d::{CONV2D, Conv2d, GEOMETRY_AND_BIAS};
 use super::gemm::{CHUNK, choice_value};
 use crate::gradient;
 use crate::{
-    DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Work, tolerance,
+    Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Types, Unit, Witness,
+    tolerance,
 };
 
 /// A validated gradient of a convolution with respect to its weights.
@@ -47,17 +48,17 @@ impl Problem for Conv2dBackwardWeights {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
-            Port::new("dy", dtype, self.conv.y.port_layout()).finite(),
-            Port::new("x", dtype, self.conv.x.port_layout()),
+            Port::new("dy", types, self.conv.y.port_layout()).finite(),
+            Port::new("x", types, self.conv.x.port_layout()),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
+    fn outputs(&self, types: Types) -> Vec<Port> {
         vec![
-            Port::new("dw", dtype, Layout::contiguous(&self.conv.weights())),
-            Port::optional("dbias", dtype, Layout::contiguous(&[self.conv.y.c]), self.bias),
+            Port::new("dw", types, Layout::contiguous(&self.conv.weights())),
+            Port::optional("dbias", types, Layout::contiguous(&[self.conv.y.c]), self.bias),
         ]
     }
 
@@ -66,22 +67,22 @@ impl Problem for Conv2dBackwardWeights {
         vec![self.conv.correlated(x, dy).into_dyn(), sums_of_channels(dy, self.bias)]
     }
 
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         if fill == Fill::Exact {
             return vec![Tolerance::Exact; 2];
         }
         let [dy, x] = [0, 1].map(|input| inputs[input].mapv(f64::abs));
         let magnitude = self.conv.correlated(&x, &dy).into_dyn();
-        let dw = tolerance::of_chains(chain_over_images(&self.conv), &magnitude, dtype, &expected[0]);
-        let dbias = tolerance::of_chains(self.conv.y.count(), &sums_of_channels(&dy, self.bias), dtype, &expected[1]);
+        let dw = tolerance::of_chains(chain_over_images(&self.conv), &magnitude, types, &expected[0]);
+        let dbias = tolerance::of_chains(self.conv.y.count(), &sums_of_channels(&dy, self.bias), types, &expected[1]);
         vec![
             Tolerance::bound("γ(min(hw,256)+n⌈hw/256⌉)·Σ|dy||x| + u|dw|", dw, &expected[0]),
             Tolerance::bound("γ(nhw)·Σ|dy| + u|dbias|", dbias, &expected[1]),
         ]
     }
 
-    fn work(&self, dtype: DType) -> Work {
-        self.conv.work(dtype)
+    fn operations(&self) -> (f64, Unit) {
+        self.conv.operations()
     }
 
     fn degenerate(&self) -> bool {
@@ -94,12 +95,13 @@ pub static CONV2D_BACKWARD_WEIGHTS: Operator = Operator {
     name: "conv2d_backward_weights",
     summary: "gradients of conv2d with respect to its weights and bias",
     axes: GEOMETRY_AND_BIAS,
-    dtypes: &[DType::F32, DType::F64],
+    types: &[Types::F32, Types::F64],
     make,
     workloads: workloads::BACKWARD,
     special_values: "NaN and ∞ of x follow the formula; dy is finite, as a kernel may multiply it with the zeros of the padding",
     domains: super::conv_domains::DOMAINS,
     gradient: Some(&GRADIENT),
+    witness: Witness::Libtorch,
     batch: None,
 };
 

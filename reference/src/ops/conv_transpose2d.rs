@@ -18,7 +18,9 @@ use super::gemm::{chain, choice_value};
 use super::images::{ImageLayout, Images};
 use super::window::Window;
 use crate::operator::{elements, size};
-use crate::{Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance};
+use crate::{
+    Axis, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness, tolerance,
+};
 
 const OWN: [Axis; 3] = [
     Axis::int("oh", "rows added below the output, fewer than the stride", 0, 3, &[0, 1]),
@@ -123,16 +125,16 @@ impl Problem for ConvTranspose2d {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
-            Port::new("x", dtype, self.conv.y.port_layout()),
-            Port::new("w", dtype, Layout::contiguous(&self.conv.weights())).finite(),
-            Port::optional("bias", dtype, Layout::contiguous(&[self.conv.x.c]), self.bias),
+            Port::new("x", types, self.conv.y.port_layout()),
+            Port::new("w", types, Layout::contiguous(&self.conv.weights())).finite(),
+            Port::optional("bias", types, Layout::contiguous(&[self.conv.x.c]), self.bias),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
-        vec![Port::new("y", dtype, self.conv.x.port_layout())]
+    fn outputs(&self, types: Types) -> Vec<Port> {
+        vec![Port::new("y", types, self.conv.x.port_layout())]
     }
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
@@ -140,7 +142,7 @@ impl Problem for ConvTranspose2d {
         vec![self.biased(self.conv.spread(x, w).into_dyn(), bias)]
     }
 
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         if fill == Fill::Exact {
             return vec![Tolerance::Exact];
         }
@@ -148,14 +150,12 @@ impl Problem for ConvTranspose2d {
         let magnitude = self.biased(self.conv.spread(&x, &w).into_dyn(), &bias);
         // The bias rounds once; no output meets more than all taps.
         let steps = chain(self.conv.spread_depth()) + 1;
-        let bound = tolerance::of_chains(steps, &magnitude, dtype, &expected[0]);
+        let bound = tolerance::of_chains(steps, &magnitude, types, &expected[0]);
         vec![Tolerance::bound("γ(min(crs,256)+⌈crs/256⌉+1)·(Σ|x||w| + |bias|) + u|y|", bound, &expected[0])]
     }
 
-    fn work(&self, dtype: DType) -> Work {
-        let Work { flops, bytes } = self.conv.work(dtype);
-        let bias = if self.bias { self.conv.x.c * dtype.size() } else { 0 };
-        Work { flops, bytes: bytes + bias as f64 }
+    fn operations(&self) -> (f64, Unit) {
+        self.conv.operations()
     }
 
     fn differentiable(&self) -> Vec<usize> {
@@ -172,11 +172,12 @@ pub static CONV_TRANSPOSE2D: Operator = Operator {
     name: "conv_transpose2d",
     summary: "y = the adjoint of a convolution, applied to x, + bias",
     axes: AXES,
-    dtypes: &[DType::F32, DType::F64],
+    types: &[Types::F32, Types::F64],
     make: |point| Ok(Box::new(ConvTranspose2d::of(point)?)),
     workloads: workloads::TRANSPOSED,
     special_values: "NaN and ∞ of x and bias follow the formula; weights are finite, as a kernel may multiply them with zeros around x",
     domains: super::conv_domains::DOMAINS,
     gradient: None,
+    witness: Witness::Libtorch,
     batch: Some("n"),
 };

@@ -15,7 +15,9 @@ use super::conv_transpose2d::{AXES, CONV_TRANSPOSE2D, ConvTranspose2d};
 use super::conv2d_backward_weights::{chain_over_images, sums_of_channels};
 use super::gemm::chain;
 use crate::gradient;
-use crate::{DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Work, tolerance};
+use crate::{
+    Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness, tolerance,
+};
 
 /// A validated gradient of a transposed convolution.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,21 +31,21 @@ impl Problem for ConvTranspose2dBackward {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         let conv = &self.forward.conv;
         vec![
-            Port::new("dy", dtype, conv.x.port_layout()),
-            Port::new("x", dtype, conv.y.port_layout()).finite(),
-            Port::new("w", dtype, Layout::contiguous(&conv.weights())).finite(),
+            Port::new("dy", types, conv.x.port_layout()),
+            Port::new("x", types, conv.y.port_layout()).finite(),
+            Port::new("w", types, Layout::contiguous(&conv.weights())).finite(),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
+    fn outputs(&self, types: Types) -> Vec<Port> {
         let ConvTranspose2d { conv, bias, .. } = &self.forward;
         vec![
-            Port::new("dx", dtype, conv.y.port_layout()),
-            Port::new("dw", dtype, Layout::contiguous(&conv.weights())),
-            Port::optional("dbias", dtype, Layout::contiguous(&[conv.x.c]), *bias),
+            Port::new("dx", types, conv.y.port_layout()),
+            Port::new("dw", types, Layout::contiguous(&conv.weights())),
+            Port::optional("dbias", types, Layout::contiguous(&[conv.x.c]), *bias),
         ]
     }
 
@@ -53,7 +55,7 @@ impl Problem for ConvTranspose2dBackward {
         vec![conv.sums(dy, w).into_dyn(), conv.correlated(dy, x).into_dyn(), sums_of_channels(dy, *bias)]
     }
 
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         if fill == Fill::Exact {
             return vec![Tolerance::Exact; 3];
         }
@@ -66,7 +68,7 @@ impl Problem for ConvTranspose2dBackward {
             "γ(nhw)·Σ|dy| + u|dbias|",
         ];
         let bounds = steps.into_iter().zip(&magnitudes).zip(expected);
-        let bounds = bounds.map(|((steps, sum), y)| tolerance::of_chains(steps, sum, dtype, y));
+        let bounds = bounds.map(|((steps, sum), y)| tolerance::of_chains(steps, sum, types, y));
         formulas
             .into_iter()
             .zip(bounds)
@@ -75,12 +77,9 @@ impl Problem for ConvTranspose2dBackward {
             .collect()
     }
 
-    fn work(&self, dtype: DType) -> Work {
-        let conv = &self.forward.conv;
-        let Work { flops, .. } = conv.work(dtype);
-        let weights: f64 = conv.weights().iter().map(|&extent| extent as f64).product();
-        let elements = conv.x.len() as f64 + 2.0 * conv.y.len() as f64 + 2.0 * weights;
-        Work { flops: 2.0 * flops, bytes: elements * dtype.size() as f64 }
+    fn operations(&self) -> (f64, Unit) {
+        let (products, unit) = self.forward.conv.operations();
+        (2.0 * products, unit)
     }
 
     fn degenerate(&self) -> bool {
@@ -93,12 +92,13 @@ pub static CONV_TRANSPOSE2D_BACKWARD: Operator = Operator {
     name: "conv_transpose2d_backward",
     summary: "gradients of conv_transpose2d: dx, dw, dbias",
     axes: AXES,
-    dtypes: &[DType::F32, DType::F64],
+    types: &[Types::F32, Types::F64],
     make: |point| Ok(Box::new(ConvTranspose2dBackward { forward: ConvTranspose2d::of(point)? })),
     workloads: workloads::TRANSPOSED_BACKWARD,
     special_values: "NaN and ∞ of dy follow the formulas; x and w are finite, as a kernel may multiply them with zeros around dy",
     domains: super::conv_domains::DOMAINS,
     gradient: Some(&GRADIENT),
+    witness: Witness::Libtorch,
     batch: None,
 };
 

@@ -14,7 +14,8 @@ use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix1, Ix3};
 
 use crate::operator::{elements, size};
 use crate::{
-    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Work, tolerance,
+    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness,
+    tolerance,
 };
 
 /// Length of a chunk of the sum over k.
@@ -270,19 +271,19 @@ impl Problem for Gemm {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         let c = self.layout(&self.c, self.m, self.n);
         vec![
-            Port::new("a", dtype, self.layout(&self.a, self.m, self.k)),
-            Port::new("b", dtype, self.layout(&self.b, self.k, self.n)),
-            Port::new("c", dtype, c),
-            Port::optional("bias", dtype, Layout::contiguous(&[self.n]), self.bias),
+            Port::new("a", types, self.layout(&self.a, self.m, self.k)),
+            Port::new("b", types, self.layout(&self.b, self.k, self.n)),
+            Port::new("c", types, c),
+            Port::optional("bias", types, Layout::contiguous(&[self.n]), self.bias),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
+    fn outputs(&self, types: Types) -> Vec<Port> {
         let layout = self.layout(&self.c, self.m, self.n);
-        let out = Port::new("out", dtype, layout);
+        let out = Port::new("out", types, layout);
         // With β = 0, C is not read: it starts poisoned.
         vec![if self.beta == 0.0 { out } else { out.from_input(2) }]
     }
@@ -291,11 +292,11 @@ impl Problem for Gemm {
         vec![self.preactivation(inputs).mapv(|x| activate(self.activation, x))]
     }
 
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         if fill == Fill::Exact && self.activation != Activation::Gelu {
             return vec![Tolerance::Exact];
         }
-        let u = dtype.unit_roundoff();
+        let (u, dtype) = (types.accumulator.unit_roundoff(), types.accumulator);
         // The reference makes as many roundings as the kernel when both compute in f64.
         let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
         // One rounding each for α, β·c, the bias.
@@ -327,12 +328,9 @@ impl Problem for Gemm {
         }]
     }
 
-    fn work(&self, dtype: DType) -> Work {
+    fn operations(&self) -> (f64, Unit) {
         let [m, n, k, batch] = [self.m, self.n, self.k, self.batch].map(|x| x as f64);
-        let of = |matrix: &Matrix, elements: f64| if matrix.batch == 0 { elements } else { batch * elements };
-        let touches = if self.beta == 0.0 { 1.0 } else { 2.0 };
-        let elements = of(&self.a, m * k) + of(&self.b, k * n) + touches * batch * m * n;
-        Work { flops: 2.0 * batch * m * n * k, bytes: elements * dtype.size() as f64 }
+        (2.0 * batch * m * n * k, Unit::Fma)
     }
 
     fn differentiable(&self) -> Vec<usize> {
@@ -392,12 +390,13 @@ pub static GEMM: Operator = Operator {
     name: "gemm",
     summary: "out = act(α·A·B + β·C + bias), batched",
     axes: AXES,
-    dtypes: &[DType::F32, DType::F64],
+    types: &[Types::F32, Types::F64],
     make,
     workloads: super::gemm_workloads::WORKLOADS,
     special_values: "NaN and ∞ follow the formula, NaN·0 included; β = 0 does not read C; α = 0 or k = 0 forms no product; ReLU keeps NaN",
     domains: DOMAINS,
     gradient: None,
+    witness: Witness::Libtorch,
     batch: Some("batch"),
 };
 

@@ -12,8 +12,8 @@ use ndarray::{ArrayD, Axis as NdAxis, Ix3};
 use super::gemm::{Activation, GEMM, Gemm, activation, chain, choice_value, factor, gelu_derivative, magnitude};
 use crate::operator::{downcast, elements, size};
 use crate::{
-    Axis, DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Work,
-    Workload, tolerance,
+    Axis, DType, Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Types, Unit,
+    Witness, Workload, tolerance,
 };
 
 const SIZES: &[i64] = &[0, 1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129];
@@ -79,23 +79,23 @@ impl Problem for GemmBackward {
         self
     }
 
-    fn inputs(&self, dtype: DType) -> Vec<Port> {
+    fn inputs(&self, types: Types) -> Vec<Port> {
         let of = |rows, cols| Layout::contiguous(&[self.batch, rows, cols]);
         vec![
-            Port::new("dy", dtype, of(self.m, self.n)),
-            Port::new("a", dtype, of(self.m, self.k)),
-            Port::new("b", dtype, of(self.k, self.n)),
-            Port::optional("z", dtype, of(self.m, self.n), self.activation != Activation::None),
+            Port::new("dy", types, of(self.m, self.n)),
+            Port::new("a", types, of(self.m, self.k)),
+            Port::new("b", types, of(self.k, self.n)),
+            Port::optional("z", types, of(self.m, self.n), self.activation != Activation::None),
         ]
     }
 
-    fn outputs(&self, dtype: DType) -> Vec<Port> {
+    fn outputs(&self, types: Types) -> Vec<Port> {
         let of = |rows, cols| Layout::contiguous(&[self.batch, rows, cols]);
         vec![
-            Port::new("dz", dtype, of(self.m, self.n)),
-            Port::new("da", dtype, of(self.m, self.k)),
-            Port::new("db", dtype, of(self.k, self.n)),
-            Port::optional("dbias", dtype, Layout::contiguous(&[self.n]), self.bias),
+            Port::new("dz", types, of(self.m, self.n)),
+            Port::new("da", types, of(self.m, self.k)),
+            Port::new("db", types, of(self.k, self.n)),
+            Port::optional("dbias", types, Layout::contiguous(&[self.n]), self.bias),
         ]
     }
 
@@ -108,12 +108,12 @@ impl Problem for GemmBackward {
         vec![dz, da, db, dbias]
     }
 
-    fn tolerance(&self, dtype: DType, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         let gelu = self.activation == Activation::Gelu;
         if fill == Fill::Exact && !gelu {
             return vec![Tolerance::Exact; 4];
         }
-        let u = dtype.unit_roundoff();
+        let (u, dtype) = (types.accumulator.unit_roundoff(), types.accumulator);
         let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
         // GELU's derivative is at most 1.13 and is evaluated within 16u absolutely: erf, exp, two products and a sum,
         // where |z|·exp(−z²/2) amplifies the rounding of z² by at most z² · |z|·exp(−z²/2) < 1.2.
@@ -153,11 +153,9 @@ impl Problem for GemmBackward {
             .collect()
     }
 
-    fn work(&self, dtype: DType) -> Work {
+    fn operations(&self) -> (f64, Unit) {
         let [m, n, k, batch] = [self.m, self.n, self.k, self.batch].map(|x| x as f64);
-        let z = if self.activation == Activation::None { 0.0 } else { 1.0 };
-        let elements = batch * ((2.0 + z) * m * n + 2.0 * m * k + 2.0 * k * n);
-        Work { flops: 4.0 * batch * m * n * k, bytes: elements * dtype.size() as f64 }
+        (4.0 * batch * m * n * k, Unit::Fma)
     }
 
     fn degenerate(&self) -> bool {
@@ -170,12 +168,13 @@ pub static GEMM_BACKWARD: Operator = Operator {
     name: "gemm_backward",
     summary: "gradients of gemm: dz, dA, dB, dbias",
     axes: AXES,
-    dtypes: &[DType::F32, DType::F64],
+    types: &[Types::F32, Types::F64],
     make,
     workloads: WORKLOADS,
     special_values: "NaN and ∞ follow the formula; ReLU passes dy where z is NaN; α = 0 or an empty sum forms no product",
     domains: &[],
     gradient: Some(&GRADIENT),
+    witness: Witness::Libtorch,
     batch: None,
 };
 

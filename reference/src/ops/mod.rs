@@ -1,5 +1,9 @@
 //! The operators, one file each. A new one: its file, its `mod` line, its entry in [`ALL`].
 
+pub mod activation;
+pub mod activation_backward;
+pub mod activation_functions;
+mod activation_workloads;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 mod batchnorm_workloads;
@@ -13,10 +17,15 @@ pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
 mod conv_workloads;
 mod correlation;
+pub mod dropout;
+pub mod dropout_backward;
 pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
 pub mod images;
+pub mod max_pool2d;
+pub mod max_pool2d_backward;
+pub mod philox;
 pub mod window;
 pub mod winograd;
 
@@ -33,6 +42,12 @@ pub static ALL: &[&Operator] = &[
     &conv2d_backward_weights::CONV2D_BACKWARD_WEIGHTS,
     &conv_transpose2d::CONV_TRANSPOSE2D,
     &conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
+    &max_pool2d::MAX_POOL2D,
+    &max_pool2d_backward::MAX_POOL2D_BACKWARD,
+    &dropout::DROPOUT,
+    &dropout_backward::DROPOUT_BACKWARD,
+    &activation::ACTIVATION,
+    &activation_backward::ACTIVATION_BACKWARD,
 ];
 
 /// The operator of this name.

@@ -9,7 +9,7 @@
 use ndarray::{Array2, Array4, ArrayD, Ix4};
 
 use super::conv2d::Conv2d;
-use crate::{DType, Tolerance, tolerance};
+use crate::{Tolerance, Types, tolerance};
 
 /// Points beside ∞ of F(2): 0, then pairs.
 pub const POINTS_2: [f64; 3] = [0.0, 1.0, -1.0];
@@ -103,11 +103,11 @@ pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
 pub fn tolerance(
     m: usize,
     p: &Conv2d,
-    dtype: DType,
+    types: Types,
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
-    let (u, eta) = (dtype.unit_roundoff(), dtype.underflow());
+    let (u, eta) = (types.accumulator.unit_roundoff(), types.accumulator.underflow());
     let [x, w] = [0, 1].map(|i| inputs[i].mapv(|x| x.abs() + eta / u));
     let (magnitudes, carried) = match m {
         2 => (magnitudes(&F2, p, &x, &w), carried(&F2)),

@@ -25,19 +25,20 @@ fn backward_slack(problem: &dyn Problem) -> f64 {
     (longest + 1) as f64 / (chain(longest) + 1) as f64
 }
 
-/// `α·x·y`, for batches.
+/// `α·x·y`, for batches. α comes last: `baddbmm` multiplies it with a subnormal factor first, whose rounding the other
+/// factor makes large.
 fn product(alpha: f64, x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
-    if alpha == 1.0 {
-        return x.f_bmm(y);
-    }
-    let zeros = Tensor::f_zeros([x.size()[0], x.size()[1], y.size()[2]], (x.kind(), x.device()))?;
-    zeros.f_baddbmm(x, y, 0.0, alpha)
+    let product = x.f_bmm(y)?;
+    if alpha == 1.0 { Ok(product) } else { product.f_mul_scalar(alpha) }
 }
 
 fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
     let gemm: &Gemm = downcast(problem);
     let [a, b, c, bias] = inputs else { panic!("four inputs") };
-    let mut z = if gemm.beta == 0.0 { product(gemm.alpha, a, b)? } else { c.f_baddbmm(a, b, gemm.beta, gemm.alpha)? };
+    let mut z = product(gemm.alpha, a, b)?;
+    if gemm.beta != 0.0 {
+        z = z.f_add(&c.f_mul_scalar(gemm.beta)?)?;
+    }
     if gemm.bias {
         z = z.f_add(bias)?;
     }

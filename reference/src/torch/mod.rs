@@ -12,12 +12,15 @@
 //! environment before the process starts: `cargo xtask` sets both.
 
 pub mod about;
+mod activation;
 mod batchnorm;
 mod conv;
 mod conv_gradients;
 pub mod deviations;
+mod dropout;
 mod gemm;
 mod pixels;
+mod pool;
 mod script;
 mod tensors;
 mod way;
@@ -26,9 +29,10 @@ use ndarray::ArrayD;
 use tch::{Kind, TchError, Tensor};
 
 pub use about::{makes_inference_tensors, set_threads};
+pub use activation::Elementwise;
 pub use way::{Place, Way};
 
-use crate::{DType, Data, Fill, Operator, Port, Problem, Tolerance};
+use crate::{Data, Fill, Operator, Port, Problem, Tolerance, Types};
 
 /// Outputs from inputs.
 pub type Forward = fn(&dyn Problem, &[Tensor]) -> Result<Vec<Tensor>, TchError>;
@@ -71,6 +75,11 @@ static TWINS: &[Twin] = &[
     conv_gradients::BACKWARD_WEIGHTS,
     conv_gradients::TRANSPOSED,
     conv_gradients::TRANSPOSED_BACKWARD,
+    pool::MAX_POOL2D,
+    pool::MAX_POOL2D_BACKWARD,
+    dropout::DROPOUT_BACKWARD,
+    activation::ACTIVATION,
+    activation::ACTIVATION_BACKWARD,
 ];
 
 /// The twin of the operator of this name.
@@ -103,7 +112,7 @@ pub fn slack(op: &str, problem: &dyn Problem) -> f64 {
 pub fn tolerance(
     operator: &Operator,
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     fill: Fill,
     inputs: &[ArrayD<f64>],
     expected: &[ArrayD<f64>],
@@ -113,7 +122,7 @@ pub fn tolerance(
         Tolerance::Exact => Tolerance::Exact,
         Tolerance::Bound { formula, bound } => Tolerance::Bound { formula, bound: bound * slack },
     };
-    problem.tolerance(dtype, fill, inputs, expected).into_iter().map(widened).collect()
+    problem.tolerance(types, fill, inputs, expected).into_iter().map(widened).collect()
 }
 
 /// The first line: the others are addresses in libtorch.
@@ -128,10 +137,10 @@ fn message(error: TchError) -> String {
 pub fn outputs(
     operator: &Operator,
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[Data],
 ) -> Result<Vec<ArrayD<f64>>, String> {
-    outputs_of(find(operator, problem, inputs)?, problem, dtype, inputs)
+    outputs_of(find(operator, problem, inputs)?, problem, types, inputs)
 }
 
 /// [`outputs`] of a twin, even where libtorch is known to crash: for a process that may end.
@@ -141,11 +150,11 @@ pub fn outputs(
 pub fn outputs_of(
     twin: &Twin,
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[Data],
 ) -> Result<Vec<ArrayD<f64>>, String> {
     let answer = || -> Result<Vec<ArrayD<f64>>, TchError> {
-        let inputs = tensors::inputs(&problem.inputs(dtype), &problem.unread_inputs(), inputs)?;
+        let inputs = tensors::inputs(&problem.inputs(types), &problem.unread_inputs(), inputs)?;
         let outputs = tch::no_grad(|| (twin.forward)(problem, &inputs))?;
         outputs.iter().map(tensors::to_array).collect()
     };
@@ -160,13 +169,13 @@ pub fn outputs_of(
 pub fn gradients(
     operator: &Operator,
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[Data],
     upstreams: &[(usize, ArrayD<f64>)],
 ) -> Result<Vec<(usize, ArrayD<f64>)>, String> {
     let twin = find(operator, problem, inputs)?;
     let answer = || -> Result<Vec<(usize, ArrayD<f64>)>, TchError> {
-        let mut inputs = tensors::inputs(&problem.inputs(dtype), &problem.unread_inputs(), inputs)?;
+        let mut inputs = tensors::inputs(&problem.inputs(types), &problem.unread_inputs(), inputs)?;
         let positions = problem.differentiable();
         for &position in &positions {
             inputs[position] = inputs[position].f_set_requires_grad(true)?;
@@ -174,7 +183,7 @@ pub fn gradients(
         let outputs = (twin.forward)(problem, &inputs)?;
         let mut losses = Vec::new();
         for (output, upstream) in upstreams {
-            losses.push(outputs[*output].f_mul(&tensors::from_array(dtype, upstream)?)?.f_sum(None::<Kind>)?);
+            losses.push(outputs[*output].f_mul(&tensors::from_array(types.element, upstream)?)?.f_sum(None::<Kind>)?);
         }
         let variables: Vec<&Tensor> = positions.iter().map(|&position| &inputs[position]).collect();
         let gradients = Tensor::f_run_backward(&losses, &variables, false, false)?;
@@ -192,7 +201,7 @@ pub fn gradients(
 pub fn ways(
     operator: &Operator,
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[Data],
     threads: usize,
 ) -> Result<Vec<Way>, String> {
@@ -200,10 +209,10 @@ pub fn ways(
     about::use_one_thread_between_operators();
     let twin = find(operator, problem, inputs)?;
     let make = || {
-        let ports = problem.inputs(dtype);
+        let ports = problem.inputs(types);
         let operands = Operands {
             inputs: tensors::inputs(&ports, &problem.unread_inputs(), inputs)?,
-            ports: problem.outputs(dtype),
+            ports: problem.outputs(types),
             data: inputs,
         };
         let ways = tch::no_grad(|| (twin.ways)(problem, &operands))?;
@@ -219,11 +228,11 @@ pub fn ways(
 pub fn timed(
     operator: &Operator,
     problem: &dyn Problem,
-    dtype: DType,
+    types: Types,
     inputs: &[Data],
     threads: usize,
 ) -> Result<Box<dyn FnMut()>, String> {
-    let way = ways(operator, problem, dtype, inputs, threads)?.into_iter().next();
+    let way = ways(operator, problem, types, inputs, threads)?.into_iter().next();
     let mut way = way.ok_or_else(|| format!("{} has no way to be timed", operator.name))?;
     Ok(Box::new(move || way.call()))
 }

@@ -16,13 +16,23 @@ pub(super) fn tensor(layout: &Layout, data: &Data) -> Result<Tensor, TchError> {
         Data::F32(v) => Tensor::f_from_slice(v),
         Data::F16(v) => Tensor::f_from_slice(v),
         Data::Bf16(v) => Tensor::f_from_slice(v),
+        Data::E5m2(_) => narrowed(data, Kind::Float8e5m2),
+        Data::E4m3(_) => narrowed(data, Kind::Float8e4m3fn),
+        Data::I64(v) => Tensor::f_from_slice(v),
         Data::I32(v) => Tensor::f_from_slice(v),
         Data::I8(v) => Tensor::f_from_slice(v),
         Data::U8(v) => Tensor::f_from_slice(v),
+        Data::Bool(v) => Tensor::f_from_slice(&v.iter().map(|flag| flag.0 != 0).collect::<Vec<_>>()),
     }?;
     let [shape, strides] =
         [&layout.shape, &layout.strides].map(|list| list.iter().map(|&x| x as i64).collect::<Vec<_>>());
     flat.f_as_strided(shape, strides, None)
+}
+
+/// By way of f32, which holds every value of the 8-bit floats.
+fn narrowed(data: &Data, kind: Kind) -> Result<Tensor, TchError> {
+    let wide: Vec<f32> = data.to_f64().iter().map(|&x| x as f32).collect();
+    Tensor::f_from_slice(&wide)?.f_to_kind(kind)
 }
 
 /// The inputs. One that the problem does not read may be short; it becomes an empty tensor.

@@ -3,6 +3,7 @@
 mod audit;
 mod compare;
 mod exports;
+mod gate;
 mod load;
 mod networks;
 mod page;

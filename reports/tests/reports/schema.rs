@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use etalon_reference::record::{Audit, Environment, Record};
+use etalon_reference::record::{Audit, Check, Environment, Record};
 use jsonschema::{Validator, draft202012};
 use serde_json::{Value, json};
 
@@ -31,14 +31,14 @@ fn assert_valid(validator: &Validator, value: &Value) {
 
 #[test]
 fn schemas_are_schemas() {
-    for name in ["record", "environment", "audit"] {
+    for name in ["record", "environment", "audit", "check"] {
         draft202012::meta::validate(&schema(name)).unwrap();
     }
 }
 
 #[test]
 fn every_field_has_a_description() {
-    for name in ["record", "environment", "audit"] {
+    for name in ["record", "environment", "audit", "check"] {
         let schema = schema(name);
         let objects = [&schema].into_iter().chain(schema["$defs"].as_object().unwrap().values());
         for object in objects.filter(|o| o.get("properties").is_some()) {
@@ -94,7 +94,7 @@ fn infinite_errors_are_valid() {
 }
 
 /// Fields that may be absent.
-const OPTIONAL: [&str; 4] = ["networks", "coverage", "few", "way"];
+const OPTIONAL: [&str; 5] = ["networks", "variant", "coverage", "few", "way"];
 
 /// Fields that an object of the schema lists, after a check that it requires them all, but for the optional ones.
 fn fields(object: &Value) -> BTreeSet<String> {
@@ -110,6 +110,7 @@ fn fields(object: &Value) -> BTreeSet<String> {
 fn full() -> Value {
     let mut record = paired();
     record["networks"] = json!([{"network": "VGG-16", "count": 2, "of": 13}]);
+    record["variant"] = json!("silu");
     record["time"]["coverage"] = json!(0.9375);
     record["time"]["few"] = json!(true);
     record["peers"][0]["way"] = json!("mm_out");
@@ -150,6 +151,18 @@ fn an_audit_is_what_its_schema_says() {
     for wrong in [with(back.clone(), "/alone", json!(0)), with(back.clone(), "/peer_alone_ns", json!([]))] {
         assert!(!validator("audit").is_valid(&wrong), "{wrong}");
     }
+}
+
+#[test]
+fn a_check_is_what_its_schema_says() {
+    let row = crate::gate::check("avx2", "parity", 1, 0.5);
+    assert_valid(&validator("check"), &row);
+    let back = serde_json::to_value(serde_json::from_value::<Check>(row).unwrap()).unwrap();
+    let of = schema("check");
+    let listed: BTreeSet<_> = of["properties"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(back.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>(), listed);
+    assert_eq!(of["required"].as_array().unwrap().len(), listed.len());
+    assert!(!validator("check").is_valid(&with(back, "/passed", json!(-1))));
 }
 
 /// Sets what `pointer` points to, or adds a field of that name.

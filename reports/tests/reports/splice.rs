@@ -6,7 +6,7 @@ use etalon_reports::load::Run;
 use etalon_reports::splice::{results, splice};
 use tempfile::TempDir;
 
-use crate::{fixture, program, run};
+use crate::{fixture, paired, program, run, run_of};
 
 const README: &str = "# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nlast words\n";
 
@@ -28,6 +28,19 @@ fn every_case_is_on_the_page_of_results() {
     assert!(text.starts_with("# Results\n\n") && text.contains(&run().id));
     assert!(text.contains("| `batchnorm_relu_backward` | f32 | 1 | 1 |"));
     assert!(text.contains("| `gemm` square.512 |"));
+}
+
+#[test]
+fn members_of_a_family_have_lines_of_their_own() {
+    let of = |variant: &str| {
+        let mut record = paired();
+        for (field, value) in [("op", "activation"), ("variant", variant), ("workload", variant), ("dtype", "f32")] {
+            record[field] = value.into();
+        }
+        record
+    };
+    let text = results(&run_of(&[of("silu"), of("tanh")]));
+    assert!(text.contains("| `activation silu` | f32 |") && text.contains("| `activation tanh` | f32 |"), "{text}");
 }
 
 #[test]

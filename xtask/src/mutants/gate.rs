@@ -226,6 +226,9 @@ fn caught(judge: &str, ended: &Ended, seconds: f64) -> Found {
 fn filters(file: &str) -> Vec<&'static str> {
     let folder = file.strip_prefix("kernels/src/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let own: &[&str] = match folder {
+        "activation" => &["activation/", "activation_backward/"],
+        "activation_backward" => &["activation_backward/"],
+        "math" => &["activation/", "activation_backward/", "gemm/", "gemm_backward/"],
         "gemm" => &["gemm/", "gemm_backward/", "conv2d/", "conv2d_backward_weights/"],
         "gemm_backward" => &["gemm_backward/"],
         "conv2d" => &["conv2d/", "conv2d_backward_data/", "conv2d_backward_weights/"],
@@ -284,7 +287,7 @@ mod tests {
     fn a_file_belongs_to_its_operator_and_those_that_use_it() {
         assert_eq!(filters("kernels/src/gemm/skinny.rs")[..2], ["gemm/", "gemm_backward/"]);
         assert_eq!(filters("kernels/src/pool.rs"), [""]);
-        for folder in ["gemm", "conv2d", "conv_transpose2d_backward", "batchnorm_relu"] {
+        for folder in ["gemm", "conv2d", "conv_transpose2d_backward", "batchnorm_relu", "activation"] {
             assert_eq!(filters(&format!("kernels/src/{folder}/mod.rs"))[0], format!("{folder}/"));
         }
     }

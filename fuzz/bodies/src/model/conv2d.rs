@@ -5,7 +5,7 @@ use etalon_reference::Point;
 use super::{Model, choice};
 
 /// The number of places of a window of `taps`, `dilation` apart, on a padded input.
-fn places(
+pub(super) fn places(
     model: &mut Model,
     point: &Point,
     what: &str,
@@ -22,7 +22,7 @@ fn places(
     (padded - reach).max(0) / stride.max(1) + 1
 }
 
-fn at_least_one(model: &mut Model, point: &Point, axis: &'static str) -> i128 {
+pub(super) fn at_least_one(model: &mut Model, point: &Point, axis: &'static str) -> i128 {
     let value = i128::from(point.get(axis));
     model.require(value >= 1, || format!("{axis} = {value} is below 1"));
     value

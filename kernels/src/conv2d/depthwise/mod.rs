@@ -10,12 +10,13 @@ mod planes;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{DType, Domain, Problem, Threshold};
+use etalon_reference::{Domain, Problem, Threshold, Types};
 
 use super::by_planes;
 use super::operands::Operands;
+use crate::gemm::Float;
 use crate::isa::Isa;
-use crate::isa::wide::{LANES, Wide, Work, with_lanes};
+use crate::isa::wide::{LANES, LANES_64, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -23,8 +24,10 @@ use crate::workspace::Workspace;
 /// The sizes at which it takes another path: vectors of a row, pixels and channels that are computed together.
 pub const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", 5),
+    Threshold::axis("g", LANES_64 as i64),
     Threshold::axis("g", LANES as i64),
     Threshold::axis("g", 4 * LANES as i64),
+    Threshold::axis("w", LANES_64 as i64),
     Threshold::axis("w", LANES as i64),
     Threshold::axis("w", 4 * LANES as i64),
     Threshold::bytes("x", 1 << 20),
@@ -95,7 +98,7 @@ const MANY: Values = ("g", &[17, 33, 40, 65]);
 const UNDILATED: (Values, Values) = (("dh", &[1]), ("dw", &[1]));
 
 /// Whether the kernel computes the problem.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, _: Types) -> Result<(), String> {
     fits(downcast(problem)).map_err(Into::into)
 }
 
@@ -114,28 +117,28 @@ pub fn fits(p: &Conv2d) -> Result<(), &'static str> {
 }
 
 /// All outputs.
-pub fn convolve(
+pub fn convolve<T: Float>(
     p: &Conv2d,
     isa: Isa,
-    operands: Operands<'_, f32>,
+    operands: Operands<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
     with_lanes(isa, Step { p, operands, pool, workspace }).map_err(KernelError::Isa)
 }
 
-struct Step<'a> {
+struct Step<'a, T> {
     p: &'a Conv2d,
-    operands: Operands<'a, f32>,
+    operands: Operands<'a, T>,
     pool: &'a Pool,
     workspace: &'a mut Workspace,
 }
 
-impl Work for Step<'_> {
+impl<T: Float> Work<T> for Step<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Step { p, operands, pool, workspace } = self;
         if by_planes(p) {
             planes::convolve(l, p, operands, pool, workspace)

@@ -1,4 +1,4 @@
-//! By planes: sixteen outputs of a row side by side.
+//! By planes: a vector of outputs of a row side by side.
 
 use etalon_reference::ops::conv2d::Conv2d;
 
@@ -7,24 +7,24 @@ use crate::conv2d::lower::copy;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
-use crate::isa::wide::{LANES, Wide, Work};
+use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
 /// Elements of a line of the padded plane: what the last vector of a row reaches.
-fn line(p: &Conv2d) -> usize {
-    let reach = p.y.w.next_multiple_of(LANES) * p.cols.stride + (p.cols.taps - 1) * p.cols.dilation;
-    reach.max(p.cols.padded()).next_multiple_of(LANES)
+fn line<T: Vectors>(p: &Conv2d) -> usize {
+    let reach = p.y.w.next_multiple_of(T::LANES) * p.cols.stride + (p.cols.taps - 1) * p.cols.dilation;
+    reach.max(p.cols.padded()).next_multiple_of(T::LANES)
 }
 
 /// All outputs.
 #[inline(always)]
-pub fn convolve<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, workspace: &mut Workspace) {
-    let (line, taps) = (line(p), p.rows.taps * p.cols.taps);
+pub fn convolve<T: Vectors, L: Wide<T>>(l: L, p: &Conv2d, o: Operands<'_, T>, pool: &Pool, workspace: &mut Workspace) {
+    let (line, taps) = (line::<T>(p), p.rows.taps * p.cols.taps);
     let (plane, padded) = (p.x.h * p.x.w, p.rows.padded() * line);
-    let scratch = workspace.slice::<f32>(padded * pool.threads());
+    let scratch = workspace.slice::<T>(padded * pool.threads());
     if !fault!("conv2d.depthwise-stale-border") {
-        scratch.fill(0.0);
+        scratch.fill(T::default());
     }
     let scratch = Disjoint::new(scratch);
     let pixels = p.y.h * p.y.w;
@@ -52,25 +52,25 @@ pub fn convolve<L: Wide>(l: L, p: &Conv2d, o: Operands<'_, f32>, pool: &Pool, wo
 }
 
 /// One plane of the output.
-struct Plane<'a> {
+struct Plane<'a, T> {
     p: &'a Conv2d,
-    x: &'a [f32],
-    w: &'a [f32],
+    x: &'a [T],
+    w: &'a [T],
     /// Whether the last weight is the first tap's.
     reversed: bool,
-    scale: Option<&'a f32>,
-    bias: Option<&'a f32>,
+    scale: Option<&'a T>,
+    bias: Option<&'a T>,
     /// The padded plane; its borders are 0.
-    scratch: &'a mut [f32],
+    scratch: &'a mut [T],
     line: usize,
-    y: &'a mut [f32],
+    y: &'a mut [T],
 }
 
-impl Work for Plane<'_> {
+impl<T: Vectors> Work<T> for Plane<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let p = self.p;
         for (row, to) in self.x.chunks_exact(p.x.w).zip(self.scratch.chunks_exact_mut(self.line).skip(p.rows.before)) {
             copy(l, row, &mut to[p.cols.before..][..p.x.w]);
@@ -85,39 +85,39 @@ impl Work for Plane<'_> {
     }
 }
 
-impl Plane<'_> {
+impl<T: Vectors> Plane<'_, T> {
     #[inline(always)]
-    fn finish<L: Wide>(&self, l: L) -> Finish<L::F> {
+    fn finish<L: Wide<T>>(&self, l: L) -> Finish<L::F> {
         Finish { scale: self.scale.map(|&x| l.splat(x)), bias: self.bias.map(|&x| l.splat(x)), relu: self.p.relu }
     }
 
     /// The weight of a tap.
     #[inline(always)]
-    fn weight(&self, tap: usize) -> f32 {
+    fn weight(&self, tap: usize) -> T {
         if self.reversed { self.w[self.w.len() - 1 - tap] } else { self.w[tap] }
     }
 
     /// With dilation 1 and a size that is known: the weights stay in registers.
     #[inline(always)]
-    fn of_size<L: Wide, const R: usize, const S: usize, const STRIDE: usize>(self, l: L) {
+    fn of_size<L: Wide<T>, const R: usize, const S: usize, const STRIDE: usize>(self, l: L) {
         let (p, line, finish) = (self.p, self.line, self.finish(l));
         let mut w: [[L::F; S]; R] = std::array::from_fn(|r| std::array::from_fn(|s| l.splat(self.weight(r * S + s))));
         if fault!("conv2d.depthwise-5x5") && R == 5 {
-            w[R - 1][S - 1] = l.splat(0.0);
+            w[R - 1][S - 1] = l.splat(T::default());
         }
         for (i, y) in self.y.chunks_exact_mut(p.y.w).enumerate() {
             let top = i * p.rows.stride * line;
-            let rows: [&[f32]; R] = std::array::from_fn(|r| &self.scratch[top + r * line..][..line]);
-            for (j, y) in y.chunks_mut(LANES).enumerate() {
-                let start = j * LANES * STRIDE;
-                let mut sum = l.splat(0.0);
+            let rows: [&[T]; R] = std::array::from_fn(|r| &self.scratch[top + r * line..][..line]);
+            for (j, y) in y.chunks_mut(T::LANES).enumerate() {
+                let start = j * T::LANES * STRIDE;
+                let mut sum = l.splat(T::default());
                 for (row, w) in rows.iter().zip(&w) {
                     for (s, &w) in w.iter().enumerate() {
-                        sum = l.fma(w, shifted::<L, STRIDE>(l, &row[start + s..]), sum);
+                        sum = l.fma(w, shifted::<T, L, STRIDE>(l, &row[start + s..]), sum);
                     }
                 }
                 let sum = finish.of_chunk(l, sum);
-                match y.first_chunk_mut() {
+                match T::first_mut(y) {
                     Some(y) => l.store(sum, y),
                     None => l.store_first(sum, y),
                 }
@@ -126,24 +126,25 @@ impl Plane<'_> {
     }
 
     #[inline(always)]
-    fn of_any_size<L: Wide>(mut self, l: L) {
+    fn of_any_size<L: Wide<T>>(mut self, l: L) {
         let (p, line, finish, y) = (self.p, self.line, self.finish(l), std::mem::take(&mut self.y));
         let stride = p.cols.stride;
         for (i, y) in y.chunks_exact_mut(p.y.w).enumerate() {
             let top = i * p.rows.stride * line;
-            for (j, y) in y.chunks_mut(LANES).enumerate() {
-                let mut sum = l.splat(0.0);
+            for (j, y) in y.chunks_mut(T::LANES).enumerate() {
+                let mut sum = l.splat(T::default());
                 for r in 0..p.rows.taps {
                     let row = &self.scratch[top + r * p.rows.dilation * line..][..line];
                     for s in 0..p.cols.taps {
                         let w = self.weight(r * p.cols.taps + s);
-                        let from = &row[j * LANES * stride + s * p.cols.dilation..];
+                        let from = &row[j * T::LANES * stride + s * p.cols.dilation..];
                         let x = match stride {
-                            1 => shifted::<L, 1>(l, from),
-                            2 => shifted::<L, 2>(l, from),
+                            1 => shifted::<T, L, 1>(l, from),
+                            2 => shifted::<T, L, 2>(l, from),
                             _ => {
-                                let mut x = [0.0; LANES];
-                                x.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, &x)| *to = x);
+                                let mut x = T::lanes(|_| T::default());
+                                let from = from.iter().step_by(stride);
+                                x.as_mut().iter_mut().zip(from).for_each(|(to, &x)| *to = x);
                                 l.load(&x)
                             }
                         };
@@ -156,12 +157,12 @@ impl Plane<'_> {
     }
 }
 
-/// Sixteen elements `STRIDE` apart.
+/// A vector of elements `STRIDE` apart.
 #[inline(always)]
-fn shifted<L: Wide, const STRIDE: usize>(l: L, from: &[f32]) -> L::F {
+fn shifted<T: Vectors, L: Wide<T>, const STRIDE: usize>(l: L, from: &[T]) -> L::F {
     if STRIDE == 1 {
-        return l.load(from.first_chunk().expect("the line reaches as far"));
+        return l.load(T::first(from).expect("the line reaches as far"));
     }
-    let part = |i: usize| l.load(from[i * LANES..].first_chunk().expect("the line reaches as far"));
+    let part = |i: usize| l.load(T::first(&from[i * T::LANES..]).expect("the line reaches as far"));
     l.evens(part(0), part(1))
 }

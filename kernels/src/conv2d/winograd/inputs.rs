@@ -107,7 +107,7 @@ impl<const M: usize, const N: usize> Work for Planes<'_, M, N> {
                     let square = std::array::from_fn(|lane| {
                         let low = &self.staged[starts[lane] + a * line..];
                         let high = &self.staged[starts[lane] + (a + 1) * line..];
-                        l.halves(low.first_chunk().expect("a line"), high.first_chunk().expect("a line"))
+                        l.halves(low, high)
                     });
                     let square = l.transpose(square);
                     for b in 0..N {

@@ -26,15 +26,16 @@ use std::ops::Range;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::winograd;
-use etalon_reference::{DType, Problem, Threshold};
+use etalon_reference::{Problem, Threshold, Types};
 
 use self::outputs::Outputs;
-pub use self::plan::Transformed;
+pub use self::plan::{Transformed, panel, plan};
 use self::weights::{Filters, Weights};
 use super::by_planes;
 use super::operands::{Operands, Order, finish};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
+use crate::gemm::Tiled;
 use crate::gemm::epilogue::{Along, Finish, Fold};
 use crate::gemm::skinny::Stream;
 use crate::gemm::tile::Block;
@@ -75,7 +76,7 @@ pub const THRESHOLDS: &[Threshold] = &[
 ];
 
 /// 3×3, stride and dilation 1.
-pub fn supports(problem: &dyn Problem, _: DType) -> Result<(), String> {
+pub fn supports(problem: &dyn Problem, _: Types) -> Result<(), String> {
     winograd::fits(downcast(problem)).map_err(Into::into)
 }
 
@@ -130,8 +131,35 @@ fn workspace_elements<const N: usize>(cut: &Cut, p: &Conv2d) -> usize {
     cut.lens::<N>(p).iter().map(|len| len.next_multiple_of(LANES)).sum()
 }
 
+/// A convolution by F(m).
+pub struct Step<'a> {
+    /// Outputs of a tile in one dimension: 2, 4 or 6.
+    pub m: usize,
+    /// The problem.
+    pub p: &'a Conv2d,
+    /// Its operands.
+    pub operands: Operands<'a, f32>,
+    /// Threads.
+    pub pool: &'a Pool,
+    /// Memory.
+    pub workspace: &'a mut Workspace,
+}
+
+impl Tiled<f32> for Step<'_> {
+    type Output = ();
+
+    fn run<X: Stream<T = f32>, L: Wide>(self, tile: X, lanes: L) {
+        let Step { m, p, operands, pool, workspace } = self;
+        match m {
+            2 => convolve::<X, L, 2, 4>(tile, lanes, p, operands, pool, workspace),
+            4 => convolve::<X, L, 4, 6>(tile, lanes, p, operands, pool, workspace),
+            _ => convolve::<X, L, 6, 8>(tile, lanes, p, operands, pool, workspace),
+        }
+    }
+}
+
 /// All outputs.
-pub fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
+fn convolve<X: Stream<T = f32>, L: Wide, const M: usize, const N: usize>(
     tile: X,
     lanes: L,
     p: &Conv2d,

@@ -1,13 +1,18 @@
 //! Weights transformed once for several calls.
 
+use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
+use etalon_reference::{Element, Problem, Slice};
 
 use super::DEPTH;
 use super::weights::{Filters, Weights, len};
 use crate::aligned::AlignedVec;
-use crate::conv2d::operands::Order;
+use crate::conv2d::operands::{Order, long_enough};
 use crate::faults::fault;
-use crate::isa::wide::Wide;
+use crate::gemm::tile::Tile;
+use crate::isa::Isa;
+use crate::isa::wide::{Wide, Work, with_lanes};
+use crate::kernel::{KernelError, Plan};
 
 /// The transformed weights of a problem, by group, panel of output channels and chunk of input channels.
 ///
@@ -53,6 +58,38 @@ pub fn part<'a, const N: usize>(p: &Conv2d, u: &'a [f32], group: usize, k: usize
     let (panels, chunks) = (outputs.div_ceil(panel), channels.div_ceil(DEPTH));
     let group = if fault!("conv2d.prepacked-group") { 0 } else { group };
     &u[((group * panels + k / panel) * chunks + c / DEPTH) * each..][..each]
+}
+
+/// Output channels of a panel.
+pub fn panel(isa: Isa) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => <crate::gemm::avx2::F32 as Tile>::NR,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => <crate::gemm::avx512::F32 as Tile>::NR,
+        _ => 1,
+    }
+}
+
+/// The weights, transformed for F(m).
+pub fn plan(problem: &dyn Problem, inputs: &[Slice<'_>], isa: Isa, m: usize) -> Result<Plan, KernelError> {
+    struct Make<'a>(&'a Conv2d, &'a [f32], usize, usize);
+    impl Work for Make<'_> {
+        type Output = Transformed;
+        #[inline(always)]
+        fn run<L: Wide>(self, l: L) -> Transformed {
+            let Make(p, w, panel, m) = self;
+            match m {
+                2 => Transformed::new::<L, 2, 4>(l, p, w, panel),
+                4 => Transformed::new::<L, 4, 6>(l, p, w, panel),
+                _ => Transformed::new::<L, 6, 8>(l, p, w, panel),
+            }
+        }
+    }
+    let p: &Conv2d = downcast(problem);
+    let w = f32::slice(inputs[1]).ok_or_else(|| KernelError::Unsupported("weights that are not f32".into()))?;
+    let w = long_enough("w", w, p.weights().iter().product())?;
+    Ok(Box::new(with_lanes(isa, Make(p, w, panel(isa), m)).map_err(KernelError::Isa)?))
 }
 
 fn sizes(p: &Conv2d) -> [usize; 3] {

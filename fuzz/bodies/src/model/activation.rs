@@ -1,0 +1,32 @@
+//! Activations and their gradients: n×c×s without gaps, and for PReLU a value for each channel.
+
+use etalon_reference::Point;
+
+use super::{Model, choice};
+
+/// The function, the elements of x, and those of α.
+fn sizes(model: &mut Model, point: &Point) -> (&'static str, i128, i128) {
+    let [f, _] = ["f", "alpha"].map(|axis| choice(model, point, axis));
+    let [n, c, s] = ["n", "c", "s"].map(|axis| model.size(point, axis));
+    model.fits("n·c·s", &[n, c, s]);
+    (f, n.saturating_mul(c).saturating_mul(s), if f == "prelu" { c } else { 0 })
+}
+
+/// `activation`.
+pub fn activation(point: &Point) -> Model {
+    let mut model = Model::default();
+    let (_, x, alpha) = sizes(&mut model, point);
+    model.inputs = vec![("x", x), ("alpha", alpha)];
+    model.outputs = vec![("y", x)];
+    model
+}
+
+/// `activation_backward`: sigmoid and tanh take y, the others x.
+pub fn activation_backward(point: &Point) -> Model {
+    let mut model = Model::default();
+    let (f, dx, alpha) = sizes(&mut model, point);
+    let (x, y) = if ["sigmoid", "tanh"].contains(&f) { (0, dx) } else { (dx, 0) };
+    model.inputs = vec![("dy", dx), ("x", x), ("alpha", alpha), ("y", y)];
+    model.outputs = vec![("dx", dx), ("dalpha", alpha)];
+    model
+}

@@ -1,0 +1,72 @@
+//! Activation functions: `y = f(x)`, element by element, and PReLU with an α for each channel. All f32.
+//!
+//! x and y are n×c×s without gaps. One source for all instruction sets, over
+//! [`Arithmetic`](crate::isa::arithmetic::Arithmetic): the same bits on all of them, for any number of threads. Results
+//! of 1 MiB and more are written past the caches.
+//!
+//! Error: the budget of the function's row in [`FUNCTIONS`](etalon_reference::ops::activation_functions::FUNCTIONS),
+//! over all 2³² arguments. NaN stays NaN.
+
+mod channels;
+mod flat;
+mod functions;
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::activation::{Activation, Extents};
+use etalon_reference::ops::activation_functions::Alpha;
+use etalon_reference::{Threshold, Types};
+
+use self::channels::Channels;
+pub(crate) use self::flat::{STREAM_BYTES, TASK};
+pub use self::flat::{What, gradients, of_each, values};
+pub(crate) use self::functions::{Function, Prelu};
+use crate::isa::Isa;
+use crate::isa::arithmetic::with_math;
+use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::pool::Pool;
+
+/// The second task, and the way past the caches.
+const THRESHOLDS: &[Threshold] =
+    &[Threshold::bytes("y", TASK * size_of::<f32>()), Threshold::bytes("y", STREAM_BYTES), Threshold::axis("s", 16)];
+
+/// The kernels, weakest first.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32], |call| run(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+];
+
+/// `y = f(x)` with the instructions of `isa`. `alpha` is looked at by PReLU alone. Longer slices are fine.
+///
+/// # Errors
+/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
+pub fn forward(
+    problem: &Activation,
+    isa: Isa,
+    x: &[f32],
+    alpha: &[f32],
+    y: &mut [f32],
+    pool: &Pool,
+) -> Result<(), KernelError> {
+    let (len, channels) = (problem.extents.len(), problem.function.alpha == Alpha::Channels);
+    let alphas = if channels { problem.extents.c } else { 0 };
+    long_enough([("x", x.len(), len), ("alpha", alpha.len(), alphas), ("y", y.len(), len)])?;
+    let (x, y) = (&x[..len], &mut y[..len]);
+    match problem.extents {
+        extents @ Extents { c, .. } if channels && c != 1 => {
+            let work = Channels { extents, x, alpha: &alpha[..c], y, pool };
+            with_math(isa, work).map_err(KernelError::Isa)
+        }
+        _ => {
+            let alpha = if channels { alpha[0] } else { problem.alpha as f32 };
+            values(isa, problem.function.name, alpha, x, y, pool)
+        }
+    }
+}
+
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    let problem: &Activation = downcast(call.problem);
+    let [x, alpha] = [0, 1].map(|i| call.input::<f32>(i));
+    let pool = call.pool;
+    forward(problem, isa, x, alpha, call.output(0), pool)
+}

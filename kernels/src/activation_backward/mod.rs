@@ -1,0 +1,130 @@
+//! Gradients of [`activation`](crate::activation): dx, and dα of PReLU. All f32.
+//!
+//! dx is computed like the forward function, element by element. dα is summed in the same pass over dy and x: by planes
+//! a chain of at most 64 vectors for each piece of 1024 elements, by rows a chain of at most 64 rows for each channel;
+//! the chains' results are added in order, in f64. The order depends on the shape alone: the same bits on every
+//! instruction set and for any number of threads.
+//!
+//! Error: dx as the function's budget says, dα γ(69)·Σ|dy·x|. NaN as the operator says.
+
+mod planes;
+mod rows;
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::activation::Extents;
+use etalon_reference::ops::activation_backward::ActivationBackward;
+use etalon_reference::ops::activation_functions::Alpha;
+use etalon_reference::{Threshold, Types};
+
+use crate::activation::{Function, Prelu, STREAM_BYTES, TASK, gradients};
+use crate::batchnorm_relu::floats;
+use crate::faults::fault;
+use crate::isa::Isa;
+use crate::isa::arithmetic::{Arithmetic, with_math};
+use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// The second task, the way past the caches, the second piece of a plane, the second chunk of rows.
+const THRESHOLDS: &[Threshold] = &[
+    Threshold::bytes("dx", TASK * size_of::<f32>()),
+    Threshold::bytes("dx", STREAM_BYTES),
+    Threshold::axis("s", planes::PIECE as i64),
+    Threshold::axis("n", rows::ROWS as i64),
+];
+
+/// The kernels, weakest first.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, &[Types::F32], |call| run(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+];
+
+/// Operands. Longer slices are fine.
+#[derive(Debug)]
+pub struct Backward<'a> {
+    /// Gradient of the result.
+    pub dy: &'a [f32],
+    /// The argument; not looked at where the derivative is one of the result.
+    pub x: &'a [f32],
+    /// An α for each channel; PReLU's alone.
+    pub alpha: &'a [f32],
+    /// The result; looked at where the derivative is one of it.
+    pub y: &'a [f32],
+    /// Gradient of the argument, written.
+    pub dx: &'a mut [f32],
+    /// Gradient of α, written; PReLU's alone.
+    pub dalpha: &'a mut [f32],
+}
+
+/// The gradients, with the instructions of `isa`.
+///
+/// # Errors
+/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
+pub fn backward(
+    problem: &ActivationBackward,
+    isa: Isa,
+    operands: Backward<'_>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    let Backward { dy, x, alpha, y, dx, dalpha } = operands;
+    let (len, function) = (problem.extents.len(), problem.function);
+    let (of_output, channels) = (function.of_output(), function.alpha == Alpha::Channels);
+    let if_so = |there: bool, len: usize| if there { len } else { 0 };
+    let c = if_so(channels, problem.extents.c);
+    long_enough([
+        ("dy", dy.len(), len),
+        ("x", x.len(), if_so(!of_output, len)),
+        ("alpha", alpha.len(), c),
+        ("y", y.len(), if_so(of_output, len)),
+        ("dx", dx.len(), len),
+        ("dalpha", dalpha.len(), c),
+    ])?;
+    let (dy, of, dx) = (&dy[..len], &(if of_output { y } else { x })[..len], &mut dx[..len]);
+    if !channels {
+        return gradients(isa, function.name, problem.alpha as f32, [dy, of], dx, pool);
+    }
+    let (alpha, dalpha) = (&alpha[..c], &mut dalpha[..c]);
+    let done = match problem.extents {
+        extents @ Extents { s: 1, c: 2.., .. } => {
+            with_math(isa, rows::Rows { extents, dy, x: of, alpha, dx, dalpha, pool, workspace })
+        }
+        // With one channel, all elements lie side by side.
+        Extents { n, c, s } => {
+            let (n, s) = if c == 1 { (1, n * s) } else { (n, s) };
+            with_math(
+                isa,
+                planes::Planes { extents: Extents { n, c, s }, dy, x: of, alpha, dx, dalpha, pool, workspace },
+            )
+        }
+    };
+    done.map_err(KernelError::Isa)
+}
+
+/// dx, and `sum` with the term of dα added: dy·x where x is not above 0.
+#[inline(always)]
+fn step<L: Arithmetic>(l: L, sum: L::V, dy: L::V, x: L::V, alpha: L::V) -> (L::V, L::V) {
+    let zero = l.constant(0.0);
+    let term = l.select(l.less(zero, x), zero, l.mul(dy, x));
+    (Prelu::gradient(l, dy, x, alpha), l.add(sum, term))
+}
+
+/// dα: the results of chains, in order. `sums` has `each` of them for each channel in turn, again and again.
+fn fold(sums: &[f32], each: usize, totals: &mut [f64], dalpha: &mut [f32]) {
+    totals.fill(0.0);
+    let turns = if fault!("activation_backward.four-images") { 4 * totals.len() } else { usize::MAX };
+    for (turn, sums) in sums.chunks_exact(each.max(1)).enumerate().take(turns) {
+        let total = &mut totals[turn % dalpha.len()];
+        *total = sums.iter().fold(*total, |total, &sum| total + f64::from(sum));
+    }
+    dalpha.iter_mut().zip(totals).for_each(|(dalpha, total)| *dalpha = *total as f32);
+}
+
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    let problem: &ActivationBackward = downcast(call.problem);
+    let [dy, x, alpha, y] = [0, 1, 2, 3].map(|i| call.input::<f32>(i));
+    let [dx, dalpha] = &mut *call.outputs else { panic!("two outputs") };
+    let operands = Backward { dy, x, alpha, y, dx: floats(dx), dalpha: floats(dalpha) };
+    backward(problem, isa, operands, call.pool, call.workspace)
+}
