@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use etalon_kernels::isa::Isa;
+use etalon_kernels::isa::{Extension, Isa};
 use etalon_reference::record::{Environment, Peak, SCHEMA_VERSION};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -58,6 +58,8 @@ fn cpu(put: &mut Put<'_>) {
     put("cpu.count", std::thread::available_parallelism().ok().map(|n| json!(n.get())));
     put("cpu.threads_per_core", file("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"));
     put("cpu.isa", Some(json!(Isa::best().name())));
+    let extensions = Extension::ALL.iter().filter(|extension| extension.usable().is_ok());
+    put("cpu.extensions", Some(json!(extensions.map(|extension| extension.name()).collect::<Vec<_>>())));
     put("cpu.smt", file("/sys/devices/system/cpu/smt/active"));
     put(
         "cpu.governor",

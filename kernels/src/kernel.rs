@@ -3,7 +3,7 @@
 use etalon_reference::{Domain, Element, Problem, Slice, SliceMut, Threshold, Tolerance, Types};
 use ndarray::ArrayD;
 
-use crate::isa::Isa;
+use crate::isa::{Extension, Isa};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -16,6 +16,8 @@ pub struct Kernel {
     pub maker: Maker,
     /// What the CPU must have.
     pub isa: Isa,
+    /// And beside the level.
+    pub extensions: &'static [Extension],
     /// Element types it computes.
     pub types: &'static [Types],
     /// Whether it can compute the problem; `Err` says why not.
@@ -147,6 +149,7 @@ impl Kernel {
             name,
             maker: Maker::Ours,
             isa,
+            extensions: &[],
             types,
             supports: |_, _| Ok(()),
             run,
@@ -172,6 +175,11 @@ impl Kernel {
     /// Computes only what `supports` accepts.
     pub const fn with_supports(self, supports: fn(&dyn Problem, Types) -> Result<(), String>) -> Kernel {
         Kernel { supports, ..self }
+    }
+
+    /// Needs these extensions, too.
+    pub const fn with_extensions(self, extensions: &'static [Extension]) -> Kernel {
+        Kernel { extensions, ..self }
     }
 
     /// Prepares with `plan`.
@@ -204,6 +212,15 @@ impl Kernel {
         Kernel { paths, ..self }
     }
 
+    /// Whether the CPU has what the kernel needs, and it is allowed. `Err` says what is missing.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn usable(&self) -> Result<(), String> {
+        self.isa.usable()?;
+        self.extensions.iter().try_for_each(|extension| extension.usable())
+    }
+
     /// Whether the kernel can run here: dtype, ISA and problem. `Err` says why it is skipped.
     ///
     /// # Errors
@@ -212,7 +229,7 @@ impl Kernel {
         if !self.types.contains(&types) {
             return Err(format!("{} does not compute {types}", self.name));
         }
-        self.isa.usable()?;
+        self.usable()?;
         (self.supports)(problem, types)
     }
 }

@@ -29,7 +29,7 @@ fn kernels_agree_with_the_frozen_answers() {
             let prepared = prepared.with_truth(golden.outputs.clone(), twice);
             for kernel in entry.kernels {
                 let applies = kernel.types.contains(&case.types)
-                    && kernel.isa.usable().is_ok()
+                    && kernel.usable().is_ok()
                     && (kernel.supports)(&*prepared.problem, case.types).is_ok();
                 if applies {
                     let outcome = prepared

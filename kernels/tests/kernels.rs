@@ -19,7 +19,7 @@ fn ask_all(questions: &[Question]) {
     for entry in registry::ALL {
         let standard: Option<&'static Kernel> = entry.kernels.iter().find(|k| k.canonical);
         for kernel in entry.kernels {
-            if let Err(reason) = kernel.isa.usable() {
+            if let Err(reason) = kernel.usable() {
                 eprintln!("skipped: {}/{}: {reason}", entry.operator.name, kernel.name);
                 continue;
             }

@@ -75,7 +75,7 @@ impl Selection {
     pub fn drawn(filter: &str, cases: usize, seed: u64) -> Result<Selection> {
         let mut selection = Selection::default();
         for (path, entry, kernel, types) in known(filter)? {
-            if let Err(why) = kernel.isa.usable() {
+            if let Err(why) = kernel.usable() {
                 selection.left.push(Left { what: path, why });
                 continue;
             }
@@ -130,7 +130,7 @@ impl Selection {
                 for &types in operator.types {
                     let kernels: Vec<&Kernel> = (chosen.iter())
                         .filter(|(_, of, kernel, d)| {
-                            of.operator.name == operator.name && *d == types && kernel.isa.usable().is_ok()
+                            of.operator.name == operator.name && *d == types && kernel.usable().is_ok()
                         })
                         .map(|(_, _, kernel, _)| *kernel)
                         .collect();

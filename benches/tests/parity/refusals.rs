@@ -40,6 +40,7 @@ fn levels_are_named_in_any_case_and_unknown_ones_refused() {
     let case = "gemm/scalar/f32/m=3/t1#real-1";
     for (name, value, says) in [
         ("ETALON_ISA", "nonsense", "unknown ISA `nonsense`: expected scalar, avx2 or avx512"),
+        ("ETALON_ISA", "avx512-amx", "unknown ISA `avx512-amx`"),
         ("ETALON_REQUIRE_ISA", "nonsense", "unknown ISA `nonsense`"),
     ] {
         let (code, _, err) = run(parity().arg(case).env(name, value));

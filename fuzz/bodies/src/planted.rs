@@ -8,7 +8,7 @@ use etalon_reference::ops::gemm::Gemm;
 /// Spoils the last usable kernel of `gemm`.
 pub fn plant(entry: &Entry, kernels: &mut [Kernel]) {
     if entry.operator.name == "gemm"
-        && let Some(kernel) = kernels.iter_mut().rfind(|k| k.isa.usable().is_ok())
+        && let Some(kernel) = kernels.iter_mut().rfind(|k| k.usable().is_ok())
     {
         kernel.run = spoiled;
     }
@@ -16,7 +16,7 @@ pub fn plant(entry: &Entry, kernels: &mut [Kernel]) {
 
 fn spoiled(call: &mut Call<'_>) -> Result<(), KernelError> {
     let kernels = registry::find("gemm").expect("gemm is registered").kernels;
-    let right = kernels.iter().rfind(|k| k.isa.usable().is_ok()).expect("the scalar kernel is usable");
+    let right = kernels.iter().rfind(|k| k.usable().is_ok()).expect("the scalar kernel is usable");
     (right.run)(call)?;
     let gemm: &Gemm = downcast(call.problem);
     if gemm.n % 16 == 15 && gemm.m > 3 && gemm.batch > 0 {

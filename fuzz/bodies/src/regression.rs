@@ -56,7 +56,7 @@ impl Regression {
     /// Whether this machine can run it.
     pub fn runs_here(&self) -> bool {
         match self {
-            Regression::Kernel(input) => input.kernel.isa.usable().is_ok(),
+            Regression::Kernel(input) => input.kernel.usable().is_ok(),
             Regression::Problem(..) => true,
         }
     }

@@ -41,7 +41,7 @@ fn kernels_pass_on_drawn_bytes() {
             Ok(())
         });
         result.unwrap_or_else(|e| panic!("{e}"));
-        for (kernel, ran) in all.iter().zip(ran.into_inner()).filter(|(kernel, _)| kernel.isa.usable().is_ok()) {
+        for (kernel, ran) in all.iter().zip(ran.into_inner()).filter(|(kernel, _)| kernel.usable().is_ok()) {
             assert!(ran > 0, "{}/{}: no case was executed", entry.operator.name, kernel.name);
         }
     }
@@ -84,7 +84,7 @@ fn validation_agrees_with_the_model_at_the_ends() {
 fn cases_and_bytes_are_one() {
     for entry in registry::ALL {
         let all = input::kernels(entry);
-        let usable: Vec<usize> = (0..all.len()).filter(|&i| all[i].isa.usable().is_ok()).collect();
+        let usable: Vec<usize> = (0..all.len()).filter(|&i| all[i].usable().is_ok()).collect();
         let choices = (
             strategy::problems(entry.operator, 5e4),
             proptest::sample::select(usable),

@@ -234,7 +234,7 @@ impl Prepared {
         workspace: &mut Workspace,
         placement: Placement,
     ) -> Result<(Vec<Data>, Option<String>), KernelError> {
-        kernel.isa.usable().map_err(KernelError::Isa)?;
+        kernel.usable().map_err(KernelError::Isa)?;
         let ports = self.problem.outputs(self.types);
         let initial = initial_outputs(&*self.problem, self.types, &self.inputs);
         let inputs: Vec<Placed> = self.inputs.iter().map(|data| Placed::new(data, placement)).collect();

@@ -31,7 +31,7 @@ fn isa() -> Finding {
     let levels = cpu::levels();
     let forced = std::env::var("ETALON_ISA").ok().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
     match forced {
-        Some(name) if !levels.contains(&name.as_str()) => Finding::fault(
+        Some(name) if !levels.contains(&name.split('-').next().unwrap_or_default()) => Finding::fault(
             "ISA",
             format!("{}; ETALON_ISA={name} is not among them", levels.join(", ")),
             "unset ETALON_ISA",
