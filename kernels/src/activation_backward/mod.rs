@@ -13,8 +13,8 @@ mod rows;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::activation::Extents;
 use etalon_reference::ops::activation_backward::ActivationBackward;
-use etalon_reference::ops::activation_functions::Alpha;
-use etalon_reference::{Threshold, Types};
+use etalon_reference::ops::activation_functions::{Alpha, PRELU};
+use etalon_reference::{Domain, Threshold, Types};
 
 use crate::activation::{Function, Prelu, STREAM_BYTES, TASK, gradients};
 use crate::batchnorm_relu::floats;
@@ -33,11 +33,24 @@ const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", rows::ROWS as i64),
 ];
 
+/// dα is a sum over pieces or chunks, which other functions do not have.
+const PATHS: &[Domain] = &[
+    Domain { name: "dα by pieces of planes", fixed: &[("f", &[PRELU]), ("s", LONG)] },
+    Domain { name: "dα by chunks of rows", fixed: &[("f", &[PRELU]), ("s", &[1]), ("n", MANY)] },
+];
+
+const LONG: &[i64] = &[planes::PIECE as i64 + 1, 2 * planes::PIECE as i64, 2 * planes::PIECE as i64 + 3];
+const MANY: &[i64] = &[rows::ROWS as i64 + 1, 2 * rows::ROWS as i64, 5 * rows::ROWS as i64 + 3];
+
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[Types::F32], |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
-    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2))
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
+    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512))
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
 ];
 
 /// Operands. Longer slices are fine.

@@ -255,6 +255,15 @@ pub(super) const NAMES: &[&str] = &names::<VALUED>();
 /// The names of all that have a gradient.
 pub(super) const GRADIENT_NAMES: &[&str] = &names::<{ FUNCTIONS.len() }>();
 
+/// The position on the axis `f` of the function whose α is an operand.
+pub const PRELU: i64 = {
+    let mut i = 0;
+    while !matches!(FUNCTIONS[i].alpha, Alpha::Channels) {
+        i += 1;
+    }
+    i as i64
+};
+
 /// The row of this name.
 pub fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
