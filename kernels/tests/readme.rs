@@ -1,0 +1,88 @@
+//! README's table of operators is that of the lists. With `ETALON_KEEP=1` this test writes it.
+
+#![cfg(feature = "openblas")]
+
+use std::fs;
+use std::path::Path;
+
+use etalon_kernels::kernel::{Kernel, Maker};
+use etalon_kernels::registry;
+
+const BEGIN: &str = "<!-- operators:begin -->\n";
+const END: &str = "<!-- operators:end -->";
+
+/// Adds what is not yet there, in order.
+fn add<T: PartialEq>(all: &mut Vec<T>, item: T) {
+    if !all.contains(&item) {
+        all.push(item);
+    }
+}
+
+/// Who computes: levels with their extensions, and libraries.
+fn maker(kernel: &Kernel) -> String {
+    let Maker::Library(library) = kernel.maker else {
+        let level = match kernel.isa.name() {
+            "avx2" => "AVX2",
+            "avx512" => "AVX-512",
+            other => other,
+        };
+        let extensions = kernel.extensions.iter().map(|extension| format!(" + {}", extension.name().to_uppercase()));
+        return extensions.fold(level.to_owned(), |name, extension| name + &extension);
+    };
+    library.to_owned()
+}
+
+/// A name without levels, libraries and packing: `winograd4` of `avx512-winograd4-prepacked`.
+fn algorithm(kernel: &Kernel) -> Option<String> {
+    let of_no_algorithm = |part: &&str| {
+        let library = matches!(kernel.maker, Maker::Library(library) if library == *part);
+        !library && ![kernel.isa.name(), "prepacked", "vnni", "avxvnni", "bf16"].contains(part)
+    };
+    let parts: Vec<&str> = kernel.name.split('-').filter(of_no_algorithm).collect();
+    (!parts.is_empty()).then(|| parts.join("-"))
+}
+
+/// One row for each operator that is no gradient; its gradients are listed with it.
+fn table() -> String {
+    let mut text = String::from("| operator | types | kernels |\n|---|---|---|\n");
+    for entry in registry::ALL {
+        if entry.operator.gradient.is_some() {
+            continue;
+        }
+        let of_it = |other: &&registry::Entry| {
+            other.operator.gradient.is_some_and(|gradient| gradient.forward.name == entry.operator.name)
+        };
+        let gradients: Vec<&registry::Entry> = registry::ALL.iter().filter(of_it).collect();
+        let names: Vec<String> = gradients.iter().map(|other| format!("`{}`", other.operator.name)).collect();
+        let types: Vec<&str> = entry.operator.types.iter().map(|types| types.name).collect();
+        let (mut makers, mut algorithms) = (Vec::new(), Vec::new());
+        for kernel in gradients.iter().map(|other| other.kernels).chain([entry.kernels]).rev().flatten() {
+            add(&mut makers, maker(kernel));
+            algorithm(kernel).into_iter().for_each(|name| add(&mut algorithms, name));
+        }
+        let gradients = if names.is_empty() { String::new() } else { format!("; gradient {}", names.join(", ")) };
+        let algorithms = if algorithms.is_empty() { String::new() } else { format!(": {}", algorithms.join(", ")) };
+        text += &format!(
+            "| `{}`: {}{gradients} | {} | {}{algorithms} |\n",
+            entry.operator.name,
+            entry.operator.summary,
+            types.join(", "),
+            makers.join(", "),
+        );
+    }
+    text
+}
+
+#[test]
+fn the_table_of_operators_is_that_of_the_lists() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(&path).expect("README.md");
+    let begin = text.find(BEGIN).expect("the beginning of the table") + BEGIN.len();
+    let end = begin + text[begin..].find(END).expect("the end of the table");
+    let found = table();
+    if std::env::var_os("ETALON_KEEP").is_some() {
+        fs::write(&path, format!("{}{found}{}", &text[..begin], &text[end..])).expect("README.md is written");
+        return;
+    }
+    assert!(text[begin..end] == found, "README's table of operators is old: run this test with ETALON_KEEP=1\n{found}");
+}
