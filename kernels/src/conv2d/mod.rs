@@ -17,6 +17,31 @@
 //! | `winograd2-…-prepacked` and so on | the same with weights that were transformed once for several calls |
 //! | `fast-avx2`, `fast-avx512` | chooses among all of them: [`fast_way`] |
 //!
+//! **Choice.** `fast-…` is the default in f32. The choice never looks at the number of images, so that an item of a batch gets
+//! the bits that it gets alone. (For 7×7 maps of four and more images F(4) is faster: `winograd4-…`.) Every report times the
+//! alternatives beside the default.
+//!
+//! | condition | `fast-…` takes | `avx2`, `avx512` take |
+//! |---|---|---|
+//! | one input channel and one output per group | depthwise | depthwise |
+//! | 3×3, stride and dilation 1, ≥ 32 input channels per group, ≥ 32 outputs, maps ≥ 10×10 | F(4) | as below |
+//! | the same, maps of 4 to 9 | F(2): F(4) has 4 tiles on 7×7, and its weights grow fourfold | as below |
+//! | NCHW, not 1×1, ≥ 512 outputs per channel, ≤ 128 output channels (`direct::pays`) | direct | direct |
+//! | the rest | implicit GEMM | implicit GEMM |
+//!
+//! **Workspace** in bytes, which is also in every record (`workspace_bytes`):
+//!
+//! | kernel | bytes |
+//! |---|---|
+//! | implicit GEMM | what GEMM packs, at most 16 MiB + 1 MiB per thread; by planes with padding, one image among its zeros |
+//! | im2col | the same, and a block of patches of at most 4 MiB, or 32 columns if those are more |
+//! | direct | the weights once: 4 per product of an output; per thread, the rows of x that a band of outputs needs |
+//! | depthwise | by planes, one padded plane per thread; by pixels, the weights and a row |
+//! | Winograd | per thread 4·n²·(c·t + 128·NR + t·NR) and some rows of the input, for t tiles: 1 MiB of inputs, 48 ≤ t ≤ 512 |
+//! | `…-prepacked` | per thread 4·n²·(c·t + t·NR) and those rows; the plan is n²/9 times the weights, in panels of NR |
+//!
+//! The rows of a direct kernel's band take at most 32 KiB; 256 KiB, if one row of outputs needs more.
+//!
 //! Error: see the operator's tolerance; Winograd's is derived in [`winograd`](etalon_reference::ops::winograd). NaN and ∞
 //! follow the formula as long as weights are finite; Winograd's algorithm spreads them over a tile.
 

@@ -13,6 +13,9 @@
 //! A stride of s cuts dx into s×s residues; each is met by its own taps, and is a dense convolution of dy of stride 1 with
 //! the weights turned around. Error: see the operator's tolerance, or Winograd's of that convolution. NaN and ∞ of dy follow
 //! the formula as long as weights are finite.
+//!
+//! Workspace: the weights once (none for 1×1, depthwise and Winograd of stride 1, which read them as they lie); with
+//! a stride, a row of residues of one image; and the convolution's.
 
 pub mod by;
 pub mod places;

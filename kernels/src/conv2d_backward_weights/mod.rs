@@ -10,6 +10,9 @@
 //! | `avx2`, `avx512` | a GEMM over pixels that packs its patches from the images: no matrix of patches; with one input channel a group, sums of a vector of channels side by side |
 //!
 //! Error: see the operator's tolerance. NaN and ∞ of x follow the formula as long as dy is finite.
+//!
+//! Workspace: what GEMM packs, dw once, and an image among its zeros. Depthwise: per thread 64 bytes for each pixel
+//! of the padded image and of dy.
 
 mod channels;
 mod correlate;

@@ -7,6 +7,22 @@
 //! In inference μ and σ² are the running statistics, which stay.
 //!
 //! Training needs at least two values a channel: the unbiased variance of one is not defined, as libtorch also says.
+//!
+//! **Error.** Statistics are computed in one pass over memory, with the accuracy of two. Each chunk of a channel has
+//! its own mean and sum of squared deviations, which Chan's formula merges in a fixed order. Sums are chains of at
+//! most [`CHAIN`] additions, whose results are added in a tree: n values per channel give the depth d = min(n, 96) +
+//! log₂n + 8. With A = √(mean x²):
+//!
+//! - The mean is off by at most ε_μ = γ(d)·mean|x| (Higham, section 4.2). So is the mean of each chunk, with its
+//!   values.
+//! - A sum of squares around a mean that is off by e is too large by n·e², and rounds by γ(d + 4)·σ². Chan's merge
+//!   adds at most 2σ·γ(d)A + (γ(d)A)² per value, by Cauchy–Schwarz. Together: δσ² = γ(d+4)σ² + 2σγ(d)A + 2(γ(d)A)².
+//! - 1/√ is convex, so its lower end decides: δr = 1/√(σ² − δσ² + ε) − 1/√(σ² + ε) + γ(4)/√(σ² − δσ² + ε).
+//! - An output is off by at most |γ|(r̂·ε_μ + |x − μ|·δr) + γ(8)(|γ|(|x − μ| + ε_μ)·r̂ + |β| + |residual|), with r̂ =
+//!   r + δr.
+//!
+//! At a mean of 4096 standard deviations δσ² is a few percent of σ². `E[x²] − E[x]²` is off by more than σ² itself
+//! there; a wrong kernel computes it so, and is rejected.
 
 use std::any::Any;
 

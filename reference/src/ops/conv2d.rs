@@ -8,6 +8,10 @@
 //! channel lie together, by (r, s, c) where the channels of a pixel do, taps outside the image included. They are added in
 //! chunks of [`CHUNK`](super::gemm::CHUNK), each by one chain of fused multiply-adds from +0, and the chunks in order; then
 //! `sum·scale + bias`, each step rounded, then the ReLU.
+//!
+//! **Error.** [`gemm`](super::gemm)'s bound with k = c·r·s products: γ(min(k, 256) + ⌈k/256⌉ + 2)·(|scale|·Σ|x||w| +
+//! |bias|) + u·|y|. Weights are finite by contract: kernels may multiply them with the zeros of the padding.
+//! Winograd's algorithms bring their own tolerance: see [`winograd`](super::winograd).
 
 use std::any::Any;
 

@@ -6,6 +6,9 @@
 //! **Order of summation** (of the kernels that say so): only some taps ever meet a given (h, v): those in whose place
 //! `h + pt − r·dh` is a multiple of `sh`, and likewise for columns. The products are numbered by (r, s, k), with r and s
 //! descending over these taps, places outside of dy included; they are added in chunks as the convolution's are.
+//!
+//! **Error.** γ(min(krs, 256) + ⌈krs/256⌉)·Σ|dy||w| + u·|dx|. Where Winograd's algorithm computes a residue, its
+//! tolerance is [`winograd`](super::winograd)'s, evaluated for that convolution.
 
 use std::any::Any;
 

@@ -6,6 +6,12 @@
 //! **Order of summation** of dw (of the kernels that say so): the products are numbered by (i, j) within an image, and added
 //! in chunks of [`CHUNK`], each by one chain of fused multiply-adds from +0; the chunks of an image in
 //! order, then the images in order. Whatever the number of threads, a sum is one thread's.
+//!
+//! **Order of dbias:** by planes 16 interleaved chains (f64: 8) that run across all images, then a pairwise sum; by
+//! pixels one chain.
+//!
+//! **Error.** dw: γ(min(h'w', 256) + n·⌈h'w'/256⌉)·Σ|dy||x| + u·|dw|. dbias: γ(n·h'·w')·Σ|dy| + u·|dbias|, for both
+//! orders.
 
 use std::any::Any;
 

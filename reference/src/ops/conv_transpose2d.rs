@@ -7,6 +7,8 @@
 //!
 //! **Order of summation** (of the kernels that say so): that of
 //! [`conv2d_backward_data`](super::conv2d_backward_data), then `+ bias`.
+//!
+//! **Error.** That of [`conv2d_backward_data`](super::conv2d_backward_data), with one more rounding for the bias.
 
 use std::any::Any;
 

@@ -5,6 +5,17 @@
 //! `Π(x − pₗ)` over the other points. The points are 0 and pairs ±p, so that rows of a pair share their even and their odd
 //! part. For F(4) the points 0, ±5/8, ±3/2 round less than the usual ±1, ±2 (Barabasz and others, *Error analysis and improving
 //! the accuracy of Winograd convolution for deep neural networks*, 2020).
+//!
+//! **Error.** The algorithm rounds more than a sum of products and mixes neighbours. With t(·) for absolute values,
+//! each output is off by at most `γ(s)·t(Aᵀ)[Σ_c (t(G)|g|t(G)ᵀ) ⊙ (t(Bᵀ)|d|t(B))]t(A)`, s = c + 4n + 12:
+//!
+//! - an input passes two transformations of at most n roundings each: 2n;
+//! - a weight passes two with three products and rounded factors: 10;
+//! - then the sum over c channels, two transformations of the outputs (2n), scale and bias (2).
+//!
+//! What underflows is off by η instead: the rounding of a number of η/u, which is added to |g| and |d|, and s·η
+//! carried by t(Aᵀ) and t(A). Kernels compute f32 alone and assume finite inputs: a NaN or an infinity spreads over
+//! the outputs of its tile.
 
 use ndarray::{Array2, Array4, ArrayD, Ix4};
 
