@@ -14,6 +14,7 @@ use super::faults::Planted;
 use super::generate::Mutant;
 use super::results::{Outcome, Set};
 use super::tree::Tree;
+use super::users;
 
 /// Seconds that a part of the gate may take. A mutant can make a loop endless.
 const PART_SECONDS: u64 = 600;
@@ -147,8 +148,8 @@ impl<'a> Judge<'a> {
         self.steps(filters.iter().map(|filter| Step::gate(self.tree, filter, Some(&fault.name))))
     }
 
-    /// Judges the mutant that is built: one of a kernel by its operator, by those that use it, and by all; one of the checks
-    /// by their tests and by all.
+    /// Judges the mutant that is built: one of a kernel by its operator and by those that use it, or by all if all use it; one
+    /// of the checks by their tests and by all.
     pub fn mutant(&self, mutant: &Mutant) -> anyhow::Result<Found> {
         if mutant.set == Set::Checks {
             let tests = [
@@ -159,7 +160,8 @@ impl<'a> Judge<'a> {
             let tests = tests.into_iter().map(|(package, tests)| Step::tests(self.tree, package, tests));
             return self.steps(tests.chain([Step::gate(self.tree, "", None)]));
         }
-        self.steps(filters(&mutant.file).into_iter().map(|filter| Step::gate(self.tree, filter, None)))
+        let filters = users::filters(&self.tree.kernels(), &mutant.file)?;
+        self.steps(filters.iter().map(|filter| Step::gate(self.tree, filter, None)))
     }
 
     /// Goes on until one finds it.
@@ -222,27 +224,6 @@ fn caught(judge: &str, ended: &Ended, seconds: f64) -> Found {
     }
 }
 
-/// The gate's filters for a fault in this file: the operator in whose folder it lies, those that use it, all.
-fn filters(file: &str) -> Vec<&'static str> {
-    let folder = file.strip_prefix("kernels/src/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    let own: &[&str] = match folder {
-        "activation" => &["activation/", "activation_backward/"],
-        "activation_backward" => &["activation_backward/"],
-        "math" => &["activation/", "activation_backward/", "gemm/", "gemm_backward/"],
-        "gemm" => &["gemm/", "gemm_backward/", "conv2d/", "conv2d_backward_weights/"],
-        "gemm_backward" => &["gemm_backward/"],
-        "conv2d" => &["conv2d/", "conv2d_backward_data/", "conv2d_backward_weights/"],
-        "conv2d_backward_data" => &["conv2d_backward_data/", "conv_transpose2d/"],
-        "conv2d_backward_weights" => &["conv2d_backward_weights/", "conv_transpose2d_backward/"],
-        "conv_transpose2d" => &["conv_transpose2d/"],
-        "conv_transpose2d_backward" => &["conv_transpose2d_backward/"],
-        "batchnorm_relu" => &["batchnorm_relu/", "batchnorm_relu_backward/"],
-        "batchnorm_relu_backward" => &["batchnorm_relu_backward/"],
-        _ => &[],
-    };
-    own.iter().copied().chain([""]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,14 +262,5 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let told = run(&mut bounded(&command), 60, &folder.path().join("log")).expect("sh runs").output;
         assert_eq!(told, format!("{}\na.b\n", memory_kib()));
-    }
-
-    #[test]
-    fn a_file_belongs_to_its_operator_and_those_that_use_it() {
-        assert_eq!(filters("kernels/src/gemm/skinny.rs")[..2], ["gemm/", "gemm_backward/"]);
-        assert_eq!(filters("kernels/src/pool.rs"), [""]);
-        for folder in ["gemm", "conv2d", "conv_transpose2d_backward", "batchnorm_relu", "activation"] {
-            assert_eq!(filters(&format!("kernels/src/{folder}/mod.rs"))[0], format!("{folder}/"));
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! `mutants`: asks whether the checks find faults, by planting them.
 //!
 //! Two lists: our own faults, which lie in the kernels behind a feature (`kernels/src/faults.rs`), and a random sample of what
-//! cargo-mutants makes of kernels and checks. The judge is the gate at its default budget, first for the operator in whose
-//! folder the fault lies; mutants of the checks are also judged by the tests of the checks.
+//! cargo-mutants makes of kernels and checks. The judge is the gate at its default budget, of the operators whose sources use
+//! the file; mutants of the checks are also judged by the tests of the checks.
 //!
 //! All happens in a copy of the sources under `target/mutants/tree`. Results are appended to `reports/mutants/results.jsonl`,
 //! so that a sample is gathered over several runs, and what they say is written to `reports/mutants`, and to METHODOLOGY.
@@ -14,6 +14,7 @@ mod generate;
 mod results;
 mod summary;
 mod tree;
+mod users;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

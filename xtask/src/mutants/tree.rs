@@ -64,6 +64,11 @@ impl Tree {
         &self.digest
     }
 
+    /// The kernels' sources.
+    pub fn kernels(&self) -> PathBuf {
+        self.workspace.root().join("kernels/src")
+    }
+
     /// Where programs' output goes.
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.log"))
