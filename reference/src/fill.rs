@@ -314,6 +314,24 @@ mod tests {
     }
 
     #[test]
+    fn quantized_operands_go_together() {
+        for (dtype, middle) in [(DType::U8, [4.0, 128.0]), (DType::I8, [0.0, 0.0])] {
+            let all = draw(dtype, &[50], Values::ZeroPoint);
+            // Of six seeds each: exact and real.
+            for (fill, middle) in all.chunks(6).zip(middle) {
+                assert!(fill.iter().flatten().all(|x| (x - middle).abs() <= 8.0), "{dtype}");
+            }
+            let ends = [dtype.min_finite(), dtype.max_finite()];
+            assert!(ends.iter().all(|end| all.iter().flatten().any(|x| x == end)));
+        }
+        let scales = draw(DType::F32, &[50], Values::Rescale(100));
+        assert!(scales[0].iter().all(|x| x.log2().fract() == 0.0));
+        assert!(scales[6].iter().all(|x| (16.0..=256.0).contains(&(x * magnitude(100, Fill::Real)))));
+        let sums = draw(DType::I32, &[50], Values::Sum(100));
+        assert!(sums[6].iter().all(|x| x.abs() <= magnitude(100, Fill::Real)));
+    }
+
+    #[test]
     fn structures_hold() {
         for array in draw(DType::F32, &[5, 9], Values::Simplex(1)) {
             assert!(array.rows().into_iter().all(|row| row.sum() == 1.0 && row.iter().all(|x| *x >= 0.0)), "{array}");

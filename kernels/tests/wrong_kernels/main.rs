@@ -51,6 +51,11 @@ impl Wrong {
         Wrong { types: Types::F64, ..self }
     }
 
+    /// Of all types of the operator, wrong in the first.
+    const fn of_types(self, types: &'static [Types]) -> Wrong {
+        Wrong { types: types[0], kernel: Kernel { types, ..self.kernel }, ..self }
+    }
+
     /// Promises no canonical order.
     const fn own_order(self) -> Wrong {
         Wrong { kernel: self.kernel.own_order(), ..self }
