@@ -146,7 +146,8 @@ fn zero_point(dtype: DType, raw: u64, fill: Fill) -> f64 {
     middle + (raw % (2 * off + 1)) as f64 - off as f64
 }
 
-/// About the deviation of a sum of so many products of 8-bit integers: √12 divides the width of what each factor is drawn from.
+/// About the deviation of a sum of so many products of 8-bit integers. That of each factor is the width of what it is drawn
+/// from over √12.
 fn magnitude(terms: usize, fill: Fill) -> f64 {
     let product = if fill == Fill::Exact { 9.0 * 17.0 / 12.0 } else { 256.0 * 256.0 / 12.0 };
     (terms.max(1) as f64).sqrt() * product

@@ -1,11 +1,13 @@
 //! Dot products of 8-bit integers, added in vectors of i32.
 //!
-//! Operands come in *words* of 32 bits: [`Dot::PRODUCTS`] neighbours along k, four bytes each for the instructions of VNNI,
-//! two 16-bit integers for those before. A word of A is for all lanes, each lane has its own word of B, and an instruction or
-//! two add the products of both words to the lane's sum. Nothing saturates: `vpdpbusd` adds four products of u8 and s8 in
-//! 32 bits, `vpmaddwd` two products of numbers of at most 9 bits. (`vpmaddubsw` would saturate in 16 bits.)
+//! Operands come in *words* of 32 bits: [`Dot::PRODUCTS`] neighbours along k, four bytes each for the instructions of
+//! VNNI, two 16-bit integers for those before. A word of A is for all lanes, each lane has its own word of B, and an
+//! instruction or two add the products of both words to the lane's sum. Nothing saturates: `vpdpbusd` adds four
+//! products of u8 and s8 in 32 bits, `vpmaddwd` two products of numbers of at most 9 bits. (`vpmaddubsw` would saturate
+//! in 16 bits.)
 //!
-//! The tokens implement the trait, as for [`wide`](super::wide): who has one has proof that the CPU has the instructions.
+//! The tokens implement the trait, as for [`wide`](super::wide): who has one has proof that the CPU has the
+//! instructions.
 
 use std::arch::x86_64::*;
 
@@ -103,8 +105,8 @@ pub fn b_word<D: Dot>(group: [i8; 4]) -> i32 {
     }
 }
 
-/// The sums of a tile of `R` rows and two vectors of columns over all words of B. `a` holds blocks of `D::ROWS` lines, one
-/// block for each [`CHUNK`] words of k; `b` holds one pair of vectors for each word.
+/// The sums of a tile of `R` rows and two vectors of columns over all words of B. `a` holds blocks of `D::ROWS` lines,
+/// one block for each [`CHUNK`] words of k; `b` holds one pair of vectors for each word.
 ///
 /// # Panics
 /// If A is shorter than B asks for.
@@ -117,8 +119,8 @@ pub fn sums<D: Dot, const R: usize>(d: D, a: &[i32], b: &[i32]) -> [[D::V; VECTO
         for (step, b) in b.chunks_exact(width).enumerate() {
             let b: [D::V; VECTORS] = std::array::from_fn(|v| d.load(&b[v * D::LANES..][..D::LANES]));
             for (row, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: a block has `D::ROWS` lines of `LINE` words; `row` is below `D::ROWS`, as asserted, and `step` below
-                // `CHUNK`, because the chunk of B has at most so many pairs.
+                // SAFETY: a block has `D::ROWS` lines of `LINE` words; `row` is below `D::ROWS`, as asserted, and
+                // `step` below `CHUNK`, because the chunk of B has at most so many pairs.
                 let x = d.splat(unsafe { *a.get_unchecked(row * LINE + step) });
                 for v in 0..VECTORS {
                     sums[v] = d.dot(sums[v], x, b[v]);
@@ -249,8 +251,9 @@ macro_rules! dot256 {
             |x, bytes| {
                 // The lowest bytes of each half to its first four, then both halves' side by side.
                 let first = _mm256_set1_epi32(0x0c08_0400);
-                let pairs = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(x, first), _mm256_setr_epi32(0, 4, 0, 0, 0, 0, 0, 0));
-                _mm_storel_epi64(bytes.cast(), _mm256_castsi256_si128(pairs));
+                let halves = _mm256_setr_epi32(0, 4, 0, 0, 0, 0, 0, 0);
+                let packed = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(x, first), halves);
+                _mm_storel_epi64(bytes.cast(), _mm256_castsi256_si128(packed));
             },
             |$sum, $a, $b| $dot,
             [_mm256_loadu_ps _mm256_cvtepi32_ps _mm256_mul_ps _mm256_max_ps _mm256_min_ps _mm256_set1_ps

@@ -7,8 +7,8 @@ use super::{Avx2Token, Avx512Token, AvxVnniToken};
 
 /// A loop that performs `operations` in each call of `run(iterations)`'s iterations.
 pub struct Loop {
-    /// What it measures: `fma`, `dpbf16`, `vnni`, `maddwd` (products of 16-bit integers and an addition: what there is for
-    /// 8-bit integers without VNNI).
+    /// What it measures: `fma`, `dpbf16`, `vnni`, `maddwd` (products of 16-bit integers and an addition: what there is
+    /// for 8-bit integers without VNNI).
     pub kind: &'static str,
     /// Instruction set.
     pub isa: &'static str,
@@ -66,7 +66,7 @@ rate!(
     _mm256_setzero_si256,
     _mm256_set1_epi8(1),
     _mm256_set1_epi8(1),
-    |s, x, y| { _mm256_dpbusd_avx_epi32(*s, x, y) }
+    |s, x, y| _mm256_dpbusd_avx_epi32(*s, x, y)
 );
 // The product is one of the sum: one of constants would be computed once.
 rate!(maddwd_512, "avx512f,avx512bw", CHAINS, _mm512_setzero_si512, _mm512_set1_epi16(1), (), |s, x, _y| {

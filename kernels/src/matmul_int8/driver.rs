@@ -1,8 +1,8 @@
 //! From operands to tiles.
 //!
 //! The output is cut into blocks of [`ROWS`] rows, and, where there are too few of them for the threads, into groups of
-//! panels. A task packs its rows of A into memory of its thread, then goes through its panels: a panel stays in the first
-//! cache while all tiles of the block use it, and sums stay in registers over all of k.
+//! panels. A task packs its rows of A into memory of its thread, then goes through its panels: a panel stays in the
+//! first cache while all tiles of the block use it, and sums stay in registers over all of k.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! [`matmul_int8`](etalon_reference::ops::matmul_int8): a product of 8-bit integers with zero points and bias, in i32 or
-//! requantized to 8 bits.
+//! [`matmul_int8`](etalon_reference::ops::matmul_int8): a product of 8-bit integers with zero points and bias, in i32
+//! or requantized to 8 bits.
 //!
-//! Shapes: A m×k of u8 or s8, row-major; B k×n of s8, row-major or transposed; out m×n of i32, u8 or s8. One zero point of A,
-//! one or n of B, n i32 of bias, one or n f32 scales, one zero point of the output.
+//! Shapes: A m×k of u8 or s8, row-major; B k×n of s8, row-major or transposed; out m×n of i32, u8 or s8. One zero point
+//! of A, one or n of B, n i32 of bias, one or n f32 scales, one zero point of the output.
 //!
 //! ```text
 //! once, or in a plan:  pack B in panels, with the sums of its columns
@@ -13,10 +13,10 @@
 //! ```
 //! So every kernel multiplies u8 by s8, for zero points of any kind, and the loop over k is the same for all of them.
 //!
-//! Error: none. Sums wrap, and requantization rounds as the definition says, so that all kernels and any number of threads
-//! give equal bits. Errors: a short operand, instructions that the CPU lacks.
+//! Error: none. Sums wrap, and requantization rounds as the definition says, so that all kernels and any number of
+//! threads give equal bits. Errors: a short operand, instructions that the CPU lacks.
 //!
-//! Workspace: B in words (without a plan), n sums and constants, and [`driver::ROWS`] rows of A per thread.
+//! Workspace: B in words (without a plan), n sums and constants, and 48 rows of A per thread.
 
 #[cfg(target_arch = "x86_64")]
 mod driver;

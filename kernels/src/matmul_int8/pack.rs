@@ -1,7 +1,8 @@
 //! Operands as words that the inner loop reads side by side.
 //!
-//! B: panels of two vectors of columns; a panel holds, for each word of k, one word per column, zeros behind the last column
-//! and the last k. A: blocks of lines, a line per row, cut into chunks of [`CHUNK`] words; s8 comes as u8, 128 larger.
+//! B: panels of two vectors of columns; a panel holds, for each word of k, one word per column, zeros behind the last
+//! column and the last k. A: blocks of lines, a line per row, cut into chunks of [`CHUNK`] words; s8 comes as u8, 128
+//! larger.
 
 use std::ops::Range;
 
@@ -154,6 +155,10 @@ fn from_columns<D: Dot>(p: &MatmulInt8, b: &[i8], cols: Range<usize>, words: &mu
 /// Packs rows of A, and sums them where that is asked for.
 #[inline(always)]
 pub fn pack_a<D: Dot, A: Left>(k: usize, a: &[A], rows: Range<usize>, words: &mut [i32], sums: &mut [i32], sum: bool) {
+    if k == 0 {
+        sums[..rows.len()].fill(0);
+        return;
+    }
     let tile_words = k.div_ceil(D::PRODUCTS).div_ceil(CHUNK) * D::ROWS * LINE;
     for (place, row) in rows.enumerate() {
         let a = &a[row * k..][..k];

@@ -48,7 +48,7 @@ pub fn write_behind(call: &mut Call<'_>) {
 pub fn change_an_input(call: &mut Call<'_>) {
     with_dtype!(call.inputs[0].dtype(), T => {
         if let Some(&first) = call.input::<T>(0).first() {
-            let other = if T::DTYPE.is_float() { T::from_f64(0.125) } else { T::from_bits(!first.bits()) };
+            let other = if T::DTYPE.is_float() { T::from_f64(0.125) } else { <T as Element>::from_bits(!first.bits()) };
             // SAFETY: none. Writing behind a shared reference is the bug that the comparison of inputs must show.
             unsafe { call.input::<T>(0).as_ptr().cast_mut().write_volatile(other) };
         }

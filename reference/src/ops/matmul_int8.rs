@@ -1,17 +1,17 @@
 //! `matmul_int8`: a product of 8-bit integers, summed in 32 bits, as it is or brought back to 8 bits.
 //!
-//! `s[i, j] = Σₖ (a[i, k] − za)·(b[k, j] − zb[j]) + bias[j]`, in integers. A is m×k, of u8 or s8, row-major; B is k×n, of s8,
-//! row-major or transposed (n×k, as layers keep their weights). `za` is one number, `zb` one number or one per column (as
-//! ONNX's MatMulInteger has it), of their operands' dtypes; `bias` is i32. Any of the three may be absent.
+//! `s[i, j] = Σₖ (a[i, k] − za)·(b[k, j] − zb[j]) + bias[j]`, in integers. A is m×k, of u8 or s8, row-major; B is k×n,
+//! of s8, row-major or transposed (n×k, as layers keep their weights). `za` is one number, `zb` one number or one per
+//! column (as ONNX's MatMulInteger has it), of their operands' dtypes; `bias` is i32. Any of the three may be absent.
 //!
-//! **Sums wrap** modulo 2³², as the instructions do: intermediate sums may overflow, and the result is the same in any order.
-//! It is the mathematical one where that fits i32, for which k ≤ 33,025 is enough without a bias
-//! (255·255·k < 2³¹), and k ≤ 65,793 without zero points (255·128·k < 2³¹).
+//! **Sums wrap** modulo 2³², as the instructions do: intermediate sums may overflow, and the result is the same in any
+//! order. It is the mathematical one where that fits i32, for which k ≤ 33,025 is enough without a bias (255·255·k <
+//! 2³¹), and k ≤ 65,793 without zero points (255·128·k < 2³¹).
 //!
-//! **Types.** `u8s8s32` and `s8s8s32` give `out = s`, with ReLU `max(s, 0)`. `u8s8u8`, `u8s8s8` and `s8s8s8` requantize:
-//! `p = f32(s)·scale[j]`, `out = saturate(rint(p) + zo)`: s is rounded once to f32, the product once, `rint` rounds to the
-//! nearest integer, ties to even; `zo` is one number of the output's dtype. With ReLU, `max(p, 0)` is rounded. A NaN counts
-//! as −∞. So there is one right answer, bit for bit.
+//! **Types.** `u8s8s32` and `s8s8s32` give `out = s`, with ReLU `max(s, 0)`. `u8s8u8`, `u8s8s8` and `s8s8s8`
+//! requantize: `p = f32(s)·scale[j]`, `out = saturate(rint(p) + zo)`: s is rounded once to f32, the product once,
+//! `rint` rounds to the nearest integer, ties to even; `zo` is one number of the output's dtype. With ReLU, `max(p, 0)`
+//! is rounded. A NaN counts as −∞. So there is one right answer, bit for bit.
 
 use std::any::Any;
 
@@ -227,8 +227,10 @@ impl Problem for MatmulInt8 {
     }
 
     fn degenerate(&self) -> bool {
-        // One product is often 0; one scale may rightly be 0, or so large that everything saturates.
-        self.k <= 1 || self.n <= 2 || self.scale != Per::Column
+        // One product is often 0. One scale may rightly be 0, or so large that everything saturates. One zero point of
+        // B may decide the sign of all sums, and a column's weights that of its sums.
+        let few = self.n <= 2 || self.n < 16 && (self.relu || self.zb != Per::None);
+        self.k <= 1 || few || self.scale != Per::Column || self.zb == Per::Tensor
     }
 }
 

@@ -1,4 +1,5 @@
-//! `matmul_int8`: by `_int_mm`, libtorch's product of s8, with corrections for what it lacks; the witness by plain integers.
+//! `matmul_int8`: by `_int_mm`, libtorch's product of s8, with corrections for what it lacks; the witness by plain
+//! integers.
 
 use tch::{Kind, TchError, Tensor};
 
