@@ -12,7 +12,7 @@ use super::pack::{PackPanel, PackedB, Shape, pack_a};
 use super::{Left, Operands, Out, of_column};
 use crate::disjoint::{Disjoint, parts};
 use crate::faults::fault;
-use crate::isa::dot::{self, Dot, Job, VECTORS};
+use crate::isa::dot::{self, Dot, Job};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -210,12 +210,12 @@ impl<D: Dot, A: Left, O: Out> Block<'_, D, A, O> {
             let start = (top + i) * n;
             // SAFETY: tasks have different rows or panels, and no other part of this task's is in use.
             let out = unsafe { self.out.part(start + left..start + n.min(left + self.shape.width)) };
-            for v in 0..VECTORS {
+            for (v, &sum) in sums.iter().enumerate() {
                 let (from, skip) = (left + v * D::LANES, v * D::LANES);
                 if skip >= out.len() {
                     break;
                 }
-                let mut sum = d.add(sums[v], d.load(&self.columns.constants[from..]));
+                let mut sum = d.add(sum, d.load(&self.columns.constants[from..]));
                 if let Some(zeros) = self.columns.zeros {
                     sum = d.sub(sum, d.mul(d.splat(row_sum), d.load(&zeros[from..])));
                 }
