@@ -25,16 +25,19 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     if p.bias {
         sums = sums.f_add(&wide(4)?)?;
     }
-    Ok(vec![finish(p, sums.f_to_kind(Kind::Int)?, &inputs[5], &inputs[6])?])
+    Ok(vec![finish(p, sums.f_to_kind(Kind::Int)?, &inputs[5], &inputs[6], true)?])
 }
 
-/// What becomes of the sums.
-fn finish(p: &MatmulInt8, sums: Tensor, scale: &Tensor, zero: &Tensor) -> Result<Tensor, TchError> {
+/// What becomes of the sums. libtorch leaves open what integer NaN becomes; if `all`, it is the definition's.
+fn finish(p: &MatmulInt8, sums: Tensor, scale: &Tensor, zero: &Tensor, all: bool) -> Result<Tensor, TchError> {
     if zero.numel() == 0 {
         return if p.relu { sums.f_clamp_min(0) } else { Ok(sums) };
     }
     let (low, high) = if zero.kind() == Kind::Uint8 { (0, 255) } else { (-128, 127) };
     let mut y = sums.f_to_kind(Kind::Float)?.f_mul(scale)?;
+    if all {
+        y = y.f_nan_to_num(f64::NEG_INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
+    }
     if p.relu {
         y = y.f_relu_()?;
     }
@@ -80,6 +83,6 @@ fn int_mm(p: &MatmulInt8, operands: &Operands<'_>) -> Result<Way, TchError> {
         if p.zb != Per::None {
             sums = sums.f_sub_(&a.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Int)?.f_mul(&zb)?)?;
         }
-        Ok(vec![finish(&p, sums, &scale, &zero)?])
+        Ok(vec![finish(&p, sums, &scale, &zero, false)?])
     }))
 }
