@@ -1,5 +1,5 @@
-//! [`matmul_int8`](etalon_reference::ops::matmul_int8): a product of 8-bit integers with zero points and bias, in i32
-//! or requantized to 8 bits.
+//! `matmul_int8`, [as it is defined](etalon_reference::ops::matmul_int8): a product of 8-bit integers with zero points
+//! and bias, in i32 or requantized to 8 bits.
 //!
 //! Shapes: A m×k of u8 or s8, row-major; B k×n of s8, row-major or transposed; out m×n of i32, u8 or s8. One zero point
 //! of A, one or n of B, n i32 of bias, one or n f32 scales, one zero point of the output.
