@@ -138,7 +138,11 @@ impl MatmulInt8 {
 
     /// Elements that the buffer of such a vector has at least.
     pub fn columns_len(&self, per: Per) -> usize {
-        self.columns(per).span()
+        match per {
+            Per::None => 0,
+            Per::Tensor => self.n.min(1),
+            Per::Column => self.n,
+        }
     }
 
     /// The sums before ReLU, each exact, then wrapped.
