@@ -25,6 +25,7 @@ pub mod gemm_backward;
 pub mod isa;
 pub mod kernel;
 pub mod math;
+pub mod matmul_int8;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;
 pub mod pool;

@@ -17,6 +17,7 @@ pub struct Entry {
 pub static ALL: &[Entry] = &[
     Entry { operator: &ops::gemm::GEMM, kernels: crate::gemm::KERNELS },
     Entry { operator: &ops::gemm_backward::GEMM_BACKWARD, kernels: crate::gemm_backward::KERNELS },
+    Entry { operator: &ops::matmul_int8::MATMUL_INT8, kernels: crate::matmul_int8::KERNELS },
     Entry { operator: &ops::batchnorm_relu::BATCHNORM_RELU, kernels: crate::batchnorm_relu::KERNELS },
     Entry {
         operator: &ops::batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,

@@ -98,6 +98,12 @@ pub enum Values {
     Bytes,
     /// The numbers from 0 to the extent of the last dimension, each once, along it.
     Permutation,
+    /// The integer that stands for zero: near the middle of those that a fill draws; in the hostile one, any.
+    ZeroPoint,
+    /// An integer as large as sums of so many products of 8-bit integers; in the hostile fill, any.
+    Sum(usize),
+    /// A factor that brings sums of so many products of 8-bit integers to about 8 bits.
+    Rescale(usize),
     /// Corners (x₁, y₁, x₂, y₂) along the last dimension, with x₁ ≤ x₂ and y₁ ≤ y₂.
     Boxes,
 }

@@ -23,6 +23,7 @@ pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
 pub mod images;
+pub mod matmul_int8;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;
 pub mod philox;
@@ -35,6 +36,7 @@ use crate::Operator;
 pub static ALL: &[&Operator] = &[
     &gemm::GEMM,
     &gemm_backward::GEMM_BACKWARD,
+    &matmul_int8::MATMUL_INT8,
     &batchnorm_relu::BATCHNORM_RELU,
     &batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,
     &conv2d::CONV2D,

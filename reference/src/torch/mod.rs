@@ -19,6 +19,7 @@ mod conv_gradients;
 pub mod deviations;
 mod dropout;
 mod gemm;
+mod matmul_int8;
 mod pixels;
 mod pool;
 mod script;
@@ -68,6 +69,7 @@ impl Operands<'_> {
 static TWINS: &[Twin] = &[
     gemm::GEMM,
     gemm::GEMM_BACKWARD,
+    matmul_int8::MATMUL_INT8,
     batchnorm::BATCHNORM_RELU,
     batchnorm::BATCHNORM_RELU_BACKWARD,
     conv::CONV2D,
