@@ -105,7 +105,7 @@ pub fn slack(op: &str, problem: &dyn Problem) -> f64 {
     (twin(op).expect("a twin").slack)(problem).max(1.0)
 }
 
-/// The tolerance for libtorch's own orders of summation: bounds [`slack`] times as wide. Equal bits stay equal bits.
+/// The tolerance for libtorch's own orders of summation: a witness's bounds, [`slack`] times as wide. Equal bits stay equal bits.
 ///
 /// # Panics
 /// If the operator has no twin.
@@ -122,7 +122,7 @@ pub fn tolerance(
         Tolerance::Exact => Tolerance::Exact,
         Tolerance::Bound { formula, bound } => Tolerance::Bound { formula, bound: bound * slack },
     };
-    problem.tolerance(types, fill, inputs, expected).into_iter().map(widened).collect()
+    problem.witness_tolerance(types, fill, inputs, expected).into_iter().map(widened).collect()
 }
 
 /// The first line: the others are addresses in libtorch.
