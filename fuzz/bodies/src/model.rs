@@ -9,6 +9,7 @@ mod batchnorm_relu;
 mod conv2d;
 mod dropout;
 mod gemm;
+mod lstm;
 mod pool;
 
 use etalon_reference::Point;
@@ -32,6 +33,8 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
         "conv_transpose2d_backward" => conv2d::conv_transpose2d_backward,
         "dropout" => dropout::dropout,
         "dropout_backward" => dropout::dropout_backward,
+        "lstm" => lstm::lstm,
+        "lstm_backward" => lstm::lstm_backward,
         "max_pool2d" => pool::max_pool2d,
         "max_pool2d_backward" => pool::max_pool2d_backward,
         _ => return None,
