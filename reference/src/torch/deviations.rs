@@ -13,6 +13,8 @@ use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use crate::ops::gemm::{Activation, Gemm};
 use crate::ops::gemm_backward::GemmBackward;
 use crate::ops::images::ImageLayout;
+use crate::ops::lstm::Lstm;
+use crate::ops::lstm_backward::LstmBackward;
 use crate::{DType, Data, Problem};
 
 /// What libtorch does.
@@ -171,6 +173,22 @@ pub static ALL: &[Deviation] = &[
         issue: "pytorch#120803",
         example: "batchnorm_relu_backward/libtorch/f32/c=0/t1#real-0",
         applies: |problem, _| downcast::<BatchnormReluBackward>(problem).images.c == 0,
+    },
+    Deviation {
+        op: "lstm",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "lstm/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<Lstm>(problem).steps == 0,
+    },
+    Deviation {
+        op: "lstm_backward",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "lstm_backward/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<LstmBackward>(problem).lstm.steps == 0,
     },
     Deviation {
         op: "conv2d_backward_weights",

@@ -19,6 +19,7 @@ mod conv_gradients;
 pub mod deviations;
 mod dropout;
 mod gemm;
+mod lstm;
 mod pixels;
 mod pool;
 mod script;
@@ -80,11 +81,21 @@ static TWINS: &[Twin] = &[
     dropout::DROPOUT_BACKWARD,
     activation::ACTIVATION,
     activation::ACTIVATION_BACKWARD,
+    lstm::LSTM,
+    lstm::LSTM_BACKWARD,
 ];
 
 /// The twin of the operator of this name.
 pub fn twin(op: &str) -> Option<&'static Twin> {
     TWINS.iter().find(|twin| twin.op == op)
+}
+
+/// Operators whose ways are backward passes of autograd, which inference mode does not have.
+static BY_AUTOGRAD: &[&str] = &["lstm_backward"];
+
+/// Whether the [`ways`] of the operator of this name can be made and called in inference mode.
+pub fn in_inference(op: &str) -> bool {
+    !BY_AUTOGRAD.contains(&op)
 }
 
 /// The twin, if libtorch survives the problem.
