@@ -1,11 +1,12 @@
 //! Running error analysis: a value together with a bound of how far a kernel's value may be from it.
 //!
-//! Where an operator computes step after step, a bound in one formula would have to take the worst step for all of them.
-//! [`Running`] follows the reference instead: each operation bounds its result's error by the errors of its operands and
-//! its own rounding (Wilkinson; Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.3). The bounds hold to
-//! all orders: nothing is neglected.
+//! Where an operator computes step after step, a bound in one formula would have to take the worst step for all of
+//! them. [`Running`] follows the reference instead: each operation bounds its result's error by the errors of its
+//! operands and its own rounding (Wilkinson; Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.3).
+//! The bounds hold to all orders: nothing is neglected.
 
 use crate::compare::ulp;
+use crate::ops::lstm::sigmoid;
 use crate::tolerance::gamma;
 use crate::{DType, Types};
 
@@ -26,11 +27,6 @@ impl Running {
         // Of what is NaN or infinite, only the class counts: a sum with it is of its class, too.
         let error = if value.is_finite() { error } else { 0.0 };
         Running { value, error, most: value.abs() + error }
-    }
-
-    /// With the other sign.
-    pub fn neg(self) -> Running {
-        Running { value: -self.value, ..self }
     }
 
     /// A value that a kernel is given.
@@ -102,7 +98,6 @@ impl Rounding {
 
     /// 1/(1 + e^−x), within `ulps`. The derivative is largest, ¼, at 0.
     pub fn sigmoid(self, x: Running, ulps: f64) -> Running {
-        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let nearest = (x.value.abs() - x.error).max(0.0);
         self.function(x, sigmoid(x.value), sigmoid(nearest) * sigmoid(-nearest), 1.0, ulps)
     }

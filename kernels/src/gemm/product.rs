@@ -28,8 +28,8 @@ pub fn plain([m, n, k]: [usize; 3], a: Matrix, b: Matrix, beta: f64) -> Gemm {
     Gemm { m, n, k, batch: 1, a, b, c: rows(n), alpha, beta, bias, activation }
 }
 
-/// `c = act(α·A·B + β·C + bias)` with the instructions of `isa`, in the canonical order. The operands are as long as `p`
-/// says; an empty `bias` is none, whatever `p` says.
+/// `c = act(α·A·B + β·C + bias)` with the instructions of `isa`, in the canonical order. The operands are as long as
+/// `p` says; an empty `bias` is none, whatever `p` says.
 ///
 /// # Errors
 /// If the CPU lacks the instructions.

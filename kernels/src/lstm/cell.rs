@@ -58,8 +58,8 @@ fn update<N: Numbers>(l: N, [i, f, g, o]: [N::V; 4], c: N::V) -> ([N::V; 4], N::
     ([i, f, g, o], c, l.mul(o, l.tanh(c)))
 }
 
-/// Runs `work` on the lanes of `isa`. The plain ones are compiled with fused instructions where the CPU has them: they give
-/// the same bits.
+/// Runs `work` on the lanes of `isa`. The plain ones are compiled with fused instructions where the CPU has them: they
+/// give the same bits.
 ///
 /// # Errors
 /// If the CPU lacks the instructions.

@@ -7,10 +7,10 @@
 //!   z[t] += h·W_hhᵀ + b_hh                  a product of N rows
 //!   gates, c, y[t] of z[t]                  rows of sequences are tasks
 //! ```
-//! One source for all levels: the products are those of [`gemm`](crate::gemm), in its canonical order, and σ and tanh of f32
-//! those of [`math`](crate::math). So all levels give the same bits, for any number of threads, and a sequence of a batch
-//! those that it has alone. In f64, σ and tanh are computed one by one by the C library's functions; the products are in
-//! vectors.
+//! One source for all levels: the products are those of [`gemm`](crate::gemm), in its canonical order, and σ and tanh
+//! of f32 those of [`math`](crate::math). So all levels give the same bits, for any number of threads, and a sequence
+//! of a batch those that it has alone. In f64, σ and tanh are computed one by one by the C library's functions; the
+//! products are in vectors.
 //!
 //! An absent initial state is zeros, as if it were given: NaN of W_hh is NaN in the first step, too.
 //!
@@ -26,7 +26,8 @@ use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::lstm::Lstm;
 use etalon_reference::{SliceMut, Threshold};
 
-pub(crate) use self::cell::{Cell, load, on_lanes, store};
+pub use self::cell::Cell;
+pub(crate) use self::cell::{load, on_lanes, store};
 pub(crate) use self::numbers::{Double, Lanes, Numbers};
 use self::rows::Step;
 pub(crate) use self::rows::{TASK, tasks};
@@ -40,34 +41,27 @@ use crate::kernel::{Call, Kernel, KernelError, long_enough};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
-/// Where the products take another path, and the second task of cells.
-pub(crate) const THRESHOLDS: &[Threshold] = &[
-    Threshold::axis("t", 2),
-    Threshold::axis("n", 8),
-    Threshold::axis("n", 64),
-    Threshold::axis("i", CHUNK as i64),
-    Threshold::axis("i", DEPTH as i64),
-    Threshold::axis("h", CHUNK as i64),
-    Threshold::bytes("w_hh", 1 << 20),
-];
+/// Where the products take another path, and where there is a second task of cells: by an operand of N×H.
+pub(crate) const fn thresholds(state: &'static str) -> [Threshold; 8] {
+    [
+        Threshold::axis("t", 2),
+        Threshold::axis("n", 8),
+        Threshold::axis("n", 64),
+        Threshold::axis("i", CHUNK as i64),
+        Threshold::axis("i", DEPTH as i64),
+        Threshold::axis("h", CHUNK as i64),
+        Threshold::bytes("w_hh", 1 << 20),
+        Threshold::bytes(state, TASK * size_of::<f32>()),
+    ]
+}
 
-/// With the cells of a step in several tasks.
-const FORWARD_THRESHOLDS: &[Threshold] = &[
-    THRESHOLDS[0],
-    THRESHOLDS[1],
-    THRESHOLDS[2],
-    THRESHOLDS[3],
-    THRESHOLDS[4],
-    THRESHOLDS[5],
-    THRESHOLDS[6],
-    Threshold::bytes("c_n", TASK * size_of::<f32>()),
-];
+const THRESHOLDS: &[Threshold] = &thresholds("c_n");
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(FORWARD_THRESHOLDS),
-    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(FORWARD_THRESHOLDS),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
 /// The operands. Those that the problem does not have may be empty.

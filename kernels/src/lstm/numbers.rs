@@ -1,7 +1,7 @@
 //! Arithmetic of cells: f32 in the lanes of a level, f64 one by one, by the same formulas.
 //!
-//! σ and tanh of f32 are those of [`math`], the same bits on every level. There are none of f64 there: its exponential and
-//! tanh are those of the C library, the same on every level, too.
+//! σ and tanh of f32 are those of [`math`], the same bits on every level. There are none of f64 there: its exponential
+//! and tanh are those of the C library, the same on every level, too.
 
 use crate::isa::arithmetic::Arithmetic;
 use crate::math;

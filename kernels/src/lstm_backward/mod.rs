@@ -1,5 +1,5 @@
-//! [`lstm_backward`](etalon_reference::ops::lstm_backward): the gradients of [`lstm`](crate::lstm) by backpropagation through
-//! time. f32 and f64; shapes and layouts are the problem's.
+//! [`lstm_backward`](etalon_reference::ops::lstm_backward): the gradients of [`lstm`](crate::lstm) by backpropagation
+//! through time. f32 and f64; shapes and layouts are the problem's.
 //!
 //! ```text
 //! for each step t, the last one first:
@@ -18,6 +18,7 @@
 mod cell;
 mod rows;
 
+use etalon_reference::Threshold;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::lstm_backward::LstmBackward;
 
@@ -29,9 +30,11 @@ use crate::gemm::{FLOATS, with_float};
 use crate::gemm_backward::sum_rows;
 use crate::isa::Isa;
 use crate::kernel::{Call, Kernel, KernelError, long_enough};
-use crate::lstm::{THRESHOLDS, elements, set};
+use crate::lstm::{elements, set, thresholds};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
+
+const THRESHOLDS: &[Threshold] = &thresholds("dh_n");
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[

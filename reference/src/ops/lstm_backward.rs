@@ -1,7 +1,7 @@
 //! `lstm_backward`: the gradients of [`lstm`](super::lstm), by backpropagation through time.
 //!
-//! Upstream gradients are those of y, h_n and c_n. The forward pass keeps its gates, cells and outputs; for each step t from the
-//! last to the first, with dh = dh_n and dc = dc_n before, and c₋₁, h₋₁ the states before the step:
+//! Upstream gradients are those of y, h_n and c_n. The forward pass keeps its gates, cells and outputs; for each step
+//! t from the last to the first, with dh = dh_n and dc = dc_n before, and c₋₁, h₋₁ the states before the step:
 //!
 //! ```text
 //! dh = dy[t] + dh
@@ -10,13 +10,13 @@
 //! dh = dz·W_hh,  dc = dc·f
 //! ```
 //!
-//! Then `dx = dz·W_ih`, `dW_ih = Σₜ dzᵀ·x`, `dW_hh = Σₜ dzᵀ·h₋₁`, `db = Σ dz` (of b_ih and of b_hh alike), and dh0, dc0 are the
-//! last dh and dc. Shapes are those of `lstm`. The biases are operands for those who compute the forward pass again; the
-//! formulas do not read them.
+//! Then `dx = dz·W_ih`, `dW_ih = Σₜ dzᵀ·x`, `dW_hh = Σₜ dzᵀ·h₋₁`, `db = Σ dz` (of b_ih and of b_hh alike), and dh0,
+//! dc0 are the last dh and dc. Shapes are those of `lstm`. The biases are operands for those who compute the forward
+//! pass again; the formulas do not read them.
 //!
-//! **Order of summation** (part of the definition for f32 and f64): products are those of [`gemm`](super::gemm). dW_ih is one
-//! product over all T·N rows. dW_hh is the product of the first step with h0, which is the C of one over the other (T − 1)·N
-//! rows with β = 1. db adds the T·N rows in order.
+//! **Order of summation** (part of the definition for f32 and f64): products are those of [`gemm`](super::gemm). dW_ih
+//! is one product over all T·N rows. dW_hh is the product of the first step with h0, which is the C of one over the
+//! other (T − 1)·N rows with β = 1. db adds the T·N rows in order.
 
 use std::any::Any;
 
@@ -84,7 +84,7 @@ impl LstmBackward {
         }
     }
 
-    /// The outputs that the problem has, of all seven arrays.
+    /// The outputs that the problem has, of all six arrays.
     pub(super) fn present(&self, [dx, dw_ih, dw_hh, db, dh0, dc0]: [ArrayD<f64>; 6]) -> Vec<ArrayD<f64>> {
         let or_none = |there: bool, array| if there { array } else { ArrayD::zeros(vec![0]) };
         let Lstm { bias, state, .. } = self.lstm;
@@ -150,11 +150,11 @@ impl Problem for LstmBackward {
                 let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[[t, n, gate * hidden + j]]);
                 let tanh = cells[[t, n, j]].tanh();
                 let dh = dy[[t, n, j]] + dh[[n, j]];
-                let dc_t = dc[[n, j]] + dh * o * (1.0 - tanh * tanh);
+                let dc_t = dc[[n, j]] + dh * o * ((1.0 - tanh) * (1.0 + tanh));
                 let of_gates = [
                     dc_t * g * (i * (1.0 - i)),
                     dc_t * before[[n, j]] * (f * (1.0 - f)),
-                    dc_t * i * (1.0 - g * g),
+                    dc_t * i * ((1.0 - g) * (1.0 + g)),
                     dh * tanh * (o * (1.0 - o)),
                 ];
                 for (gate, value) in of_gates.into_iter().enumerate() {

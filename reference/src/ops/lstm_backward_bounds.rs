@@ -1,5 +1,5 @@
-//! How far a kernel of [`lstm_backward`](super::lstm_backward) may be from the reference: a bound of each element that runs
-//! back through the steps.
+//! How far a kernel of [`lstm_backward`](super::lstm_backward) may be from the reference: a bound of each element that
+//! runs back through the steps.
 //!
 //! # Derivation
 //! The formulas of a step are products and sums of what the kernel is given, and of dh and dc of the step behind;
@@ -80,9 +80,9 @@ pub(super) fn bounds(
             let before = Running::new(before[[n, j]], before_off[[n, j]]);
             let tanh = r.tanh(c, GATE_ULPS);
             let one = Running::exact(1.0);
-            // s·(1 − s) and 1 − s².
+            // s·(1 − s), and 1 − s² as (1 − s)·(1 + s), which rounds more than a multiply-add.
             let open = |s: Running| r.mul(s, r.sub(one, s));
-            let curved = |s: Running| r.fma(s.neg(), s, one);
+            let curved = |s: Running| r.mul(r.sub(one, s), r.add(one, s));
             let dh = r.add(Running::exact(dy[[t, n, j]]), dh[[n, j]]);
             let dc_t = r.fma(r.mul(dh, o), curved(tanh), dc[[n, j]]);
             let of_gates = [

@@ -1,4 +1,5 @@
-//! How far a kernel of [`lstm`](super::lstm) may be from the reference: a bound of each element that runs through the steps.
+//! How far a kernel of [`lstm`](super::lstm) may be from the reference: a bound of each element that runs through the
+//! steps.
 //!
 //! # Derivation
 //! Let û be what a kernel has for u, and e(u) a bound of |û − u|.
@@ -6,15 +7,16 @@
 //! - **Sums.** Each of the sums z has I + H products and two biases, in chains of at most s = chain(I) + chain(H) + 2
 //!   roundings ([`chain`] of `gemm`). A kernel's factors are x, W and ĥ with |ĥ| ≤ |h| + e(h), so that
 //!   e(z) = γ(s)·(Σ|x||W_ih| + Σ(|h| + e(h))·|W_hh| + |b_ih| + |b_hh|) + Σ e(h)·|W_hh|.
-//! - **Gates.** σ and tanh are evaluated within 3 units in the last place. Their slopes are at most ¼ and 1, and where they
-//!   saturate as small as σ(m)·σ(−m) and 1/cosh²(m), m = max(|z| − e(z), 0) being the nearest to 0 that a kernel may have:
-//!   e(gate) = min(slope·e(z), range) + 3 ulp.
-//! - **Cells.** f̂ĉ − fc = f̂(ĉ − c) + (f̂ − f)c with f̂ ≤ 1, so that errors of earlier steps are forgotten at the rate of f:
-//!   e(c) = f̂·e(c₋₁) + e(f)·|c₋₁| + î·e(g) + e(i)·|g| and the roundings of the product and of the multiply-add.
+//! - **Gates.** σ and tanh are evaluated within 3 units in the last place. Their slopes are at most ¼ and 1, and where
+//!   they saturate as small as σ(m)·σ(−m) and 1/cosh²(m), m = max(|z| − e(z), 0) being the nearest to 0 that a kernel
+//!   may have: e(gate) = min(slope·e(z), range) + 3 ulp.
+//! - **Cells.** f̂ĉ − fc = f̂(ĉ − c) + (f̂ − f)c with f̂ ≤ 1, so that errors of earlier steps are forgotten at the
+//!   rate of f: e(c) = f̂·e(c₋₁) + e(f)·|c₋₁| + î·e(g) + e(i)·|g| and the roundings of the product and of the
+//!   multiply-add.
 //! - **Outputs.** e(h) = ô·e(tanh c) + e(o)·|tanh c| + u|h|, with e(tanh c) as for a gate.
 //!
-//! [`Running`] has these rules. The bound grows with T as much as the recurrence itself can make errors grow: where gates
-//! saturate it does not at all. In f64 the reference rounds, too, and each rounding counts twice.
+//! [`Running`] has these rules. The bound grows with T as much as the recurrence itself can make errors grow: where
+//! gates saturate it does not at all. In f64 the reference rounds, too, and each rounding counts twice.
 
 use ndarray::{Array2, Array3, ArrayD};
 

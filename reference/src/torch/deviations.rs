@@ -75,6 +75,11 @@ fn overruns(conv: &Conv2d, inputs: &[Data]) -> bool {
     inputs[0].dtype() != DType::F64 && strided && point && by_pixels && conv.group_in() < BLOCK
 }
 
+/// Whether oneDNN is asked for a layer without hidden units: it is for inputs of f32 that have elements.
+fn divides_by_zero(lstm: &Lstm, first: &Data) -> bool {
+    lstm.hidden == 0 && lstm.steps * lstm.batch * lstm.inputs > 0 && first.dtype() != DType::F64
+}
+
 /// Every known difference of libtorch 2.13.
 pub static ALL: &[Deviation] = &[
     Deviation {
@@ -189,6 +194,22 @@ pub static ALL: &[Deviation] = &[
         issue: "not reported: a check that libtorch makes on purpose",
         example: "lstm_backward/libtorch/f32/t=0/t1#real-0",
         applies: |problem, _| downcast::<LstmBackward>(problem).lstm.steps == 0,
+    },
+    Deviation {
+        op: "lstm",
+        conduct: Conduct::Crashes,
+        what: "in f32, a layer without hidden units divides by zero (SIGFPE)",
+        issue: "pytorch#101211",
+        example: "lstm/libtorch/f32/t=6,n=8,h=0,state=given/t1#real-0",
+        applies: |problem, inputs| divides_by_zero(downcast(problem), &inputs[0]),
+    },
+    Deviation {
+        op: "lstm_backward",
+        conduct: Conduct::Crashes,
+        what: "in f32, a layer without hidden units divides by zero (SIGFPE)",
+        issue: "pytorch#101211",
+        example: "lstm_backward/libtorch/f32/t=6,n=8,h=0,state=given/t1#real-0",
+        applies: |problem, inputs| divides_by_zero(&downcast::<LstmBackward>(problem).lstm, &inputs[0]),
     },
     Deviation {
         op: "conv2d_backward_weights",

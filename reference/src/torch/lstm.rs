@@ -1,12 +1,12 @@
 //! `lstm` and `lstm_backward`.
 //!
-//! y, h_n and c_n are those of `torch.lstm`, and so are all gradients. Gates and cells are not among its results: a second pass
-//! of single operators gives them.
+//! y, h_n and c_n are those of `torch.lstm`, and so are all gradients. Gates and cells are not among its results: a
+//! second pass of single operators gives them.
 //!
-//! The gradient is autograd's, of a forward pass that libtorch makes itself: it does not look at the gates, cells and outputs
-//! that are given, and is judged with the errors of its own ([`Problem::witness_tolerance`]). What is timed is the backward
-//! pass over a graph that is kept, without the forward pass. The upstream gradients enter as the derivative of
-//! `Σ y·dy + Σ h_n·dh_n + Σ c_n·dc_n`, whose three products by element are timed, too.
+//! The gradient is autograd's, of a forward pass that libtorch makes itself: it does not look at the gates, cells and
+//! outputs that are given, and is judged with the errors of its own ([`Problem::witness_tolerance`]). What is timed is
+//! the backward pass over a graph that is kept, without the forward pass. The upstream gradients enter as the
+//! derivative of `Σ y·dy + Σ h_n·dh_n + Σ c_n·dc_n`, whose three products by element are timed, too.
 
 use tch::{Kind, TchError, Tensor};
 
@@ -85,8 +85,8 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     Ok(outputs.into_iter().chain(rest(p, inputs)?).collect())
 }
 
-/// With gates and cells wanted, `torch.lstm` in training mode, where oneDNN keeps what its gradient needs in a form of its
-/// own. The gates and cells that are judged are computed once, outside of what is timed.
+/// With gates and cells wanted, `torch.lstm` in training mode, where oneDNN keeps what its gradient needs in a form of
+/// its own. The gates and cells that are judged are computed once, outside of what is timed.
 fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
     let p = downcast::<Lstm>(problem).clone();
     let inputs: Vec<Tensor> = operands.inputs.iter().map(Tensor::shallow_clone).collect();
