@@ -22,7 +22,7 @@ use std::any::Any;
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView1, ArrayView2, ArrayView3, Axis as NdAxis, Ix1, Ix2, Ix3};
 
 use super::gemm::choice_value;
-use super::lstm_bounds::{Errors, errors};
+use super::lstm_bounds::{Errors, errors, flushed};
 use crate::operator::{elements, size};
 use crate::{
     Axis, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness,
@@ -216,6 +216,21 @@ impl Lstm {
         pass
     }
 
+    /// The bounds of the outputs, of a kernel whose gates are off by `lost` more.
+    fn bounds(&self, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>], lost: f64) -> Vec<Tolerance> {
+        let Errors { y, gates, cells } = errors(self, types, inputs, &self.pass(inputs), lost);
+        let given = || Array2::zeros((self.batch, self.hidden));
+        let formulas = [
+            "running error of y: γ(chain(I) + chain(H) + 2)·Σ and 3 ulp for each gate, through all steps",
+            "that of the last y",
+            "that of the last cells",
+            "running error of the gates",
+            "running error of the cells",
+        ];
+        let bounds = self.outputs_of(y, gates, cells, given(), given());
+        formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+    }
+
     /// The last of `states`, or the initial one if there is no step.
     fn last(&self, states: &Array3<f64>, initial: Array2<f64>) -> ArrayD<f64> {
         let last = self.steps.checked_sub(1).map(|t| states.index_axis(STEPS, t).to_owned());
@@ -275,17 +290,17 @@ impl Problem for Lstm {
 
     /// The running error of each element: see [`lstm_bounds`](super::lstm_bounds).
     fn tolerance(&self, types: Types, _: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        let Errors { y, gates, cells } = errors(self, types, inputs, &self.pass(inputs));
-        let given = || Array2::zeros((self.batch, self.hidden));
-        let formulas = [
-            "running error of y: γ(chain(I) + chain(H) + 2)·Σ and 3 ulp for each gate, through all steps",
-            "that of the last y",
-            "that of the last cells",
-            "running error of the gates",
-            "running error of the cells",
-        ];
-        let bounds = self.outputs_of(y, gates, cells, given(), given());
-        formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+        self.bounds(types, inputs, expected, 0.0)
+    }
+
+    fn witness_tolerance(
+        &self,
+        types: Types,
+        _: Fill,
+        inputs: &[ArrayD<f64>],
+        expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
+        self.bounds(types, inputs, expected, flushed(types))
     }
 
     /// The products; the gates' functions and the cells' updates are few beside them.
@@ -340,7 +355,7 @@ mod tests {
     fn the_second_step_sees_the_state_of_the_first() {
         let (w_ih, w_hh) = ([1.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, -1.0], [0.0, 1.0, 1.0, 2.0]);
         let found = outputs("t=2,i=2,keep=yes", &[&[1.0, 0.5, 0.0, 0.0], &w_ih, &w_hh, &[], &[], &[], &[]]);
-        let last = |of: usize| found[of].iter().next_back().copied();
+        let last = |of: usize| found[of].iter().last().copied();
         // z = 1, 0.5, 2, −0.5: c = σ(1)·tanh(2), h = σ(−0.5)·tanh(c).
         let c1: f64 = 0.731_058_578_630_004_9 * 0.964_027_580_075_816_9;
         let h1 = 0.377_540_668_798_145_4 * c1.tanh();

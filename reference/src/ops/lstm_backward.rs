@@ -24,7 +24,7 @@ use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix2, Ix3};
 
 use super::lstm::{BIAS, DOMAINS, H, I, LSTM, Lstm, N, Operands, STATE, STEPS, T};
 use super::lstm_backward_bounds::{Kept, bounds};
-use super::lstm_bounds::errors;
+use super::lstm_bounds::{errors, flushed};
 use crate::{
     Axis, Data, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness,
     gradient,
@@ -193,7 +193,7 @@ impl Problem for LstmBackward {
     ) -> Vec<Tolerance> {
         let forward = &inputs[X..Y];
         let pass = self.lstm.pass(forward);
-        let kept = Kept::anew(inputs, &pass, &errors(&self.lstm, types, forward, &pass));
+        let kept = Kept::anew(inputs, &pass, &errors(&self.lstm, types, forward, &pass, flushed(types)));
         bounds(self, types, inputs, &kept, expected)
     }
 

@@ -39,8 +39,13 @@ pub struct Errors {
     pub cells: Array3<f64>,
 }
 
-/// The bounds for a kernel of these types.
-pub fn errors(lstm: &Lstm, types: Types, inputs: &[ArrayD<f64>], pass: &Pass) -> Errors {
+/// How far a gate of oneDNN is off beyond that: one that is subnormal is 0 there. It is the least normal number.
+pub(super) fn flushed(types: Types) -> f64 {
+    types.accumulator.underflow() / types.accumulator.unit_roundoff()
+}
+
+/// The bounds for a kernel of these types, whose gates are off by `lost` more.
+pub fn errors(lstm: &Lstm, types: Types, inputs: &[ArrayD<f64>], pass: &Pass, lost: f64) -> Errors {
     let r = Rounding::of(types);
     let Operands { x, w_ih, w_hh, b_ih, b_hh, h0, c0 } = lstm.operands(inputs);
     let (batch, hidden) = (lstm.batch, lstm.hidden);
@@ -61,6 +66,7 @@ pub fn errors(lstm: &Lstm, types: Types, inputs: &[ArrayD<f64>], pass: &Pass) ->
                 let q = gate * hidden + j;
                 let z = r.sum(pass.sums[[t, n, q]], chains, sizes[[n, q]], brought[[n, q]]);
                 let value = if gate == 2 { r.tanh(z, GATE_ULPS) } else { r.sigmoid(z, GATE_ULPS) };
+                let value = Running::new(value.value, value.error + lost);
                 errors.gates[[t, n, q]] = value.error;
                 value
             });
