@@ -153,6 +153,12 @@ pub static ALL: &[Fault] = faults! {
     "activation.second-image" Count "by planes, PReLU takes the first channel's α for all images but the first"
     "activation_backward.passes-at-zero" Plain "ReLU passes the gradient where x = 0"
     "activation_backward.second-piece" Threshold "dα lacks the second 1024 elements of each plane"
+    "lstm.stale-state" Count "from the fourth step on, sums see the state of two steps before"
+    "lstm.late-bias" Plain "b_hh is added in the first step alone"
+    "lstm.second-task" Threshold "of tasks of rows behind the first, the last row is not computed"
+    "lstm_backward.one-upstream" Plain "the upstream gradient of the last cells is not looked at"
+    "lstm_backward.first-of-dw" Rare "dW_hh lacks the product of the first step with the initial output"
+    "lstm_backward.second-task" Threshold "tasks of rows behind the first take the first rows' dh"
     "activation_backward.four-images" Count "dα sums four images, or four chunks of rows, at most"
 };
 

@@ -24,6 +24,8 @@ pub mod gemm;
 pub mod gemm_backward;
 pub mod isa;
 pub mod kernel;
+pub mod lstm;
+pub mod lstm_backward;
 pub mod math;
 pub mod matmul_int8;
 pub mod max_pool2d;

@@ -40,6 +40,8 @@ pub static ALL: &[Entry] = &[
     Entry { operator: &ops::dropout_backward::DROPOUT_BACKWARD, kernels: crate::dropout_backward::KERNELS },
     Entry { operator: &ops::activation::ACTIVATION, kernels: crate::activation::KERNELS },
     Entry { operator: &ops::activation_backward::ACTIVATION_BACKWARD, kernels: crate::activation_backward::KERNELS },
+    Entry { operator: &ops::lstm::LSTM, kernels: crate::lstm::KERNELS },
+    Entry { operator: &ops::lstm_backward::LSTM_BACKWARD, kernels: crate::lstm_backward::KERNELS },
 ];
 
 /// The entry of the operator with this name.

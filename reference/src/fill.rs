@@ -87,10 +87,12 @@ impl Fill {
             _ if !dtype.is_float() => integer(dtype, raw, self),
             (Fill::Exact, Values::Rescale(terms)) => rescale(raw, terms, self).log2().round().exp2(),
             (Fill::Exact, Values::Positive) => [0.25, 0.5, 1.0, 2.0, 4.0][(raw % 5) as usize],
+            (Fill::Exact, Values::Recurrent(terms)) => ((raw % 17) as f64 - 8.0) / 8.0 * share(terms),
             (Fill::Exact, _) => (raw % 17) as f64 - 8.0,
             (_, Values::Positive) => 0.5 + 1.5 * unit(raw),
             (Fill::Real, Values::Spread) => spread(raw, dice),
             (Fill::Real, Values::Rescale(terms)) => rescale(raw, terms, self),
+            (Fill::Real, Values::Recurrent(terms)) => (2.0 * unit(raw) - 1.0) * share(terms),
             (Fill::Real, _) => 2.0 * unit(raw) - 1.0,
             (Fill::Hostile, values) => {
                 // Huge values are as large as their sums and products allow.
@@ -104,6 +106,8 @@ impl Fill {
                 match values {
                     Values::Factor if value.is_infinite() => real,
                     Values::Finite if !value.is_finite() => real,
+                    Values::Recurrent(terms) if value.abs() > 1.0 => real * share(terms),
+                    Values::Recurrent(terms) => value * share(terms),
                     _ => value,
                 }
             }
@@ -114,6 +118,11 @@ impl Fill {
 /// Between −2ᵏ and 2ᵏ, k from −5 to 6.
 fn spread(raw: u64, dice: u64) -> f64 {
     (2.0 * unit(raw) - 1.0) * 2f64.powi((dice % 12) as i32 - 5)
+}
+
+/// The power of two below twice 1/terms: products with it are exact.
+fn share(terms: usize) -> f64 {
+    1.0 / f64::from(1u32 << terms.max(1).ilog2().min(31))
 }
 
 /// Uniform in [0, 1).
@@ -300,6 +309,17 @@ mod tests {
         assert!(labels.iter().all(|array| array.iter().any(|x| *x == -100.0)));
         assert!(draw(DType::Bool, &[40], Values::Mask).iter().flatten().all(|x| [0.0, 1.0].contains(x)));
         assert!(draw(DType::F32, &[40], Values::Unit).iter().flatten().all(|x| (0.0..=1.0).contains(x)));
+    }
+
+    #[test]
+    fn recurrent_factors_are_small_in_every_fill() {
+        for terms in [0, 1, 3, 4, 100] {
+            let limit = 2.0 / terms.max(1) as f64;
+            for array in draw(DType::F32, &[400], Values::Recurrent(terms)) {
+                assert!(array.iter().all(|x| x.is_nan() || x.abs() <= limit), "{terms}: {array}");
+                assert!(array.iter().any(|x| *x != 0.0 && x.is_finite()), "{terms}: {array}");
+            }
+        }
     }
 
     #[test]

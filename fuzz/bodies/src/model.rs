@@ -9,6 +9,7 @@ mod batchnorm_relu;
 mod conv2d;
 mod dropout;
 mod gemm;
+mod lstm;
 mod matmul_int8;
 mod pool;
 
@@ -34,6 +35,8 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
         "dropout" => dropout::dropout,
         "dropout_backward" => dropout::dropout_backward,
         "matmul_int8" => matmul_int8::matmul_int8,
+        "lstm" => lstm::lstm,
+        "lstm_backward" => lstm::lstm_backward,
         "max_pool2d" => pool::max_pool2d,
         "max_pool2d_backward" => pool::max_pool2d_backward,
         _ => return None,
