@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use etalon_kernels::isa::Extension;
 use etalon_kernels::kernel::{Kernel, Maker};
 use etalon_kernels::registry;
 
@@ -36,7 +37,8 @@ fn maker(kernel: &Kernel) -> String {
 fn algorithm(kernel: &Kernel) -> Option<String> {
     let of_no_algorithm = |part: &&str| {
         let library = matches!(kernel.maker, Maker::Library(library) if library == *part);
-        !library && ![kernel.isa.name(), "prepacked", "vnni", "avxvnni", "bf16"].contains(part)
+        let extension = Extension::ALL.iter().any(|extension| extension.name() == *part);
+        !library && !extension && ![kernel.isa.name(), "prepacked"].contains(part)
     };
     let parts: Vec<&str> = kernel.name.split('-').filter(of_no_algorithm).collect();
     (!parts.is_empty()).then(|| parts.join("-"))

@@ -40,7 +40,8 @@
 //! | Winograd | per thread 4·n²·(c·t + 128·NR + t·NR) and some rows of the input, for t tiles: 1 MiB of inputs, 48 ≤ t ≤ 512 |
 //! | `…-prepacked` | per thread 4·n²·(c·t + t·NR) and those rows; the plan is n²/9 times the weights, in panels of NR |
 //!
-//! The rows of a direct kernel's band take at most 32 KiB; 256 KiB, if one row of outputs needs more.
+//! The rows of a direct kernel's band take at most 32 KiB; 256 KiB, if one row of outputs needs more; what it needs, if that
+//! is more.
 //!
 //! Error: see the operator's tolerance; Winograd's is derived in [`winograd`](etalon_reference::ops::winograd). NaN and ∞
 //! follow the formula as long as weights are finite; Winograd's algorithm spreads them over a tile.

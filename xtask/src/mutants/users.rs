@@ -19,10 +19,9 @@ type Named = BTreeMap<String, BTreeSet<String>>;
 /// If the sources cannot be read.
 pub fn filters(kernels: &Path, file: &str) -> anyhow::Result<Vec<String>> {
     let folder = file.strip_prefix("kernels/src/").and_then(|rest| rest.split_once('/')).map(|(folder, _)| folder);
-    let (Some(folder), named) = (folder, named(kernels)?) else { return Ok(vec![String::new()]) };
-    if EVERYWHERE.contains(&folder) || !named.contains_key(folder) {
-        return Ok(vec![String::new()]);
-    }
+    let named = named(kernels)?;
+    // Folders that all use are not in the list.
+    let Some(folder) = folder.filter(|folder| named.contains_key(*folder)) else { return Ok(vec![String::new()]) };
     let users = users(&named, folder);
     let operator = |name: &&String| kernels.join("../../reference/src/ops").join(format!("{name}.rs")).is_file();
     Ok(users.iter().filter(operator).map(|name| format!("{name}/")).collect())
@@ -121,6 +120,9 @@ mod tests {
             assert!(gemm.iter().any(|filter| filter == user), "{user} of {gemm:?}");
         }
         assert!(!gemm.contains(&"dropout/".to_owned()));
+        for folder in ["conv2d", "conv_transpose2d_backward", "batchnorm_relu", "activation"] {
+            assert_eq!(of(&format!("kernels/src/{folder}/mod.rs"))[0], format!("{folder}/"));
+        }
         assert_eq!(of("kernels/src/dropout_backward/mod.rs"), ["dropout_backward/"]);
         assert!(of("kernels/src/math/exp.rs").contains(&"activation/".to_owned()));
     }
