@@ -107,7 +107,7 @@ fn chosen(text: &str, listed: Listed) -> Option<Mutant> {
     let function = listed.function.as_ref().map_or("", |function| &function.function_name);
     let set = set_of(&listed.file, function)?;
     let (first, last) = (listed.span.start.line, listed.span.end.line);
-    if planted_lines(text).iter().any(|line| (first..=last).contains(line)) {
+    if planted_lines(text).iter().any(|line| (first..=last).contains(line)) || declares_threshold(text, first) {
         return None;
     }
     let key = key(text, &listed, function)?;
@@ -159,18 +159,26 @@ const DECIDING: [&str; 12] = [
     "magnitude",
 ];
 
+/// Functions of a kernel's folder that say what is allowed.
+const ALLOWING: [&str; 2] = ["tolerance", "adjoint_tolerance"];
+
 /// Whether a mutant is one of kernels or of checks.
 fn set_of(file: &str, function: &str) -> Option<Set> {
     let name = function.rsplit("::").next().unwrap_or_default();
     if file.starts_with("kernels/src/check/") || CHECKS.contains(&file) {
         Some(Set::Checks)
     } else if file.starts_with("kernels/src/") {
-        Some(Set::Kernels)
+        Some(if ALLOWING.contains(&name) { Set::Checks } else { Set::Kernels })
     } else if file.starts_with("reference/src/ops/") && DECIDING.contains(&name) {
         Some(Set::Checks)
     } else {
         None
     }
+}
+
+/// Whether a line declares a threshold: a size near which tests draw. It says where to look and changes no result.
+fn declares_threshold(text: &str, line: usize) -> bool {
+    text.lines().nth(line - 1).is_some_and(|line| line.contains("Threshold::"))
 }
 
 /// The lines of planted faults. Without the feature nothing of them is there, so that a change of them changes nothing.
@@ -273,6 +281,13 @@ let d = e + f;
     }
 
     #[test]
+    fn declared_thresholds_are_not_mutated() {
+        let text = "const A: &[Threshold] = &[\n    Threshold::axis(\"m\", 2 * B),\n];\nlet c = 2 * B;\n";
+        assert!(chosen(text, listed(text, 2, (28, 29), "+")).is_none());
+        assert!(chosen(text, listed(text, 4, (11, 12), "+")).is_some());
+    }
+
+    #[test]
     fn a_seed_decides_the_order() {
         let text = "a + b\n";
         let mutants = |set: Set, n: usize| {
@@ -295,6 +310,7 @@ let d = e + f;
     fn kernels_and_checks_are_told_apart() {
         assert_eq!(set_of("kernels/src/gemm/pack.rs", "copy"), Some(Set::Kernels));
         assert_eq!(set_of("kernels/src/check/mod.rs", "Prepared::run"), Some(Set::Checks));
+        assert_eq!(set_of("kernels/src/conv2d_backward_data/mod.rs", "adjoint_tolerance"), Some(Set::Checks));
         assert_eq!(set_of("reference/src/compare.rs", "compare"), Some(Set::Checks));
         assert_eq!(set_of("reference/src/ops/gemm.rs", "<impl Problem for Gemm>::tolerance"), Some(Set::Checks));
         assert_eq!(set_of("reference/src/ops/gemm.rs", "gelu"), None);
