@@ -42,7 +42,8 @@ pub struct Eviction {
 }
 
 /// Names of the inputs that belong to a layer and not to what passes through it.
-const WEIGHTS: [&str; 8] = ["w", "bias", "scale", "gamma", "beta", "mean", "var", "rstd"];
+const WEIGHTS: [&str; 12] =
+    ["w", "w_ih", "w_hh", "b_ih", "b_hh", "bias", "scale", "gamma", "beta", "mean", "var", "rstd"];
 /// The factors of a product: the larger one holds the weights, the second where they are equal. Some networks multiply
 /// from the left, others from the right.
 const FACTORS: [&str; 2] = ["a", "b"];

@@ -36,7 +36,7 @@ pub fn measure(threads: &[usize], budget: Duration, mut progress: impl FnMut(&st
                 "",
                 threads,
                 rate,
-                if unit.kind == "vnni" { "GOP/s" } else { "GF/s" },
+                if unit.dtype == "i8" { "GOP/s" } else { "GF/s" },
             ));
         }
         for (level, bytes) in levels() {
@@ -149,8 +149,9 @@ pub fn limit(all: &[Peak], work: &Work, accumulator: DType, isa: &str, threads: 
     };
     let rate = match work.unit {
         Unit::Fma => Some(find("fma", isa, accumulator.name(), "")?),
-        Unit::Dot if accumulator.is_float() => find("dpbf16", isa, "bf16", ""),
-        Unit::Dot => find("vnni", isa, "i8", ""),
+        Unit::Dot if accumulator.is_float() => Some(find("dpbf16", isa, "bf16", "")?),
+        // The best that the level has, whatever the kernel uses of it.
+        Unit::Dot => Some(find("vnni", isa, "i8", "").or_else(|| find("maddwd", isa, "i8", ""))?),
         Unit::Integer | Unit::Transcendental => None,
     };
     let caches = cache_sizes();
@@ -199,5 +200,17 @@ mod tests {
         let thin = limit(&all, &fma(1.0, 1e12), DType::F32, "avx2", 1).expect("a limit");
         assert_eq!((thin.bound, thin.time_ns), ("memory", 1e11));
         assert!(limit(&all, &fma(1.0, 1.0), DType::F64, "avx2", 1).is_none());
+    }
+
+    #[test]
+    fn dot_products_of_bytes_have_the_best_rate_of_the_level() {
+        let dot = Work { unit: Unit::Dot, ..fma(1e9, 1.0) };
+        let time = |all: &[Peak]| limit(all, &dot, DType::I32, "avx512", 1).map(|limit| limit.time_ns);
+        let mut all = vec![peak("fma", "avx512", "f32", "", 1, 100.0, "GF/s")];
+        assert_eq!(time(&all), None);
+        all.push(peak("maddwd", "avx512", "i8", "", 1, 200.0, "GOP/s"));
+        assert_eq!(time(&all), Some(5e6));
+        all.push(peak("vnni", "avx512", "i8", "", 1, 400.0, "GOP/s"));
+        assert_eq!(time(&all), Some(2.5e6));
     }
 }

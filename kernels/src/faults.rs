@@ -122,6 +122,10 @@ pub static ALL: &[Fault] = faults! {
     "conv_transpose2d.fifth-image" Count "images behind the fourth are not computed, with a stride"
     "conv_transpose2d_backward.dbias-of-three" Count "dbias sums three images at most"
     "conv_transpose2d_backward.dx-by-winograd" Bits "dx takes Winograd's algorithm where that is faster"
+    "matmul_int8.third-chunk" Threshold "products behind the second chunk (512 words) of a sum are lost"
+    "matmul_int8.inline-tasks" Mode "a product that does not pay for the pool's other threads lacks its last block of rows"
+    "matmul_int8.relu-below-zero" Plain "behind requantization, ReLU lets results below the zero point pass"
+    "matmul_int8.first-zero-point" Rare "with zero points per column, the second one counts for all that follow"
     "max_pool2d.third-block" Threshold "behind 32 outputs of a row, the first 16 are written again"
     "max_pool2d.left-of-image" Rare "a window of −∞ that begins left of the image has found its column −1"
     "max_pool2d.fifth-image" Count "by pixels, images behind the fourth are the fourth"
@@ -149,6 +153,12 @@ pub static ALL: &[Fault] = faults! {
     "activation.second-image" Count "by planes, PReLU takes the first channel's α for all images but the first"
     "activation_backward.passes-at-zero" Plain "ReLU passes the gradient where x = 0"
     "activation_backward.second-piece" Threshold "dα lacks the second 1024 elements of each plane"
+    "lstm.stale-state" Count "from the fourth step on, sums see the state of two steps before"
+    "lstm.late-bias" Plain "b_hh is added in the first step alone"
+    "lstm.second-task" Threshold "of tasks of rows behind the first, the last row is not computed"
+    "lstm_backward.one-upstream" Plain "the upstream gradient of the last cells is not looked at"
+    "lstm_backward.first-of-dw" Rare "dW_hh lacks the product of the first step with the initial output"
+    "lstm_backward.second-task" Threshold "tasks of rows behind the first take the first rows' dh"
     "activation_backward.four-images" Count "dα sums four images, or four chunks of rows, at most"
 };
 

@@ -17,6 +17,7 @@ pub struct Entry {
 pub static ALL: &[Entry] = &[
     Entry { operator: &ops::gemm::GEMM, kernels: crate::gemm::KERNELS },
     Entry { operator: &ops::gemm_backward::GEMM_BACKWARD, kernels: crate::gemm_backward::KERNELS },
+    Entry { operator: &ops::matmul_int8::MATMUL_INT8, kernels: crate::matmul_int8::KERNELS },
     Entry { operator: &ops::batchnorm_relu::BATCHNORM_RELU, kernels: crate::batchnorm_relu::KERNELS },
     Entry {
         operator: &ops::batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,
@@ -39,6 +40,8 @@ pub static ALL: &[Entry] = &[
     Entry { operator: &ops::dropout_backward::DROPOUT_BACKWARD, kernels: crate::dropout_backward::KERNELS },
     Entry { operator: &ops::activation::ACTIVATION, kernels: crate::activation::KERNELS },
     Entry { operator: &ops::activation_backward::ACTIVATION_BACKWARD, kernels: crate::activation_backward::KERNELS },
+    Entry { operator: &ops::lstm::LSTM, kernels: crate::lstm::KERNELS },
+    Entry { operator: &ops::lstm_backward::LSTM_BACKWARD, kernels: crate::lstm_backward::KERNELS },
 ];
 
 /// The entry of the operator with this name.

@@ -1,7 +1,7 @@
 //! Every kernel of every operator, asked every question of `check::suite`.
 //!
 //! `ETALON_CASES` sets the number of problems per fill of which agreement is asked (default 24); other questions are asked
-//! of their share, and of problems on both sides of each kernel's thresholds.
+//! of their share, and of problems on both sides of each kernel's thresholds. `ETALON_OPERATOR` names one operator.
 
 use etalon_kernels::check::suite::{Extent, Question, examine};
 use etalon_kernels::isa::Isa;
@@ -16,7 +16,8 @@ fn cases() -> usize {
 fn ask_all(questions: &[Question]) {
     let mut failures = Vec::new();
     let mut ran = 0;
-    for entry in registry::ALL {
+    let only = std::env::var("ETALON_OPERATOR").ok();
+    for entry in registry::ALL.iter().filter(|entry| only.as_ref().is_none_or(|only| only == entry.operator.name)) {
         let standard: Option<&'static Kernel> = entry.kernels.iter().find(|k| k.canonical);
         for kernel in entry.kernels {
             if let Err(reason) = kernel.usable() {

@@ -81,20 +81,33 @@ impl Fill {
                 1 => 1.0,
                 _ => (unit(raw) * 1024.0).round() / 1024.0,
             },
+            (Fill::Hostile, Values::ZeroPoint | Values::Sum(_)) => integer(dtype, raw, self),
+            (_, Values::ZeroPoint) => zero_point(dtype, raw, self),
+            (Fill::Real, Values::Sum(terms)) => ((2.0 * unit(raw) - 1.0) * magnitude(terms, self)).round(),
             _ if !dtype.is_float() => integer(dtype, raw, self),
+            (Fill::Exact, Values::Rescale(terms)) => rescale(raw, terms, self).log2().round().exp2(),
             (Fill::Exact, Values::Positive) => [0.25, 0.5, 1.0, 2.0, 4.0][(raw % 5) as usize],
+            (Fill::Exact, Values::Recurrent(terms)) => ((raw % 17) as f64 - 8.0) / 8.0 * share(terms),
             (Fill::Exact, _) => (raw % 17) as f64 - 8.0,
             (_, Values::Positive) => 0.5 + 1.5 * unit(raw),
             (Fill::Real, Values::Spread) => spread(raw, dice),
+            (Fill::Real, Values::Rescale(terms)) => rescale(raw, terms, self),
+            (Fill::Real, Values::Recurrent(terms)) => (2.0 * unit(raw) - 1.0) * share(terms),
             (Fill::Real, _) => 2.0 * unit(raw) - 1.0,
             (Fill::Hostile, values) => {
                 // Huge values are as large as their sums and products allow.
                 let spreads = values == Values::Spread && !matches!(trouble, Trouble::Huge);
-                let real = if spreads { spread(raw, dice >> 32) } else { 2.0 * unit(raw) - 1.0 };
+                let real = match values {
+                    Values::Rescale(terms) => rescale(raw, terms, self),
+                    _ if spreads => spread(raw, dice >> 32),
+                    _ => 2.0 * unit(raw) - 1.0,
+                };
                 let value = trouble.value(real, dice, dtype);
                 match values {
                     Values::Factor if value.is_infinite() => real,
                     Values::Finite if !value.is_finite() => real,
+                    Values::Recurrent(terms) if value.abs() > 1.0 => real * share(terms),
+                    Values::Recurrent(terms) => value * share(terms),
                     _ => value,
                 }
             }
@@ -107,6 +120,11 @@ fn spread(raw: u64, dice: u64) -> f64 {
     (2.0 * unit(raw) - 1.0) * 2f64.powi((dice % 12) as i32 - 5)
 }
 
+/// The power of two below twice 1/terms: products with it are exact.
+fn share(terms: usize) -> f64 {
+    1.0 / f64::from(1u32 << terms.max(1).ilog2().min(31))
+}
+
 /// Uniform in [0, 1).
 fn unit(raw: u64) -> f64 {
     (raw >> 11) as f64 / (1u64 << 53) as f64
@@ -116,11 +134,37 @@ fn unit(raw: u64) -> f64 {
 fn integer(dtype: DType, raw: u64, fill: Fill) -> f64 {
     let (min, max) = (dtype.min_finite(), dtype.max_finite());
     match (fill, raw % 8) {
-        (Fill::Exact, _) => (min.max(-8.0) + (raw >> 8).rem_euclid(9) as f64).min(max),
+        // From −8 or 0 to 8.
+        (Fill::Exact, _) => {
+            let least = min.max(-8.0);
+            (least + ((raw >> 8) % (9 - least as i64) as u64) as f64).min(max)
+        }
         (Fill::Hostile, 0..=2) => min,
         (Fill::Hostile, 3..=5) => max,
         _ => (min + unit(raw) * (max - min + 1.0)).floor(),
     }
+}
+
+/// The middle of the integers that the fill draws, or one near it.
+fn zero_point(dtype: DType, raw: u64, fill: Fill) -> f64 {
+    let (min, max) = (dtype.min_finite(), dtype.max_finite());
+    let (middle, off) = match fill {
+        Fill::Exact => (if min < 0.0 { 0.0 } else { 4.0 }, 1),
+        _ => (((min + max) / 2.0).ceil(), 8),
+    };
+    middle + (raw % (2 * off + 1)) as f64 - off as f64
+}
+
+/// About the deviation of a sum of so many products of 8-bit integers. That of each factor is the width of what it is drawn
+/// from over √12.
+fn magnitude(terms: usize, fill: Fill) -> f64 {
+    let product = if fill == Fill::Exact { 9.0 * 17.0 / 12.0 } else { 256.0 * 256.0 / 12.0 };
+    (terms.max(1) as f64).sqrt() * product
+}
+
+/// Makes of a [`magnitude`] 16 to 256.
+fn rescale(raw: u64, terms: usize, fill: Fill) -> f64 {
+    (4.0 + 4.0 * unit(raw)).exp2() / magnitude(terms, fill)
 }
 
 /// Kinds of values in which elements depend on each other.
@@ -268,6 +312,17 @@ mod tests {
     }
 
     #[test]
+    fn recurrent_factors_are_small_in_every_fill() {
+        for terms in [0, 1, 3, 4, 100] {
+            let limit = 2.0 / terms.max(1) as f64;
+            for array in draw(DType::F32, &[400], Values::Recurrent(terms)) {
+                assert!(array.iter().all(|x| x.is_nan() || x.abs() <= limit), "{terms}: {array}");
+                assert!(array.iter().any(|x| *x != 0.0 && x.is_finite()), "{terms}: {array}");
+            }
+        }
+    }
+
+    #[test]
     fn bytes_have_every_nibble() {
         for (dtype, least) in [(DType::U8, 0.0), (DType::I8, -128.0)] {
             for array in draw(dtype, &[4000], Values::Bytes) {
@@ -277,6 +332,24 @@ mod tests {
                 assert_eq!((seen(0), seen(4)), (0xffff, 0xffff));
             }
         }
+    }
+
+    #[test]
+    fn quantized_operands_go_together() {
+        for (dtype, middle) in [(DType::U8, [4.0, 128.0]), (DType::I8, [0.0, 0.0])] {
+            let all = draw(dtype, &[50], Values::ZeroPoint);
+            // Of six seeds each: exact and real.
+            for (fill, middle) in all.chunks(6).zip(middle) {
+                assert!(fill.iter().flatten().all(|x| (x - middle).abs() <= 8.0), "{dtype}");
+            }
+            let ends = [dtype.min_finite(), dtype.max_finite()];
+            assert!(ends.iter().all(|end| all.iter().flatten().any(|x| x == end)));
+        }
+        let scales = draw(DType::F32, &[50], Values::Rescale(100));
+        assert!(scales[0].iter().all(|x| x.log2().fract() == 0.0));
+        assert!(scales[6].iter().all(|x| (16.0..=256.0).contains(&(x * magnitude(100, Fill::Real)))));
+        let sums = draw(DType::I32, &[50], Values::Sum(100));
+        assert!(sums[6].iter().all(|x| x.abs() <= magnitude(100, Fill::Real)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use ndarray::ArrayD;
 
-use crate::{Fill, Layout, Operator, Point, Problem, Types, arrays, gather};
+use crate::{Data, Fill, Layout, Operator, Point, Problem, Types, arrays, gather, scatter};
 
 /// Step of the differences.
 pub const EPS: f64 = 1e-6;
@@ -69,15 +69,53 @@ impl Gradient {
         outputs
     }
 
-    /// Upstream gradients for each output that has one, drawn: `(output, array)`.
-    pub fn draw_upstreams(&self, forward: &dyn Problem, fill: Fill, seed: u64) -> Vec<(usize, ArrayD<f64>)> {
-        let ports = forward.outputs(Types::F64);
+    /// Upstream gradients for each output that has one, drawn with the values that suit the gradient problem:
+    /// `(output, array)`.
+    pub fn draw_upstreams(
+        &self,
+        gradient: &dyn Problem,
+        forward: &dyn Problem,
+        types: Types,
+        fill: Fill,
+        seed: u64,
+    ) -> Vec<(usize, ArrayD<f64>)> {
+        let (ports, own) = (forward.outputs(types), gradient.inputs(types));
         let one = |output: usize| {
-            let port = &ports[output..=output];
+            let takes = self.takes.iter().position(|takes| matches!(takes, Takes::Upstream(of) if *of == output));
+            let port = ports[output].clone().drawn(own[takes.expect("an upstream gradient")].values);
             let seed = seed.wrapping_add(1 + output as u64);
-            (output, gather(&port[0].layout, &fill.make(port, seed)[0]))
+            let data = fill.make(std::slice::from_ref(&port), seed);
+            (output, gather(&port.layout, &data[0]))
         };
         self.upstreams().into_iter().map(one).collect()
+    }
+
+    /// Inputs for the gradient problem that belong together: the forward problem's inputs and the upstream gradients are
+    /// drawn, each by itself with the values that suit the gradient problem; what the forward pass computes is its
+    /// reference's, rounded once. For [`Problem::draw`] of a gradient whose kept outputs depend on each other.
+    pub fn draw(
+        &self,
+        gradient: &dyn Problem,
+        forward: &dyn Problem,
+        types: Types,
+        fill: Fill,
+        seed: u64,
+    ) -> Vec<Data> {
+        let (mut ports, own) = (forward.inputs(types), gradient.inputs(types));
+        for (takes, port) in self.takes.iter().zip(&own) {
+            if let Takes::Input(input) = takes {
+                ports[*input].values = port.values;
+            }
+        }
+        let inputs = arrays(&ports, &fill.make(&ports, seed));
+        let upstreams = self.draw_upstreams(gradient, forward, types, fill, seed);
+        let values = self.inputs(gradient, forward, &inputs, &upstreams);
+        // Gaps keep what a fill leaves there.
+        let mut data = fill.make(&own, seed);
+        for ((port, values), data) in own.iter().zip(&values).zip(&mut data) {
+            scatter(&port.layout, values, data);
+        }
+        data
     }
 
     /// The gradient problem's inputs, from the forward problem's inputs and upstream gradients.
@@ -136,7 +174,7 @@ impl Pair {
         let gradient = operator.problem(point).ok()?;
         let forward = of.forward_problem(point)?;
         let inputs = arrays(&forward.inputs(Types::F64), &forward.draw(Types::F64, fill, seed));
-        let upstreams = of.draw_upstreams(&*forward, fill, seed);
+        let upstreams = of.draw_upstreams(&*gradient, &*forward, Types::F64, fill, seed);
         Some(Pair { of, gradient, forward, inputs, upstreams })
     }
 

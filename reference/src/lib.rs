@@ -22,6 +22,7 @@ pub mod operator;
 pub mod ops;
 pub mod reach;
 pub mod record;
+pub mod running;
 #[cfg(feature = "proptest")]
 pub mod strategy;
 pub mod tensor;

@@ -86,6 +86,18 @@ pub trait Problem: Any + Debug + Send + Sync {
     /// How far from the reference each output may be, for inputs of `fill`.
     fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance>;
 
+    /// How far from the reference a witness may be that computes anew what this problem takes as kept by another pass: by
+    /// its own errors in that, too.
+    fn witness_tolerance(
+        &self,
+        types: Types,
+        fill: Fill,
+        inputs: &[ArrayD<f64>],
+        expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
+        self.tolerance(types, fill, inputs, expected)
+    }
+
     /// Operations, of the kind that most of them are; a fused multiply-add counts two. Problems that only move data have none.
     fn operations(&self) -> (f64, Unit);
 

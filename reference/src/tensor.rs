@@ -82,6 +82,9 @@ pub enum Values {
     Factor,
     /// Any sign, always a finite number: a factor of zeros that the problem adds itself (padding).
     Finite,
+    /// Any sign, never infinite, with magnitudes that add up to at most about 1 over so many of them: what a recurrence
+    /// multiplies by in each step, so that neither values nor errors grow with the steps.
+    Recurrent(usize),
     /// An index, a label or a length: an integer from 0 to below this.
     Below(usize),
     /// A label below the first number; of every eight elements about one is the second number, which stands for none.
@@ -98,6 +101,12 @@ pub enum Values {
     Bytes,
     /// The numbers from 0 to the extent of the last dimension, each once, along it.
     Permutation,
+    /// The integer that stands for zero: near the middle of those that a fill draws; in the hostile one, any.
+    ZeroPoint,
+    /// An integer as large as sums of so many products of 8-bit integers; in the hostile fill, any.
+    Sum(usize),
+    /// A factor that brings sums of so many products of 8-bit integers to about 8 bits.
+    Rescale(usize),
     /// Corners (x₁, y₁, x₂, y₂) along the last dimension, with x₁ ≤ x₂ and y₁ ≤ y₂.
     Boxes,
 }
@@ -160,6 +169,11 @@ impl Port {
     /// The operand is a factor of differences.
     pub fn factor(self) -> Port {
         self.drawn(Values::Factor)
+    }
+
+    /// The operand is a factor in each step of a recurrence, of sums over `terms` of its elements.
+    pub fn recurrent(self, terms: usize) -> Port {
+        self.drawn(Values::Recurrent(terms))
     }
 
     /// The operand is a factor of zeros that the problem adds.

@@ -36,7 +36,7 @@ fn the_reference_agrees_with_them() {
             let problem = golden.problem().unwrap_or_else(|error| panic!("{}: {error}", golden.case));
             let inputs = arrays(&problem.inputs(types), &golden.inputs(&*problem));
             let expected = problem.reference(&inputs);
-            let tolerances = problem.tolerance(types, fill, &inputs, &expected);
+            let tolerances = problem.witness_tolerance(types, fill, &inputs, &expected);
             for found in problem.judge(types, &inputs, &expected, &tolerances, &golden.outputs) {
                 assert_ne!(found.verdict, Verdict::Fail, "{}: {found:?}", golden.case);
             }

@@ -111,7 +111,7 @@ fn autograd(case: &Case) -> Result<(), String> {
         if (of.near_kink)(&*problem, &inputs, 1e-9) {
             return Ok(());
         }
-        let upstreams = of.draw_upstreams(&*problem, case.fill, case.seed);
+        let upstreams = of.draw_upstreams(gradient, &*problem, Types::F64, case.fill, case.seed);
         let ours = of.gradients(gradient, &of.inputs(gradient, &*problem, &inputs, &upstreams));
         let mut theirs = torch::gradients(of.forward, &*problem, Types::F64, &data, &upstreams)?;
         theirs.retain(|(input, _)| ours.iter().any(|(given, _)| given == input));

@@ -1,5 +1,9 @@
 //! What there is to ask: drawn problems, one case, or the workloads.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::{Context, Result, bail};
 use etalon_kernels::check::draw::{Drawing, Quota};
 use etalon_kernels::check::suite::Question;
@@ -73,21 +77,50 @@ impl Selection {
     /// # Errors
     /// If the filter chooses nothing.
     pub fn drawn(filter: &str, cases: usize, seed: u64) -> Result<Selection> {
+        let known = known(filter)?;
+        // Each kernel draws from a seed of its own, so that the order in which threads take them does not matter.
+        let (next, parts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let draw = || {
+            while let Some((path, entry, kernel, types)) = known.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let part = Selection::of_kernel(path, entry, kernel, *types, cases, seed);
+                parts.lock().expect("no thread panics").push((path, part));
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(draw))));
+        let mut parts: HashMap<_, _> = parts.into_inner().expect("no thread panics").into_iter().collect();
         let mut selection = Selection::default();
-        for (path, entry, kernel, types) in known(filter)? {
-            if let Err(why) = kernel.usable() {
-                selection.left.push(Left { what: path, why });
-                continue;
-            }
-            let supports = |problem: &dyn Problem| kernel.applies(problem, types).is_ok();
-            let mut drawing = Drawing::new(entry.operator, kernel, types, &supports, seed);
-            for question in Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, types)) {
-                selection.promised.push((path.clone(), question));
-                let drawn = drawing.cases(question, &Quota::of(question, cases));
-                selection.asks.extend(drawn.into_iter().map(|case| Ask { case, question }));
-            }
+        for (path, ..) in &known {
+            let part = parts.remove(path).expect("each was drawn");
+            selection.asks.extend(part.asks);
+            selection.promised.extend(part.promised);
+            selection.left.extend(part.left);
         }
         Ok(selection)
+    }
+
+    /// Those of one kernel and types.
+    fn of_kernel(
+        path: &str,
+        entry: &'static Entry,
+        kernel: &Kernel,
+        types: Types,
+        cases: usize,
+        seed: u64,
+    ) -> Selection {
+        let mut selection = Selection::default();
+        if let Err(why) = kernel.usable() {
+            selection.left.push(Left { what: path.into(), why });
+            return selection;
+        }
+        let supports = |problem: &dyn Problem| kernel.applies(problem, types).is_ok();
+        let mut drawing = Drawing::new(entry.operator, kernel, types, &supports, seed);
+        for question in Question::ALL.into_iter().filter(|q| question::concerns(*q, entry, kernel, types)) {
+            selection.promised.push((path.into(), question));
+            let drawn = drawing.cases(question, &Quota::of(question, cases));
+            selection.asks.extend(drawn.into_iter().map(|case| Ask { case, question }));
+        }
+        selection
     }
 
     /// All questions of one case.

@@ -19,15 +19,16 @@ const TRIAL: Duration = Duration::from_micros(100);
 
 struct Libtorch {
     way: Way,
-    /// Its tensors are those of inference, and so are its calls.
-    _inference: Inference,
+    /// Its tensors are those of inference, and so are its calls, unless it is a gradient by autograd.
+    _inference: Option<Inference>,
 }
 
 /// The fastest way for this problem, found by trying them in turn.
 pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + '_>, String> {
     let ways = || torch::ways(prepared.operator, &*prepared.problem, prepared.types, &prepared.inputs, threads);
-    let _inference = Inference::new();
-    let mut tried: Vec<Libtorch> = ways()?.into_iter().map(Libtorch::new).collect();
+    let inference = || torch::in_inference(prepared.operator.name).then(Inference::new);
+    let _inference = inference();
+    let mut tried: Vec<Libtorch> = ways()?.into_iter().map(|way| Libtorch::new(way, inference())).collect();
     let mut times = vec![Duration::MAX; tried.len()];
     if tried.len() > 1 {
         let calls: Vec<usize> = tried.iter_mut().map(|way| calls_a_sample(way, TRIAL)).collect();
@@ -42,7 +43,8 @@ pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + 
     drop(tried);
     // Outputs that are updated in place start afresh.
     let fresh = ways()?.into_iter().find(|way| way.name == name);
-    Ok(Box::new(Libtorch::new(fresh.ok_or_else(|| format!("libtorch has `{name}` no longer"))?)))
+    let fresh = fresh.ok_or_else(|| format!("libtorch has `{name}` no longer"))?;
+    Ok(Box::new(Libtorch::new(fresh, inference())))
 }
 
 /// Time of a call.
@@ -55,8 +57,8 @@ fn trial(subject: &mut Libtorch, calls: usize) -> Duration {
 }
 
 impl Libtorch {
-    fn new(way: Way) -> Libtorch {
-        Libtorch { way, _inference: Inference::new() }
+    fn new(way: Way, inference: Option<Inference>) -> Libtorch {
+        Libtorch { way, _inference: inference }
     }
 }
 

@@ -9,9 +9,11 @@ mod batchnorm_relu;
 mod conv2d;
 mod dropout;
 mod gemm;
+mod lstm;
+mod matmul_int8;
 mod pool;
 
-use etalon_reference::Point;
+use etalon_reference::{Point, Types};
 
 /// Elements that a buffer has at most.
 pub const LIMIT: i128 = isize::MAX as i128 / 8;
@@ -32,6 +34,9 @@ pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
         "conv_transpose2d_backward" => conv2d::conv_transpose2d_backward,
         "dropout" => dropout::dropout,
         "dropout_backward" => dropout::dropout_backward,
+        "matmul_int8" => matmul_int8::matmul_int8,
+        "lstm" => lstm::lstm,
+        "lstm_backward" => lstm::lstm_backward,
         "max_pool2d" => pool::max_pool2d,
         "max_pool2d_backward" => pool::max_pool2d_backward,
         _ => return None,
@@ -45,6 +50,8 @@ pub struct Model {
     pub inputs: Vec<(&'static str, i128)>,
     /// Elements that each output spans.
     pub outputs: Vec<(&'static str, i128)>,
+    /// Operands that a problem of these types does not have, whatever the point says.
+    pub absent: Option<fn(Types) -> &'static [&'static str]>,
     reason: Option<String>,
     doubtful: bool,
 }

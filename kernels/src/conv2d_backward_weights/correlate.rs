@@ -209,11 +209,15 @@ impl<T: Float, K: Wide<T>> Work<T> for WriteColumns<'_, T, K> {
 }
 
 /// The transpose of `rows` × `cols` elements.
-struct Transpose<'a, T> {
-    from: &'a [T],
-    to: &'a mut [T],
-    rows: usize,
-    cols: usize,
+pub struct Transpose<'a, T> {
+    /// Rows without gaps.
+    pub from: &'a [T],
+    /// The same for the transpose.
+    pub to: &'a mut [T],
+    /// Rows that there are.
+    pub rows: usize,
+    /// Columns that there are.
+    pub cols: usize,
 }
 
 impl<T: Vectors> Work<T> for Transpose<'_, T> {

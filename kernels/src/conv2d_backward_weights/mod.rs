@@ -25,6 +25,7 @@ use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::Images;
 use etalon_reference::{Element, Threshold};
 
+pub(crate) use self::correlate::Transpose;
 use crate::conv2d::{long_enough, long_enough_mut};
 use crate::gemm::driver::{mc, nc};
 use crate::gemm::{FLOATS, Float, with_float};

@@ -20,6 +20,7 @@ mod float;
 #[cfg(feature = "openblas")]
 pub(crate) mod openblas;
 mod pack;
+pub(crate) mod product;
 mod scalar;
 pub(crate) mod skinny;
 #[cfg(target_arch = "x86_64")]

@@ -3,15 +3,16 @@
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm, Matrix, gelu_derivative};
 use etalon_reference::ops::gemm_backward::GemmBackward;
-use etalon_reference::{Element, Slice, SliceMut, Types};
+use etalon_reference::{SliceMut, Types};
 
 use crate::activation;
 use crate::disjoint::chunks;
 use crate::faults::fault;
+use crate::gemm::Float;
+use crate::gemm::product::product;
 use crate::isa::Isa;
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::{Call, KernelError};
 use crate::pool::Pool;
-use crate::workspace::Workspace;
 
 /// Elements that one task computes at least.
 pub const TASK: usize = 16 * 1024;
@@ -28,18 +29,18 @@ pub fn backward(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 }
 
 /// f32 or f64.
-trait Float: Element + PartialOrd + std::ops::AddAssign + std::ops::Mul<Output = Self> {
+trait Gated: Float {
     /// `dz = dy·gelu′(z)`.
     fn gelu_gate(isa: Isa, dy: &[Self], z: &[Self], dz: &mut [Self], pool: &Pool) -> Result<(), KernelError>;
 }
 
-impl Float for f32 {
+impl Gated for f32 {
     fn gelu_gate(isa: Isa, dy: &[f32], z: &[f32], dz: &mut [f32], pool: &Pool) -> Result<(), KernelError> {
         activation::gradients(isa, "gelu_erf", 0.0, [dy, z], dz, pool)
     }
 }
 
-impl Float for f64 {
+impl Gated for f64 {
     fn gelu_gate(_: Isa, dy: &[f64], z: &[f64], dz: &mut [f64], pool: &Pool) -> Result<(), KernelError> {
         chunks(pool, dz, TASK, |start, dz| {
             for ((dz, &dy), &z) in dz.iter_mut().zip(&dy[start..]).zip(&z[start..]) {
@@ -50,7 +51,7 @@ impl Float for f64 {
     }
 }
 
-fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+fn typed<T: Gated>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let p: &GemmBackward = downcast(call.problem);
     let (mn, mk, kn) = (p.batch * p.m * p.n, p.batch * p.m * p.k, p.batch * p.k * p.n);
     let gated = p.activation != Activation::None;
@@ -63,7 +64,7 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
         long_enough(operand, call.output::<T>(index), needed)?;
     }
 
-    let (pool, gemm) = (call.pool, gemm_kernel(isa));
+    let pool = call.pool;
     let [dz, da, db, dbias] = &mut *call.outputs else { panic!("four outputs") };
     let dz = T::slice_mut(dz.reborrow()).expect("the port's dtype");
     if p.activation == Activation::Gelu {
@@ -75,7 +76,7 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 
     let plain = |rows: usize, cols: usize| Matrix { row: cols.max(1), col: 1, batch: rows * cols };
     let exchanged = |rows: usize, cols: usize| Matrix { row: 1, col: cols.max(1), batch: rows * cols };
-    let mut product = |m, n, k, x: (Matrix, &[T]), y: (Matrix, &[T]), out: &mut SliceMut<'_>| {
+    let mut multiply = |m, n, k, x: (Matrix, &[T]), y: (Matrix, &[T]), out: &mut SliceMut<'_>| {
         let problem = Gemm {
             m,
             n,
@@ -89,19 +90,11 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
             bias: false,
             activation: Activation::None,
         };
-        run_gemm(
-            gemm,
-            &problem,
-            Types::all(T::DTYPE),
-            T::erase(x.1),
-            T::erase(y.1),
-            out.reborrow(),
-            pool,
-            call.workspace,
-        )
+        let out = T::slice_mut(out.reborrow()).expect("the port's dtype");
+        product(&problem, isa, (x.1, y.1, &[]), out, pool, call.workspace)
     };
-    product(p.m, p.k, p.n, (plain(p.m, p.n), dz), (exchanged(p.k, p.n), b), da)?;
-    product(p.k, p.n, p.m, (exchanged(p.m, p.k), a), (plain(p.m, p.n), dz), db)?;
+    multiply(p.m, p.k, p.n, (plain(p.m, p.n), dz), (exchanged(p.k, p.n), b), da)?;
+    multiply(p.k, p.n, p.m, (exchanged(p.m, p.k), a), (plain(p.m, p.n), dz), db)?;
     if p.bias {
         sum_rows(dz, p.n, &mut T::slice_mut(dbias.reborrow()).expect("the port's dtype")[..p.n], pool);
     }
@@ -114,38 +107,6 @@ fn long_enough<'a, T>(operand: &'static str, elements: &'a [T], needed: usize) -
         return Err(KernelError::TooShort { operand, found: elements.len(), needed });
     }
     Ok(elements)
-}
-
-/// The last kernel of this ISA in GEMM's list that takes B as it is and keeps the canonical order.
-fn gemm_kernel(isa: Isa) -> &'static Kernel {
-    let fits = |k: &&Kernel| k.isa == isa && k.canonical && k.plan.is_none();
-    crate::gemm::KERNELS.iter().rfind(fits).or(crate::gemm::KERNELS.first()).expect("GEMM has kernels")
-}
-
-fn run_gemm(
-    kernel: &Kernel,
-    problem: &Gemm,
-    types: Types,
-    a: Slice<'_>,
-    b: Slice<'_>,
-    out: SliceMut<'_>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    // C is not read (β = 0) and there is no bias: both are the empty end of an operand.
-    let none = match a {
-        Slice::F32(_) => Slice::F32(&[]),
-        _ => Slice::F64(&[]),
-    };
-    (kernel.run)(&mut Call {
-        problem,
-        types,
-        inputs: &[a, b, none, none],
-        outputs: &mut [out],
-        pool,
-        workspace,
-        plan: None,
-    })
 }
 
 /// `dz = dy`, with ReLU where z is above 0.
@@ -164,14 +125,14 @@ fn gate<T: Float>(relu: bool, dy: &[T], z: &[T], dz: &mut [T], pool: &Pool) {
     });
 }
 
-/// Each column's sum over all rows, in order.
-fn sum_rows<T: Float>(dz: &[T], n: usize, dbias: &mut [T], pool: &Pool) {
+/// The sum of each of `n` columns over all rows, in order.
+pub(crate) fn sum_rows<T: Float>(dz: &[T], n: usize, dbias: &mut [T], pool: &Pool) {
     chunks(pool, dbias, COLUMNS, |start, sums| {
         sums.fill(T::default());
         let start = if fault!("gemm_backward.second-columns") { 0 } else { start };
         for row in dz.chunks_exact(n) {
             for (sum, &x) in sums.iter_mut().zip(&row[start..]) {
-                *sum += x;
+                *sum = *sum + x;
             }
         }
     });

@@ -13,6 +13,7 @@ use etalon_reference::Threshold;
 use etalon_reference::ops::gemm::CHUNK;
 
 use self::compute::backward;
+pub(crate) use self::compute::sum_rows;
 use crate::gemm::{DEPTH, FLOATS};
 use crate::isa::Isa;
 use crate::kernel::Kernel;

@@ -14,6 +14,8 @@ pub mod avx2;
 pub mod avx512;
 mod choice;
 #[cfg(target_arch = "x86_64")]
+pub mod dot;
+#[cfg(target_arch = "x86_64")]
 pub mod evict;
 mod extension;
 #[cfg(target_arch = "x86_64")]
@@ -128,7 +130,7 @@ macro_rules! token {
         pub struct $name(());
 
         impl $name {
-            /// The proof, if the CPU has the level. Does not look at `ETALON_ISA`: dispatch does.
+            /// The proof, if the CPU has the instructions. Does not look at `ETALON_ISA`: dispatch does.
             pub fn detect() -> Option<$name> {
                 $isa.detected().then_some($name(()))
             }
@@ -143,4 +145,12 @@ token!(
 token!(
     /// Proof that the CPU has [`Isa::Avx512`]: it makes calling a function of that level sound.
     Avx512Token, Isa::Avx512
+);
+token!(
+    /// Proof that the CPU has [`Extension::AvxVnni`] and its level: it makes calling a function with both sound.
+    AvxVnniToken, Extension::AvxVnni
+);
+token!(
+    /// Proof that the CPU has [`Extension::Vnni`] and its level: it makes calling a function with both sound.
+    VnniToken, Extension::Vnni
 );

@@ -3,11 +3,12 @@
 use std::arch::x86_64::*;
 use std::hint::black_box;
 
-use super::{Avx2Token, Avx512Token};
+use super::{Avx2Token, Avx512Token, AvxVnniToken};
 
 /// A loop that performs `operations` in each call of `run(iterations)`'s iterations.
 pub struct Loop {
-    /// What it measures: `fma`, `dpbf16`, `vnni`.
+    /// What it measures: `fma`, `dpbf16`, `vnni`, `maddwd` (products of 16-bit integers and an addition: what there is
+    /// for 8-bit integers without VNNI).
     pub kind: &'static str,
     /// Instruction set.
     pub isa: &'static str,
@@ -58,6 +59,23 @@ rate!(vnni, "avx512f,avx512vnni", CHAINS, _mm512_setzero_si512, _mm512_set1_epi8
     _mm512_dpbusd_epi32(*s, x, y)
 });
 
+rate!(
+    vnni_256,
+    "avx2,avxvnni",
+    CHAINS_AVX2,
+    _mm256_setzero_si256,
+    _mm256_set1_epi8(1),
+    _mm256_set1_epi8(1),
+    |s, x, y| _mm256_dpbusd_avx_epi32(*s, x, y)
+);
+// The product is one of the sum: one of constants would be computed once.
+rate!(maddwd_512, "avx512f,avx512bw", CHAINS, _mm512_setzero_si512, _mm512_set1_epi16(1), (), |s, x, _y| {
+    _mm512_add_epi32(*s, _mm512_madd_epi16(*s, x))
+});
+rate!(maddwd_256, "avx2", CHAINS_AVX2, _mm256_setzero_si256, _mm256_set1_epi16(1), (), |s, x, _y| {
+    _mm256_add_epi32(*s, _mm256_madd_epi16(*s, x))
+});
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn zero_bf16() -> __m512bh {
@@ -76,6 +94,14 @@ pub fn loops() -> Vec<Loop> {
         // SAFETY: detected.
         let run = |n| unsafe { fma_f64_256(n) };
         all.push(Loop { kind: "fma", isa: "avx2", dtype: "f64", operations: chains * 8, run });
+        // SAFETY: detected.
+        let run = |n| unsafe { maddwd_256(n) };
+        all.push(Loop { kind: "maddwd", isa: "avx2", dtype: "i8", operations: chains * 32, run });
+        if AvxVnniToken::detect().is_some() {
+            // SAFETY: detected.
+            let run = |n| unsafe { vnni_256(n) };
+            all.push(Loop { kind: "vnni", isa: "avx2", dtype: "i8", operations: chains * 64, run });
+        }
     }
     if Avx512Token::detect().is_some() {
         // SAFETY: detected.
@@ -84,6 +110,9 @@ pub fn loops() -> Vec<Loop> {
         // SAFETY: detected.
         let run = |n| unsafe { fma_f64_512(n) };
         all.push(Loop { kind: "fma", isa: "avx512", dtype: "f64", operations: chains * 16, run });
+        // SAFETY: detected.
+        let run = |n| unsafe { maddwd_512(n) };
+        all.push(Loop { kind: "maddwd", isa: "avx512", dtype: "i8", operations: chains * 64, run });
         if is_x86_feature_detected!("avx512bf16") {
             // SAFETY: detected.
             let run = |n| unsafe { dpbf16(n) };

@@ -1,7 +1,8 @@
 //! Tests of the tests: deliberately wrong kernels, each of which the suite that judges the real ones must reject.
 //!
 //! `cargo test -p etalon-kernels --test wrong_kernels -- --nocapture` prints the table that is kept in
-//! `reports/checks/wrong-kernels.tsv` (with `ETALON_KEEP=1`, writes it).
+//! `reports/checks/wrong-kernels.tsv` (with `ETALON_KEEP=1`, writes it). `ETALON_OPERATOR` names one operator, whose rows
+//! are printed alone.
 
 mod activation;
 mod batchnorm_relu;
@@ -49,6 +50,11 @@ impl Wrong {
     /// Wrong in f64, if not in f32.
     const fn in_f64(self) -> Wrong {
         Wrong { types: Types::F64, ..self }
+    }
+
+    /// Of all types of the operator, wrong in the first.
+    const fn of_types(self, types: &'static [Types]) -> Wrong {
+        Wrong { types: types[0], kernel: Kernel { types, ..self.kernel }, ..self }
     }
 
     /// Promises no canonical order.
@@ -119,7 +125,8 @@ const KEPT: &str = "../reports/checks/wrong-kernels.tsv";
 #[test]
 fn every_wrong_kernel_is_rejected() {
     let (mut passed, mut rows) = (Vec::new(), Vec::new());
-    for wrong in all() {
+    let only = std::env::var("ETALON_OPERATOR").ok();
+    for wrong in all().filter(|wrong| only.as_ref().is_none_or(|only| only == wrong.operator)) {
         let (question, case) = match verdict(&wrong) {
             Some((question, case)) => (format!("{question:?}"), case),
             None => {
@@ -132,6 +139,9 @@ fn every_wrong_kernel_is_rejected() {
         rows.push(row);
     }
     assert!(passed.is_empty(), "wrong kernels that passed: {passed:?}");
+    if only.is_some() {
+        return;
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(KEPT);
     if std::env::var_os("ETALON_KEEP").is_some() {
         std::fs::write(&path, rows.join("\n") + "\n").expect("a table");

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use etalon_kernels::check::suite::Question;
 use etalon_kernels::kernel::Call;
+use etalon_reference::{Element, with_dtype};
 
 use super::{Wrong, all, judge, smallest, spoil};
 
@@ -34,24 +35,24 @@ pub fn reads_before(call: &mut Call<'_>) -> spoil::Result {
 
 /// Writes the element behind the last of the first output.
 pub fn write_behind(call: &mut Call<'_>) {
-    if call.types == etalon_reference::Types::F32 {
-        let output = call.output::<f32>(0);
+    with_dtype!(call.outputs[0].dtype(), T => {
+        let output = call.output::<T>(0);
         if !output.is_empty() {
             // SAFETY: none. The access is the bug that zones and guard pages must show.
-            unsafe { output.as_mut_ptr().add(output.len()).write_volatile(0.0) };
+            unsafe { output.as_mut_ptr().add(output.len()).write_volatile(T::default()) };
         }
-    }
+    });
 }
 
 /// Writes to input 0, through a pointer as a C library would have it.
 pub fn change_an_input(call: &mut Call<'_>) {
-    if call.types == etalon_reference::Types::F32 {
-        let input = call.input::<f32>(0);
-        if !input.is_empty() {
+    with_dtype!(call.inputs[0].dtype(), T => {
+        if let Some(&first) = call.input::<T>(0).first() {
+            let other = if T::DTYPE.is_float() { T::from_f64(0.125) } else { <T as Element>::from_bits(!first.bits()) };
             // SAFETY: none. Writing behind a shared reference is the bug that the comparison of inputs must show.
-            unsafe { input.as_ptr().cast_mut().write_volatile(0.125) };
+            unsafe { call.input::<T>(0).as_ptr().cast_mut().write_volatile(other) };
         }
-    }
+    });
 }
 
 const WHICH: &str = "ETALON_WRONG_KERNEL";

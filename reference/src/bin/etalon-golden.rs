@@ -122,7 +122,7 @@ fn agree(golden: &Golden, problem: &dyn Problem) -> Result<(), String> {
     let (types, fill) = (golden.case.types, golden.case.fill);
     let inputs = arrays(&problem.inputs(types), &golden.inputs(problem));
     let expected = problem.reference(&inputs);
-    let tolerances = problem.tolerance(types, fill, &inputs, &expected);
+    let tolerances = problem.witness_tolerance(types, fill, &inputs, &expected);
     for found in problem.judge(types, &inputs, &expected, &tolerances, &golden.outputs) {
         if found.verdict == Verdict::Fail {
             return Err(format!("{}: libtorch does not agree: {found:?}", golden.case));

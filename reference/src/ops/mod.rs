@@ -23,6 +23,12 @@ pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
 pub mod images;
+pub mod lstm;
+pub mod lstm_backward;
+mod lstm_backward_bounds;
+pub mod lstm_bounds;
+mod lstm_workloads;
+pub mod matmul_int8;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;
 pub mod philox;
@@ -35,6 +41,7 @@ use crate::Operator;
 pub static ALL: &[&Operator] = &[
     &gemm::GEMM,
     &gemm_backward::GEMM_BACKWARD,
+    &matmul_int8::MATMUL_INT8,
     &batchnorm_relu::BATCHNORM_RELU,
     &batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,
     &conv2d::CONV2D,
@@ -48,6 +55,8 @@ pub static ALL: &[&Operator] = &[
     &dropout_backward::DROPOUT_BACKWARD,
     &activation::ACTIVATION,
     &activation_backward::ACTIVATION_BACKWARD,
+    &lstm::LSTM,
+    &lstm_backward::LSTM_BACKWARD,
 ];
 
 /// The operator of this name.

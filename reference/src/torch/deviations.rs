@@ -13,6 +13,8 @@ use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use crate::ops::gemm::{Activation, Gemm};
 use crate::ops::gemm_backward::GemmBackward;
 use crate::ops::images::ImageLayout;
+use crate::ops::lstm::Lstm;
+use crate::ops::lstm_backward::LstmBackward;
 use crate::{DType, Data, Problem};
 
 /// What libtorch does.
@@ -71,6 +73,11 @@ fn overruns(conv: &Conv2d, inputs: &[Data]) -> bool {
     let point = conv.rows.taps == 1 && conv.cols.taps == 1;
     let by_pixels = conv.x.layout == ImageLayout::Nhwc;
     inputs[0].dtype() != DType::F64 && strided && point && by_pixels && conv.group_in() < BLOCK
+}
+
+/// Whether oneDNN is asked for a layer without hidden units: it is for inputs of f32 that have elements.
+fn without_units(lstm: &Lstm, first: &Data) -> bool {
+    lstm.hidden == 0 && lstm.steps * lstm.batch * lstm.inputs > 0 && first.dtype() != DType::F64
 }
 
 /// Every known difference of libtorch 2.13.
@@ -171,6 +178,38 @@ pub static ALL: &[Deviation] = &[
         issue: "pytorch#120803",
         example: "batchnorm_relu_backward/libtorch/f32/c=0/t1#real-0",
         applies: |problem, _| downcast::<BatchnormReluBackward>(problem).images.c == 0,
+    },
+    Deviation {
+        op: "lstm",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "lstm/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<Lstm>(problem).steps == 0,
+    },
+    Deviation {
+        op: "lstm_backward",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "lstm_backward/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<LstmBackward>(problem).lstm.steps == 0,
+    },
+    Deviation {
+        op: "lstm",
+        conduct: Conduct::Crashes,
+        what: "in f32, a layer without hidden units divides by zero (SIGFPE)",
+        issue: "pytorch#101211",
+        example: "lstm/libtorch/f32/t=6,n=8,h=0,state=given/t1#real-0",
+        applies: |problem, inputs| without_units(downcast(problem), &inputs[0]),
+    },
+    Deviation {
+        op: "lstm_backward",
+        conduct: Conduct::Refuses,
+        what: "in f32, training of a layer without hidden units is refused: `could not create a primitive descriptor`",
+        issue: "pytorch#101211",
+        example: "lstm_backward/libtorch/f32/t=6,n=8,h=0,state=given/t1#real-0",
+        applies: |problem, inputs| without_units(&downcast::<LstmBackward>(problem).lstm, &inputs[0]),
     },
     Deviation {
         op: "conv2d_backward_weights",

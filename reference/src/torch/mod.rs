@@ -19,6 +19,8 @@ mod conv_gradients;
 pub mod deviations;
 mod dropout;
 mod gemm;
+mod lstm;
+mod matmul_int8;
 mod pixels;
 mod pool;
 mod script;
@@ -68,6 +70,7 @@ impl Operands<'_> {
 static TWINS: &[Twin] = &[
     gemm::GEMM,
     gemm::GEMM_BACKWARD,
+    matmul_int8::MATMUL_INT8,
     batchnorm::BATCHNORM_RELU,
     batchnorm::BATCHNORM_RELU_BACKWARD,
     conv::CONV2D,
@@ -80,11 +83,21 @@ static TWINS: &[Twin] = &[
     dropout::DROPOUT_BACKWARD,
     activation::ACTIVATION,
     activation::ACTIVATION_BACKWARD,
+    lstm::LSTM,
+    lstm::LSTM_BACKWARD,
 ];
 
 /// The twin of the operator of this name.
 pub fn twin(op: &str) -> Option<&'static Twin> {
     TWINS.iter().find(|twin| twin.op == op)
+}
+
+/// Operators whose ways are backward passes of autograd, which inference mode does not have.
+static BY_AUTOGRAD: &[&str] = &["lstm_backward"];
+
+/// Whether the [`ways`] of the operator of this name can be made and called in inference mode.
+pub fn in_inference(op: &str) -> bool {
+    !BY_AUTOGRAD.contains(&op)
 }
 
 /// The twin, if libtorch survives the problem.
@@ -105,7 +118,7 @@ pub fn slack(op: &str, problem: &dyn Problem) -> f64 {
     (twin(op).expect("a twin").slack)(problem).max(1.0)
 }
 
-/// The tolerance for libtorch's own orders of summation: bounds [`slack`] times as wide. Equal bits stay equal bits.
+/// The tolerance for libtorch's own orders of summation: a witness's bounds, [`slack`] times as wide. Equal bits stay equal bits.
 ///
 /// # Panics
 /// If the operator has no twin.
@@ -122,7 +135,7 @@ pub fn tolerance(
         Tolerance::Exact => Tolerance::Exact,
         Tolerance::Bound { formula, bound } => Tolerance::Bound { formula, bound: bound * slack },
     };
-    problem.tolerance(types, fill, inputs, expected).into_iter().map(widened).collect()
+    problem.witness_tolerance(types, fill, inputs, expected).into_iter().map(widened).collect()
 }
 
 /// The first line: the others are addresses in libtorch.

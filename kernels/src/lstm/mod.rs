@@ -1,0 +1,213 @@
+//! [`lstm`](etalon_reference::ops::lstm): one layer over a sequence. f32 and f64; shapes and layouts are the problem's.
+//!
+//! ```text
+//! z = x·W_ihᵀ + b_ih                        one product over all T·N rows
+//! turn W_hh once, if there are several steps
+//! for each step t:
+//!   z[t] += h·W_hhᵀ + b_hh                  a product of N rows
+//!   gates, c, y[t] of z[t]                  rows of sequences are tasks
+//! ```
+//! One source for all levels: the products are those of [`gemm`](crate::gemm), in its canonical order, and σ and tanh
+//! of f32 those of [`math`](crate::math). So all levels give the same bits, for any number of threads, and a sequence
+//! of a batch those that it has alone. In f64, σ and tanh are computed one by one by the C library's functions; the
+//! products are in vectors.
+//!
+//! An absent initial state is zeros, as if it were given: NaN of W_hh is NaN in the first step, too.
+//!
+//! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a short operand, a level that the CPU lacks.
+//! Workspace: T·N·4H elements if the gates are not kept, 4H·H for the turned weights, and what the products need.
+
+mod cell;
+mod numbers;
+mod rows;
+
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::gemm::CHUNK;
+use etalon_reference::ops::lstm::Lstm;
+use etalon_reference::{SliceMut, Threshold};
+
+pub use self::cell::Cell;
+pub(crate) use self::cell::{load, on_lanes, store};
+pub(crate) use self::numbers::{Double, Lanes, Numbers};
+use self::rows::Step;
+pub(crate) use self::rows::{TASK, tasks};
+use crate::conv2d_backward_weights::Transpose;
+use crate::faults::fault;
+use crate::gemm::product::{columns, plain, product, rows};
+use crate::gemm::{DEPTH, FLOATS, Float, with_float};
+use crate::isa::Isa;
+use crate::isa::wide::{Wide, Work, with_lanes};
+use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::pool::Pool;
+use crate::workspace::Workspace;
+
+/// Where the products take another path, and where there is a second task of cells: by an operand of N×H.
+pub(crate) const fn thresholds(state: &'static str) -> [Threshold; 8] {
+    [
+        Threshold::axis("t", 2),
+        Threshold::axis("n", 8),
+        Threshold::axis("n", 64),
+        Threshold::axis("i", CHUNK as i64),
+        Threshold::axis("i", DEPTH as i64),
+        Threshold::axis("h", CHUNK as i64),
+        Threshold::bytes("w_hh", 1 << 20),
+        Threshold::bytes(state, TASK * size_of::<f32>()),
+    ]
+}
+
+const THRESHOLDS: &[Threshold] = &thresholds("c_n");
+
+/// The kernels, weakest first.
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+];
+
+/// The operands. Those that the problem does not have may be empty.
+pub struct Operands<'a, T> {
+    /// Inputs, T×N×I.
+    pub x: &'a [T],
+    /// Weights of the inputs, 4H×I.
+    pub w_ih: &'a [T],
+    /// Weights of the states, 4H×H.
+    pub w_hh: &'a [T],
+    /// Biases, 4H each.
+    pub bias: [&'a [T]; 2],
+    /// Initial output, N×H.
+    pub h0: &'a [T],
+    /// Initial cells, N×H.
+    pub c0: &'a [T],
+    /// Outputs, T×N×H.
+    pub y: &'a mut [T],
+    /// The last output, N×H.
+    pub h_n: &'a mut [T],
+    /// The last cells, N×H.
+    pub c_n: &'a mut [T],
+    /// The gates i, f, g, o, T×N×4H, if they are kept.
+    pub gates: &'a mut [T],
+    /// The cells, T×N×H, if they are kept.
+    pub cells: &'a mut [T],
+}
+
+impl<T> Operands<'_, T> {
+    /// Cut to the lengths of the problem.
+    fn checked(self, p: &Lstm) -> Result<Self, KernelError> {
+        let (state, gates, rows) = (p.state_len(), p.gates_len(), 4 * p.hidden);
+        let there = |there: bool, len: usize| if there { len } else { 0 };
+        let (bias, initial) = (there(p.bias, rows), there(p.state, state));
+        let kept = there(p.keep, p.steps);
+        let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates: all_gates, cells } = self;
+        let lens = [p.steps * p.batch * p.inputs, rows * p.inputs, rows * p.hidden];
+        long_enough([
+            ("x", x.len(), lens[0]),
+            ("w_ih", w_ih.len(), lens[1]),
+            ("w_hh", w_hh.len(), lens[2]),
+            ("b_ih", b_ih.len(), bias),
+            ("b_hh", b_hh.len(), bias),
+            ("h0", h0.len(), initial),
+            ("c0", c0.len(), initial),
+            ("y", y.len(), p.steps * state),
+            ("h_n", h_n.len(), state),
+            ("c_n", c_n.len(), state),
+            ("gates", all_gates.len(), kept * gates),
+            ("cells", cells.len(), kept * state),
+        ])?;
+        Ok(Operands {
+            x: &x[..lens[0]],
+            w_ih: &w_ih[..lens[1]],
+            w_hh: &w_hh[..lens[2]],
+            bias: [&b_ih[..bias], &b_hh[..bias]],
+            h0: &h0[..initial],
+            c0: &c0[..initial],
+            y: &mut y[..p.steps * state],
+            h_n: &mut h_n[..state],
+            c_n: &mut c_n[..state],
+            gates: &mut all_gates[..kept * gates],
+            cells: &mut cells[..kept * state],
+        })
+    }
+}
+
+/// All outputs, with the instructions of `isa`.
+///
+/// # Errors
+/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
+pub fn lstm<T: Cell>(
+    p: &Lstm,
+    isa: Isa,
+    operands: Operands<'_, T>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, cells } = operands.checked(p)?;
+    let (batch, hidden, state) = (p.batch, p.hidden, p.state_len());
+    let columns_of_z = 4 * hidden;
+    // The last states hold the first ones until there are others.
+    set(h_n, h0);
+    set(c_n, c0);
+    let turns = p.steps > 1;
+    let (sums_len, turned_len) = (if p.keep { 0 } else { p.steps * 4 * state }, if turns { w_hh.len() } else { 0 });
+    let (scratch, inner) = workspace.slice_and_inner::<T>(sums_len + turned_len);
+    let (sums, turned) = scratch.split_at_mut(sums_len);
+    let z = if p.keep { gates } else { sums };
+
+    let all = plain([p.steps * batch, columns_of_z, p.inputs], rows(p.inputs), columns(p.inputs), 0.0);
+    product(&all, isa, (x, w_ih, b_ih), z, pool, inner)?;
+    let (w_hh, lies) = if turns {
+        turn(isa, Transpose { from: w_hh, to: turned, rows: columns_of_z, cols: hidden })?;
+        (&*turned, rows(columns_of_z))
+    } else {
+        (w_hh, columns(hidden))
+    };
+    let step = plain([batch, columns_of_z, hidden], rows(hidden), lies, 1.0);
+    for t in 0..p.steps {
+        let (before, now) = y.split_at_mut(t * state);
+        let stale = if fault!("lstm.stale-state") && t > 2 { 2 } else { 1 };
+        let h = if t == 0 { &*h_n } else { &before[(t - stale) * state..][..state] };
+        let z = &mut z[t * 4 * state..][..4 * state];
+        let b_hh = if fault!("lstm.late-bias") && t > 0 { &[][..] } else { b_hh };
+        product(&step, isa, (h, w_hh, b_hh), z, pool, inner)?;
+        let cells = if p.keep { &mut cells[t * state..][..state] } else { &mut [][..] };
+        T::step(isa, Step { hidden, gates: z, c: c_n, y: &mut now[..state], cells, keep: p.keep }, pool)?;
+    }
+    if let Some(last) = y.rchunks(state.max(1)).next() {
+        h_n.copy_from_slice(last);
+    }
+    Ok(())
+}
+
+/// The state that is given, or zeros.
+pub(crate) fn set<T: Float>(to: &mut [T], given: &[T]) {
+    if given.is_empty() { to.fill(T::default()) } else { to.copy_from_slice(given) }
+}
+
+/// Writes a transpose with the lanes of `isa`.
+fn turn<T: Float>(isa: Isa, transpose: Transpose<'_, T>) -> Result<(), KernelError> {
+    struct Entered<'a, T>(Transpose<'a, T>);
+    impl<T: Float> Work<T> for Entered<'_, T> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Wide<T>>(self, l: L) {
+            l.enter(self.0);
+        }
+    }
+    with_lanes(isa, Entered(transpose)).map_err(KernelError::Isa)
+}
+
+/// The elements of an output.
+pub(crate) fn elements<'a, T: Float>(output: &'a mut SliceMut<'_>) -> &'a mut [T] {
+    T::slice_mut(output.reborrow()).expect("the port's dtype")
+}
+
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    with_float!(call.types, T => typed::<T>(call, isa))
+}
+
+fn typed<T: Cell>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    let [x, w_ih, w_hh, b_ih, b_hh, h0, c0] = [0, 1, 2, 3, 4, 5, 6].map(|i| call.input::<T>(i));
+    let [y, h_n, c_n, gates, cells] = &mut *call.outputs else { panic!("five outputs") };
+    let [y, h_n, c_n, gates, cells] = [y, h_n, c_n, gates, cells].map(elements);
+    let operands = Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, cells };
+    lstm(downcast(call.problem), isa, operands, call.pool, call.workspace)
+}

@@ -1,0 +1,149 @@
+//! `lstm` and `lstm_backward`.
+//!
+//! y, h_n and c_n are those of `torch.lstm`, and so are all gradients. Gates and cells are not among its results: a
+//! second pass of single operators gives them.
+//!
+//! The gradient is autograd's, of a forward pass that libtorch makes itself: it does not look at the gates, cells and
+//! outputs that are given, and is judged with the errors of its own ([`Problem::witness_tolerance`]). What is timed is
+//! the backward pass over a graph that is kept, without the forward pass. The upstream gradients enter as the
+//! derivative of `Σ y·dy + Σ h_n·dh_n + Σ c_n·dc_n`, whose three products by element are timed, too.
+
+use tch::{Kind, TchError, Tensor};
+
+use super::{Operands, Twin, Way};
+use crate::Problem;
+use crate::operator::downcast;
+use crate::ops::gemm::chain;
+use crate::ops::lstm::Lstm;
+use crate::ops::lstm_backward::LstmBackward;
+
+pub(super) const LSTM: Twin = Twin { op: "lstm", forward, slack, ways };
+pub(super) const LSTM_BACKWARD: Twin =
+    Twin { op: "lstm_backward", forward: backward, slack: backward_slack, ways: backward_ways };
+
+/// Of one chain over all I + H products.
+fn slack(problem: &dyn Problem) -> f64 {
+    sums(downcast(problem))
+}
+
+fn sums(p: &Lstm) -> f64 {
+    (p.inputs + p.hidden + 2) as f64 / (chain(p.inputs) + chain(p.hidden) + 2) as f64
+}
+
+/// Of one chain over all T·N rows, too.
+fn backward_slack(problem: &dyn Problem) -> f64 {
+    let LstmBackward { lstm } = downcast(problem);
+    let longest = (4 * lstm.hidden).max(lstm.steps * lstm.batch).max(1);
+    sums(lstm).max(longest as f64 / chain(longest) as f64)
+}
+
+fn none(like: &Tensor) -> Result<Tensor, TchError> {
+    Tensor::f_empty([0], (like.kind(), like.device()))
+}
+
+/// `torch.lstm` of x, W_ih, W_hh, b_ih, b_hh, h0, c0: y, h_n, c_n.
+fn layer(p: &Lstm, inputs: &[Tensor], train: bool) -> Result<[Tensor; 3], TchError> {
+    let [x, w_ih, w_hh, b_ih, b_hh, h0, c0] = inputs else { panic!("seven inputs") };
+    let state = |given: &Tensor| match p.state {
+        true => given.f_unsqueeze(0),
+        false => Tensor::f_zeros([1, p.batch as i64, p.hidden as i64], (x.kind(), x.device())),
+    };
+    let states = [state(h0)?, state(c0)?];
+    let parameters: Vec<Tensor> = [w_ih, w_hh, b_ih, b_hh].map(Tensor::shallow_clone).into();
+    let parameters = &parameters[..if p.bias { 4 } else { 2 }];
+    let (y, h_n, c_n) = x.f_lstm(&states, parameters, p.bias, 1, 0.0, train, false, false)?;
+    Ok([y, h_n.f_squeeze_dim(0)?, c_n.f_squeeze_dim(0)?])
+}
+
+/// Gates and cells by single operators.
+fn kept(p: &Lstm, inputs: &[Tensor]) -> Result<[Tensor; 2], TchError> {
+    let [x, w_ih, w_hh, b_ih, b_hh, h0, c0] = inputs else { panic!("seven inputs") };
+    let zeros = || Tensor::f_zeros([p.batch as i64, p.hidden as i64], (x.kind(), x.device()));
+    let (mut h, mut c) = if p.state { (h0.shallow_clone(), c0.shallow_clone()) } else { (zeros()?, zeros()?) };
+    let bias = |b: &Tensor| p.bias.then(|| b.shallow_clone());
+    let (mut gates, mut cells) = (Vec::new(), Vec::new());
+    for t in 0..p.steps {
+        let z = x.f_select(0, t as i64)?.f_linear(w_ih, bias(b_ih))?.f_add(&h.f_linear(w_hh, bias(b_hh))?)?;
+        let [i, f, g, o] = [0, 1, 2, 3].map(|gate| z.f_narrow(1, gate * p.hidden as i64, p.hidden as i64));
+        let (i, f, g, o) = (i?.f_sigmoid()?, f?.f_sigmoid()?, g?.f_tanh()?, o?.f_sigmoid()?);
+        c = f.f_mul(&c)?.f_add(&i.f_mul(&g)?)?;
+        h = o.f_mul(&c.f_tanh()?)?;
+        gates.push(Tensor::f_cat(&[i, f, g, o], 1)?);
+        cells.push(c.shallow_clone());
+    }
+    Ok([Tensor::f_stack(&gates, 0)?, Tensor::f_stack(&cells, 0)?])
+}
+
+/// The two outputs behind the first three.
+fn rest(p: &Lstm, inputs: &[Tensor]) -> Result<[Tensor; 2], TchError> {
+    if p.keep { kept(p, inputs) } else { Ok([none(&inputs[0])?, none(&inputs[0])?]) }
+}
+
+fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let p: &Lstm = downcast(problem);
+    let outputs = layer(p, inputs, p.keep)?;
+    Ok(outputs.into_iter().chain(rest(p, inputs)?).collect())
+}
+
+/// With gates and cells wanted, `torch.lstm` in training mode, where oneDNN keeps what its gradient needs in a form of
+/// its own. The gates and cells that are judged are computed once, outside of what is timed.
+fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let p = downcast::<Lstm>(problem).clone();
+    let inputs: Vec<Tensor> = operands.inputs.iter().map(Tensor::shallow_clone).collect();
+    let rest = rest(&p, &inputs)?;
+    let way = Way::fresh("lstm", move || {
+        let outputs = layer(&p, &inputs, p.keep)?;
+        Ok(outputs.into_iter().chain(rest.iter().map(Tensor::shallow_clone)).collect())
+    });
+    Ok(vec![way.tried()?])
+}
+
+/// A forward pass that was made, and of what its gradient is taken.
+struct Graph {
+    losses: Vec<Tensor>,
+    variables: Vec<Tensor>,
+    bias: bool,
+    state: bool,
+}
+
+impl Graph {
+    fn new(p: &Lstm, inputs: &[Tensor]) -> Result<Graph, TchError> {
+        let [dy, dh_n, dc_n, forward @ .., _, _, _] = inputs else { panic!("thirteen inputs") };
+        tch::with_grad(|| {
+            let mut forward: Vec<Tensor> = forward.iter().map(Tensor::f_detach).collect::<Result<_, _>>()?;
+            let wanted = [(0, true), (1, true), (2, true), (3, p.bias), (4, p.bias), (5, p.state), (6, p.state)];
+            let wanted: Vec<usize> = wanted.into_iter().filter_map(|(i, there)| there.then_some(i)).collect();
+            for &i in &wanted {
+                forward[i] = forward[i].f_set_requires_grad(true)?;
+            }
+            let outputs = layer(p, &forward, true)?;
+            let loss = |(output, upstream): (&Tensor, &Tensor)| output.f_mul(upstream)?.f_sum(None::<Kind>);
+            let losses = outputs.iter().zip([dy, dh_n, dc_n]).map(loss).collect::<Result<_, _>>()?;
+            // b_hh has the gradient of b_ih.
+            let variables = wanted.into_iter().filter(|i| *i != 4).map(|i| forward[i].shallow_clone()).collect();
+            Ok(Graph { losses, variables, bias: p.bias, state: p.state })
+        })
+    }
+
+    /// dx, dW_ih, dW_hh, db, dh0, dc0; the graph stays.
+    fn gradients(&self) -> Result<Vec<Tensor>, TchError> {
+        let mut all = Tensor::f_run_backward(&self.losses, &self.variables, true, false)?;
+        let none = none(&self.variables[0])?;
+        if !self.bias {
+            all.insert(3, none.shallow_clone());
+        }
+        if !self.state {
+            all.extend([none.shallow_clone(), none]);
+        }
+        Ok(all)
+    }
+}
+
+fn backward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    Graph::new(&downcast::<LstmBackward>(problem).lstm, inputs)?.gradients()
+}
+
+fn backward_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let graph = Graph::new(&downcast::<LstmBackward>(problem).lstm, &operands.inputs)?;
+    Ok(vec![Way::fresh("autograd of lstm", move || graph.gradients()).tried()?])
+}
