@@ -1,5 +1,6 @@
 //! Cache states: which operands are taken out of the caches before each call.
 
+use etalon_reference::tensor::Role;
 use etalon_reference::{Cache, Problem, Types};
 
 /// A state as a command line asks for it.
@@ -41,13 +42,6 @@ pub struct Eviction {
     pub outputs: bool,
 }
 
-/// Names of the inputs that belong to a layer and not to what passes through it.
-const WEIGHTS: [&str; 12] =
-    ["w", "w_ih", "w_hh", "b_ih", "b_hh", "bias", "scale", "gamma", "beta", "mean", "var", "rstd"];
-/// The factors of a product: the larger one holds the weights, the second where they are equal. Some networks multiply
-/// from the left, others from the right.
-const FACTORS: [&str; 2] = ["a", "b"];
-
 /// What a state takes out of the caches; nothing, if it is warm.
 ///
 /// # Errors
@@ -61,9 +55,9 @@ pub fn eviction(state: Cache, problem: &dyn Problem, types: Types) -> Result<Opt
         Cache::Warm => Ok(None),
         Cache::Cold => Ok(Some(Eviction { inputs: read.collect(), outputs: true })),
         Cache::ColdWeights => {
-            let factor = |i: &usize| FACTORS.contains(&ports[*i].name);
+            let factor = |i: &usize| ports[*i].role == Role::Factor;
             let larger = (0..ports.len()).filter(there).filter(factor).max_by_key(|&i| ports[i].layout.span());
-            let inputs: Vec<usize> = read.filter(|&i| WEIGHTS.contains(&ports[i].name) || larger == Some(i)).collect();
+            let inputs: Vec<usize> = read.filter(|&i| ports[i].role == Role::Weights || larger == Some(i)).collect();
             if inputs.is_empty() {
                 return Err("it has no weights: `cold-weights` would be `warm`".into());
             }
@@ -88,7 +82,7 @@ mod tests {
         found.inputs.iter().map(|&i| problem.inputs(Types::F32)[i].name).collect()
     }
 
-    /// Those whose inputs all pass through them; a new operator is named here, or names its weights.
+    /// Those whose inputs all pass through them; a new operator is named here, or says which ports are weights.
     const WEIGHTLESS: [&str; 7] = [
         "activation",
         "activation_backward",

@@ -13,36 +13,14 @@ pub struct Entry {
     pub kernels: &'static [Kernel],
 }
 
-/// Every operator.
-pub static ALL: &[Entry] = &[
-    Entry { operator: &ops::gemm::GEMM, kernels: crate::gemm::KERNELS },
-    Entry { operator: &ops::gemm_backward::GEMM_BACKWARD, kernels: crate::gemm_backward::KERNELS },
-    Entry { operator: &ops::matmul_int8::MATMUL_INT8, kernels: crate::matmul_int8::KERNELS },
-    Entry { operator: &ops::batchnorm_relu::BATCHNORM_RELU, kernels: crate::batchnorm_relu::KERNELS },
-    Entry {
-        operator: &ops::batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,
-        kernels: crate::batchnorm_relu_backward::KERNELS,
-    },
-    Entry { operator: &ops::conv2d::CONV2D, kernels: crate::conv2d::KERNELS },
-    Entry { operator: &ops::conv2d_backward_data::CONV2D_BACKWARD_DATA, kernels: crate::conv2d_backward_data::KERNELS },
-    Entry {
-        operator: &ops::conv2d_backward_weights::CONV2D_BACKWARD_WEIGHTS,
-        kernels: crate::conv2d_backward_weights::KERNELS,
-    },
-    Entry { operator: &ops::conv_transpose2d::CONV_TRANSPOSE2D, kernels: crate::conv_transpose2d::KERNELS },
-    Entry {
-        operator: &ops::conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
-        kernels: crate::conv_transpose2d_backward::KERNELS,
-    },
-    Entry { operator: &ops::max_pool2d::MAX_POOL2D, kernels: crate::max_pool2d::KERNELS },
-    Entry { operator: &ops::max_pool2d_backward::MAX_POOL2D_BACKWARD, kernels: crate::max_pool2d_backward::KERNELS },
-    Entry { operator: &ops::dropout::DROPOUT, kernels: crate::dropout::KERNELS },
-    Entry { operator: &ops::dropout_backward::DROPOUT_BACKWARD, kernels: crate::dropout_backward::KERNELS },
-    Entry { operator: &ops::activation::ACTIVATION, kernels: crate::activation::KERNELS },
-    Entry { operator: &ops::activation_backward::ACTIVATION_BACKWARD, kernels: crate::activation_backward::KERNELS },
-    Entry { operator: &ops::lstm::LSTM, kernels: crate::lstm::KERNELS },
-    Entry { operator: &ops::lstm_backward::LSTM_BACKWARD, kernels: crate::lstm_backward::KERNELS },
-];
+macro_rules! entries {
+    ($($module:ident: $name:ident,)*) => {
+        &[$(Entry { operator: &ops::$module::$name, kernels: crate::$module::KERNELS }),*]
+    };
+}
+
+/// Every operator of the reference, with the list `KERNELS` of its folder.
+pub static ALL: &[Entry] = etalon_reference::each_operator!(entries);
 
 /// The entry of the operator with this name.
 pub fn find(operator: &str) -> Option<&'static Entry> {

@@ -10,6 +10,7 @@ use std::fmt::{self, Debug};
 use ndarray::ArrayD;
 
 use crate::compare::{Comparison, compare};
+use crate::tolerance::{Sum, of_sums};
 use crate::{Axis, Cache, Data, Domain, Fill, Gradient, Point, Port, Tolerance, Types, Unit, Work};
 
 /// A mathematical contract: inputs, outputs, rules for NaN, ±0 and ∞.
@@ -71,9 +72,6 @@ pub enum Witness {
 
 /// One validated instance of an operator: shapes and attributes, no data. Cannot be wrong.
 pub trait Problem: Any + Debug + Send + Sync {
-    /// The problem as `Any`, for kernels, which know its type.
-    fn as_any(&self) -> &dyn Any;
-
     /// Inputs in a fixed order; absent optional ones have no element.
     fn inputs(&self, types: Types) -> Vec<Port>;
 
@@ -83,8 +81,19 @@ pub trait Problem: Any + Debug + Send + Sync {
     /// The formula, in f64, written to be read. One array an output, of the output's logical shape.
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>>;
 
-    /// How far from the reference each output may be, for inputs of `fill`.
-    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance>;
+    /// The longest sums behind the outputs. Witnesses add in orders of their own, at worst in one chain: their bounds are as
+    /// many times wider as that chain is longer. An operator whose outputs are one sum of products each lists one per output,
+    /// and needs no tolerance of its own.
+    fn sums(&self) -> Vec<Sum> {
+        Vec::new()
+    }
+
+    /// How far from the reference each output may be, for inputs of `fill`. Unless an operator says more: each output is one
+    /// of the [`sums`](Problem::sums), of products of its inputs, whose magnitudes are the reference of the inputs' ones.
+    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+        let magnitudes = || self.reference(&inputs.iter().map(|input| input.mapv(f64::abs)).collect::<Vec<_>>());
+        of_sums(&self.sums(), types, fill, magnitudes, expected)
+    }
 
     /// How far from the reference a witness may be that computes anew what this problem takes as kept by another pass: by
     /// its own errors in that, too.
@@ -239,5 +248,5 @@ pub fn elements(what: &'static str, factors: &[usize]) -> Result<usize, ProblemE
 /// # Panics
 /// If it is another operator's problem; registries pair each kernel with its operator.
 pub fn downcast<P: Problem>(problem: &dyn Problem) -> &P {
-    problem.as_any().downcast_ref().expect("a problem of the kernel's operator")
+    (problem as &dyn Any).downcast_ref().expect("a problem of the kernel's operator")
 }

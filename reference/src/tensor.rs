@@ -120,6 +120,18 @@ pub enum Initial {
     Input(usize),
 }
 
+/// Whose an input is: what is evicted where networks find weights in memory and the rest in caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It passes through the layer.
+    Passing,
+    /// It belongs to the layer.
+    Weights,
+    /// One of the two factors of a product: the larger one holds the weights, the second where they are equal. Some networks
+    /// multiply from the left, others from the right.
+    Factor,
+}
+
 /// One operand of a problem.
 #[derive(Clone, Debug)]
 pub struct Port {
@@ -133,12 +145,16 @@ pub struct Port {
     pub values: Values,
     /// What it holds at the start (outputs).
     pub initial: Initial,
+    /// Whose it is (inputs).
+    pub role: Role,
 }
 
 impl Port {
-    /// An operand of any sign, of the dtype that `types` give it, that, as an output, starts poisoned.
+    /// An operand of any sign, of the dtype that `types` give it, that, as an output, starts poisoned, and, as an input, passes
+    /// through.
     pub fn new(name: &'static str, types: Types, layout: Layout) -> Port {
-        Port { name, dtype: types.of(name), layout, values: Values::Signed, initial: Initial::Poison }
+        let (values, initial, role) = (Values::Signed, Initial::Poison, Role::Passing);
+        Port { name, dtype: types.of(name), layout, values, initial, role }
     }
 
     /// The operand if `present`, an empty one otherwise; positions in the list stay the same.
@@ -149,6 +165,16 @@ impl Port {
     /// With a dtype of its own, whatever the case's types are.
     pub fn typed(self, dtype: DType) -> Port {
         Port { dtype, ..self }
+    }
+
+    /// The operand belongs to the layer.
+    pub fn weights(self) -> Port {
+        Port { role: Role::Weights, ..self }
+    }
+
+    /// The operand is one of a product's two factors, of which the larger one holds the weights.
+    pub fn factor_or_weights(self) -> Port {
+        Port { role: Role::Factor, ..self }
     }
 
     /// With values of this kind.

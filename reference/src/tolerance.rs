@@ -2,7 +2,7 @@
 
 use ndarray::ArrayD;
 
-use crate::{DType, Types};
+use crate::{DType, Fill, Types};
 
 /// What a correct output satisfies.
 #[derive(Clone, Debug)]
@@ -55,6 +55,47 @@ impl Tolerance {
             Tolerance::Bound { formula, .. } => formula,
         }
     }
+}
+
+/// The longest sum behind an output.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum {
+    /// Its terms: roundings of one chain over all of them.
+    pub terms: usize,
+    /// The longest chain of roundings in the operator's order.
+    pub steps: usize,
+    /// The bound that follows, for people.
+    pub formula: &'static str,
+}
+
+impl Sum {
+    /// Of so many terms, by chains of so many steps.
+    pub const fn new(terms: usize, steps: usize, formula: &'static str) -> Sum {
+        Sum { terms, steps, formula }
+    }
+}
+
+/// How many times longer than the operator's own chains one chain over all terms is, at most; at least 1.
+pub fn one_chain(sums: &[Sum]) -> f64 {
+    sums.iter().map(|sum| sum.terms as f64 / sum.steps.max(1) as f64).fold(1.0, f64::max)
+}
+
+/// Of outputs that are one sum each, over terms whose magnitudes sum to `magnitudes`: [`of_chains`]. Exact with the exact
+/// fill, which asks for no magnitudes.
+pub fn of_sums(
+    sums: &[Sum],
+    types: Types,
+    fill: Fill,
+    magnitudes: impl FnOnce() -> Vec<ArrayD<f64>>,
+    expected: &[ArrayD<f64>],
+) -> Vec<Tolerance> {
+    if fill == Fill::Exact {
+        return vec![Tolerance::Exact; sums.len()];
+    }
+    let one = |((sum, magnitude), y): ((&Sum, &ArrayD<f64>), &ArrayD<f64>)| {
+        Tolerance::bound(sum.formula, of_chains(sum.steps, magnitude, types, y), y)
+    };
+    sums.iter().zip(&magnitudes()).zip(expected).map(one).collect()
 }
 
 /// `γ(n) = n·u / (1 − n·u)`: bound of the relative error of a chain of n roundings (Higham, *Accuracy and Stability of

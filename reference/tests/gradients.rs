@@ -67,6 +67,19 @@ fn gradients_are_adjoint() {
     assert!(applied > 50, "only {applied} inputs were compared");
 }
 
+/// What autograd is a witness of is the forward problem at the same point.
+#[test]
+fn autograd_is_of_the_forward_problem() {
+    let compared = on_small_problems(|operator, point, _| {
+        let of = operator.gradient.expect("a gradient operator");
+        let (Some(autograd), Ok(gradient)) = (of.autograd, operator.problem(point)) else { return Ok(None) };
+        let forward = of.forward_problem(point).ok_or("no forward problem")?;
+        let (theirs, ours) = (format!("{:?}", autograd(&*gradient)), format!("{forward:?}"));
+        if theirs == ours { Ok(Some(1)) } else { Err(format!("{theirs} is not {ours}")) }
+    });
+    assert!(compared.iter().filter(|(_, problems)| *problems > 0).count() >= 2, "{compared:?}");
+}
+
 /// No differentiable input is left without a gradient operator.
 #[test]
 fn gradients_cover_their_forward_operators() {
@@ -120,10 +133,6 @@ enum Fault {
 struct FaultyProblem(Fault, Box<dyn Problem>);
 
 impl Problem for FaultyProblem {
-    fn as_any(&self) -> &dyn std::any::Any {
-        self.1.as_any()
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         self.1.inputs(types)
     }

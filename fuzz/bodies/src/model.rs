@@ -9,47 +9,62 @@ mod batchnorm_relu;
 mod conv2d;
 mod dropout;
 mod gemm;
+mod gradient;
 mod lstm;
 mod matmul_int8;
 mod pool;
 
-use etalon_reference::{Point, Types};
+use etalon_reference::{Operator, Point, Types};
 
 /// Elements that a buffer has at most.
 pub const LIMIT: i128 = isize::MAX as i128 / 8;
 
-/// The model of this operator.
-pub fn find(operator: &str) -> Option<fn(&Point) -> Model> {
+/// The model of this operator, if it has one of its own. Gradients need none, unless they differ from what their declaration
+/// says: in choices that make no forward problem, or in operands that are computed.
+fn own(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
         "activation" => activation::activation,
         "activation_backward" => activation::activation_backward,
         "gemm" => gemm::gemm,
         "gemm_backward" => gemm::gemm_backward,
         "batchnorm_relu" => batchnorm_relu::batchnorm_relu,
-        "batchnorm_relu_backward" => batchnorm_relu::batchnorm_relu_backward,
         "conv2d" => conv2d::conv2d,
-        "conv2d_backward_data" => conv2d::conv2d_backward_data,
-        "conv2d_backward_weights" => conv2d::conv2d_backward_weights,
         "conv_transpose2d" => conv2d::conv_transpose2d,
-        "conv_transpose2d_backward" => conv2d::conv_transpose2d_backward,
         "dropout" => dropout::dropout,
-        "dropout_backward" => dropout::dropout_backward,
         "matmul_int8" => matmul_int8::matmul_int8,
         "lstm" => lstm::lstm,
-        "lstm_backward" => lstm::lstm_backward,
         "max_pool2d" => pool::max_pool2d,
-        "max_pool2d_backward" => pool::max_pool2d_backward,
         _ => return None,
     })
+}
+
+/// What a gradient's declaration does not say: an operand that is there in some problems, or that has another name.
+fn amend(operator: &str, model: &mut Model, point: &Point) {
+    match operator {
+        "batchnorm_relu_backward" => batchnorm_relu::backward(model, point),
+        "lstm_backward" => lstm::backward(model, point),
+        _ => {}
+    }
+}
+
+/// The operator's model at a point: its own, or the one that follows from its forward operator's.
+pub fn at(operator: &Operator, point: &Point) -> Option<Model> {
+    if let Some(model) = own(operator.name) {
+        return Some(model(point));
+    }
+    let of = operator.gradient?;
+    let mut model = gradient::of(operator, of, at(of.forward, &(of.point)(point))?, point);
+    amend(operator.name, &mut model, point);
+    Some(model)
 }
 
 /// What a point should become.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     /// Elements that each input spans.
-    pub inputs: Vec<(&'static str, i128)>,
+    pub inputs: Vec<(String, i128)>,
     /// Elements that each output spans.
-    pub outputs: Vec<(&'static str, i128)>,
+    pub outputs: Vec<(String, i128)>,
     /// Operands that a problem of these types does not have, whatever the point says.
     pub absent: Option<fn(Types) -> &'static [&'static str]>,
     reason: Option<String>,
@@ -67,6 +82,16 @@ impl Model {
         if !holds && self.reason.is_none() {
             self.reason = Some(reason());
         }
+    }
+
+    /// The input is not there.
+    pub fn without(&mut self, input: &str) {
+        self.inputs.iter_mut().filter(|(name, _)| name == input).for_each(|(_, len)| *len = 0);
+    }
+
+    /// The output has another name.
+    pub fn rename(&mut self, output: &str, name: &str) {
+        self.outputs.iter_mut().filter(|(old, _)| old == output).for_each(|(old, _)| *old = name.into());
     }
 
     /// Whether the sizes beside a 0 would not fit.
@@ -108,4 +133,46 @@ pub fn choice(model: &mut Model, point: &Point, axis: &str) -> &'static str {
     let name = point.choice(axis);
     model.require(name.is_some(), || format!("{axis} has no choice {}", point.get(axis)));
     name.unwrap_or("")
+}
+
+/// Operands by name, with the elements that each spans.
+fn spans(operands: &[(&str, i128)]) -> Vec<(String, i128)> {
+    operands.iter().map(|&(name, len)| (name.into(), len)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use etalon_reference::gradient::Gradient;
+    use etalon_reference::ops::conv2d_backward_weights::CONV2D_BACKWARD_WEIGHTS;
+    use etalon_reference::{Takes, ops};
+
+    use super::*;
+    use crate::problem;
+
+    /// The gradient of the convolution's weights, with what another declaration says.
+    fn declared(change: impl FnOnce(&Gradient) -> Gradient) -> Result<(), String> {
+        let right = CONV2D_BACKWARD_WEIGHTS.gradient.expect("a gradient");
+        let operator = Operator { gradient: Some(Box::leak(Box::new(change(right)))), ..CONV2D_BACKWARD_WEIGHTS };
+        let point = Point::parse(operator.axes, "n=2,c=3,h=5,w=4,k=6,r=2,bias=channel").expect("a point");
+        problem::check(&operator, at(&operator, &point).expect("a model"), &point)
+    }
+
+    #[test]
+    fn a_wrong_declaration_is_found() {
+        assert_eq!(declared(|right| Gradient { ..*right }), Ok(()));
+        let takes = &[Takes::Upstream(0), Takes::Input(1)];
+        assert!(declared(|right| Gradient { takes, ..*right }).is_err());
+        let gives = &[(0, 0), (1, 3)];
+        assert!(declared(|right| Gradient { gives, ..*right }).is_err());
+        let point = |point: &Point| (CONV2D_BACKWARD_WEIGHTS.gradient.expect("a gradient").point)(point).with("n", 1);
+        assert!(declared(|right| Gradient { point, ..*right }).is_err());
+    }
+
+    #[test]
+    fn every_operator_has_a_model_and_most_gradients_need_none() {
+        let gradients = || ops::ALL.iter().filter(|operator| operator.gradient.is_some());
+        assert!(ops::ALL.iter().all(|operator| at(operator, &Point::default_of(operator.axes)).is_some()));
+        let own: Vec<&str> = gradients().map(|operator| operator.name).filter(|name| own(name).is_some()).collect();
+        assert_eq!(own, ["gemm_backward", "activation_backward"]);
+    }
 }

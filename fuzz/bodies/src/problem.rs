@@ -26,7 +26,7 @@ pub fn run(entry: &Entry, bytes: &[u8]) {
 /// # Errors
 /// How they differ, or that there is no model.
 pub fn judge(entry: &Entry, point: &Point) -> Result<(), String> {
-    let model = model::find(entry.operator.name).ok_or("no model: see fuzz/bodies/src/model.rs")?;
+    let model = model::at(entry.operator, point).ok_or("no model: see fuzz/bodies/src/model.rs")?;
     check(entry.operator, model, point)
 }
 
@@ -66,8 +66,7 @@ pub fn encode(point: &Point) -> Vec<u8> {
 ///
 /// # Errors
 /// How they differ.
-pub fn check(operator: &Operator, model: fn(&Point) -> Model, point: &Point) -> Result<(), String> {
-    let model = model(point);
+pub fn check(operator: &Operator, model: Model, point: &Point) -> Result<(), String> {
     let problem = match (operator.problem(point), model.reason()) {
         (Ok(problem), None) => problem,
         (Err(_), Some(_)) => return Ok(()),
@@ -89,9 +88,9 @@ pub fn check(operator: &Operator, model: fn(&Point) -> Model, point: &Point) -> 
     listed.into_iter().find(|&i| i >= inputs).map_or(Ok(()), |i| Err(format!("input {i} of {inputs}")))
 }
 
-fn compare(what: &str, ports: &[Port], spans: &[(&'static str, i128)], absent: &[&str]) -> Result<(), String> {
-    let there = |&(name, span): &(&'static str, i128)| (name, if absent.contains(&name) { 0 } else { span });
-    let spans: Vec<(&str, i128)> = spans.iter().map(there).collect();
+fn compare(what: &str, ports: &[Port], spans: &[(String, i128)], absent: &[&str]) -> Result<(), String> {
+    let there = |(name, span): &'_ (String, i128)| if absent.contains(&&name[..]) { 0 } else { *span };
+    let spans: Vec<(&str, i128)> = spans.iter().map(|span| (&span.0[..], there(span))).collect();
     let found: Vec<(&str, i128)> = ports.iter().map(|port| (port.name, port.layout.span() as i128)).collect();
     if found == spans { Ok(()) } else { Err(format!("{what} span {found:?}, the model says {spans:?}")) }
 }

@@ -5,8 +5,6 @@
 //! [`FUNCTIONS`](super::activation_functions::FUNCTIONS). PReLU's α is an operand with a number for each channel; one α
 //! for all is c = 1.
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Ix3};
 
 use super::activation_functions::{Alpha, Budget, Function, NAMES, find};
@@ -123,15 +121,11 @@ pub(super) fn allowed(
 }
 
 impl Problem for Activation {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let channels = self.function.alpha == Alpha::Channels;
         vec![
             Port::new("x", types, self.extents.layout()).spread(),
-            Port::optional("alpha", types, Layout::contiguous(&[self.extents.c]), channels),
+            Port::optional("alpha", types, Layout::contiguous(&[self.extents.c]), channels).weights(),
         ]
     }
 

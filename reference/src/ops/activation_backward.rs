@@ -4,8 +4,6 @@
 //! PReLU also gives `dα = Σ dy·x` over the elements of each channel with x not above 0. `guided_relu` is no derivative:
 //! it passes what ReLU passes and is above 0 itself (guided backpropagation).
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Ix3};
 
 use super::activation::{ACTIVATION, ALPHA, C, Extents, N, S, allowed, alpha_of, number};
@@ -46,17 +44,13 @@ fn counts(x: f64) -> bool {
 }
 
 impl Problem for ActivationBackward {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let (layout, of_output) = (|| self.extents.layout(), self.function.of_output());
         vec![
             // Never infinite: a derivative that underflows would decide between ∞ and NaN.
             Port::new("dy", types, layout()).factor(),
             Port::optional("x", types, layout(), !of_output).spread(),
-            Port::optional("alpha", types, Layout::contiguous(&[self.extents.c]), self.channels()),
+            Port::optional("alpha", types, Layout::contiguous(&[self.extents.c]), self.channels()).weights(),
             Port::optional("y", types, layout(), of_output),
         ]
     }
@@ -160,6 +154,7 @@ static GRADIENT: Gradient = Gradient {
     takes: &[Takes::Upstream(0), Takes::Input(0), Takes::Input(1), Takes::Output(0)],
     gives: &[(0, 0), (1, 1)],
     linear: |_| &[],
+    autograd: None,
     near_kink: |forward, inputs, eps| {
         let kinks = downcast::<super::activation::Activation>(forward).function.kinks;
         inputs[0].iter().any(|x| kinks.iter().any(|kink| (x - kink).abs() <= 2.0 * eps))

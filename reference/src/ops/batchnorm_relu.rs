@@ -24,8 +24,6 @@
 //! At a mean of 4096 standard deviations δσ² is a few percent of σ². `E[x²] − E[x]²` is off by more than σ² itself
 //! there; a wrong kernel computes it so, and is rejected.
 
-use std::any::Any;
-
 use ndarray::{Array1, ArrayD, Axis as NdAxis, IxDyn};
 
 use super::gemm::choice_value;
@@ -212,18 +210,14 @@ impl BatchnormRelu {
 }
 
 impl Problem for BatchnormRelu {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
             Port::new("x", types, self.images.port_layout()),
-            self.vector("gamma", types, self.affine).factor(),
-            self.vector("beta", types, self.affine),
+            self.vector("gamma", types, self.affine).factor().weights(),
+            self.vector("beta", types, self.affine).weights(),
             Port::optional("residual", types, self.images.port_layout(), self.residual),
-            self.vector("running_mean", types, true),
-            self.vector("running_var", types, true).positive(),
+            self.vector("running_mean", types, true).weights(),
+            self.vector("running_var", types, true).positive().weights(),
         ]
     }
 

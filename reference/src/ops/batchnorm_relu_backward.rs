@@ -4,8 +4,6 @@
 //! `dβ = Σg`, `dγ = Σg·x̂`, `dx = γ·r·(g − dβ/count − x̂·dγ/count)`; the gradient of the residual is g. The forward pass saves
 //! μ and r; the mask is the sign of its output y.
 
-use std::any::Any;
-
 use ndarray::{Array1, ArrayD, Axis as NdAxis, Zip};
 
 use super::batchnorm_relu::{
@@ -76,15 +74,11 @@ impl BatchnormReluBackward {
 }
 
 impl Problem for BatchnormReluBackward {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
             self.image("dy", types, true),
             self.image("x", types, true),
-            self.vector("gamma", types, self.affine).factor(),
+            self.vector("gamma", types, self.affine).factor().weights(),
             self.vector("saved_mean", types, true),
             self.vector("saved_rstd", types, true).positive(),
             self.image("y", types, self.relu),
@@ -206,6 +200,7 @@ static GRADIENT: Gradient = Gradient {
     ],
     gives: &[(0, 0), (1, 1), (2, 2), (3, 3)],
     linear: |_| &[],
+    autograd: None,
     near_kink,
 };
 

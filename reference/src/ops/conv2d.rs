@@ -13,8 +13,6 @@
 //! |bias|) + u·|y|. Weights are finite by contract: kernels may multiply them with the zeros of the padding.
 //! Winograd's algorithms bring their own tolerance: see [`winograd`](super::winograd).
 
-use std::any::Any;
-
 use ndarray::{Array4, ArrayD, Ix1};
 
 use super::gemm::{chain, choice_value};
@@ -172,18 +170,14 @@ pub(super) fn with_geometry_of(point: &Point) -> Point {
 }
 
 impl Problem for Conv2d {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let vector = |name, present| Port::optional(name, types, Layout::contiguous(&[self.y.c]), present);
         vec![
             Port::new("x", types, self.x.port_layout()),
-            Port::new("w", types, Layout::contiguous(&self.weights())).finite(),
+            Port::new("w", types, Layout::contiguous(&self.weights())).finite().weights(),
             // Infinite factors of sums near 0 would turn a rounding into a sign.
-            vector("scale", self.scale).factor(),
-            vector("bias", self.bias),
+            vector("scale", self.scale).factor().weights(),
+            vector("bias", self.bias).weights(),
         ]
     }
 

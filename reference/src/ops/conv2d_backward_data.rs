@@ -10,15 +10,13 @@
 //! **Error.** γ(min(krs, 256) + ⌈krs/256⌉)·Σ|dy||w| + u·|dx|. Where Winograd's algorithm computes a residue, its
 //! tolerance is [`winograd`](super::winograd)'s, evaluated for that convolution.
 
-use std::any::Any;
-
 use ndarray::ArrayD;
 
 use super::conv_gradient_workloads as workloads;
 use super::conv2d::{CONV2D, Conv2d, GEOMETRY};
 use super::gemm::chain;
-use crate::gradient;
-use crate::{Fill, Gradient, Layout, Operator, Port, Problem, Takes, Tolerance, Types, Unit, Witness, tolerance};
+use crate::tolerance::Sum;
+use crate::{Gradient, Layout, Operator, Port, Problem, Takes, Types, Unit, Witness, gradient};
 
 /// A validated gradient of a convolution with respect to its images.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,14 +26,10 @@ pub struct Conv2dBackwardData {
 }
 
 impl Problem for Conv2dBackwardData {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
             Port::new("dy", types, self.conv.y.port_layout()),
-            Port::new("w", types, Layout::contiguous(&self.conv.weights())).finite(),
+            Port::new("w", types, Layout::contiguous(&self.conv.weights())).finite().weights(),
         ]
     }
 
@@ -47,15 +41,10 @@ impl Problem for Conv2dBackwardData {
         vec![self.conv.spread(&inputs[0], &inputs[1]).into_dyn()]
     }
 
-    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        if fill == Fill::Exact {
-            return vec![Tolerance::Exact];
-        }
-        let magnitude = self.conv.spread(&inputs[0].mapv(f64::abs), &inputs[1].mapv(f64::abs)).into_dyn();
-        // No output meets more than all taps.
-        let steps = chain(self.conv.spread_depth());
-        let bound = tolerance::of_chains(steps, &magnitude, types, &expected[0]);
-        vec![Tolerance::bound("γ(min(krs,256)+⌈krs/256⌉)·Σ|dy||w| + u|dx|", bound, &expected[0])]
+    /// No output meets more than all taps.
+    fn sums(&self) -> Vec<Sum> {
+        let depth = self.conv.spread_depth();
+        vec![Sum::new(depth, chain(depth), "γ(min(krs,256)+⌈krs/256⌉)·Σ|dy||w| + u|dx|")]
     }
 
     fn operations(&self) -> (f64, Unit) {
@@ -88,5 +77,6 @@ static GRADIENT: Gradient = Gradient {
     takes: &[Takes::Upstream(0), Takes::Input(1)],
     gives: &[(0, 0)],
     linear: |_| &[0],
+    autograd: None,
     near_kink: gradient::SMOOTH,
 };

@@ -13,18 +13,13 @@
 //! **Error.** dw: γ(min(h'w', 256) + n·⌈h'w'/256⌉)·Σ|dy||x| + u·|dw|. dbias: γ(n·h'·w')·Σ|dy| + u·|dbias|, for both
 //! orders.
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Axis as NdAxis};
 
 use super::conv_gradient_workloads as workloads;
 use super::conv2d::{CONV2D, Conv2d, GEOMETRY_AND_BIAS};
 use super::gemm::{CHUNK, choice_value};
-use crate::gradient;
-use crate::{
-    Fill, Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Tolerance, Types, Unit, Witness,
-    tolerance,
-};
+use crate::tolerance::Sum;
+use crate::{Gradient, Layout, Operator, Point, Port, Problem, ProblemError, Takes, Types, Unit, Witness, gradient};
 
 /// A validated gradient of a convolution with respect to its weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,10 +45,6 @@ pub(super) fn sums_of_channels(dy: &ArrayD<f64>, wanted: bool) -> ArrayD<f64> {
 }
 
 impl Problem for Conv2dBackwardWeights {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
             Port::new("dy", types, self.conv.y.port_layout()).finite(),
@@ -73,17 +64,11 @@ impl Problem for Conv2dBackwardWeights {
         vec![self.conv.correlated(x, dy).into_dyn(), sums_of_channels(dy, self.bias)]
     }
 
-    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        if fill == Fill::Exact {
-            return vec![Tolerance::Exact; 2];
-        }
-        let [dy, x] = [0, 1].map(|input| inputs[input].mapv(f64::abs));
-        let magnitude = self.conv.correlated(&x, &dy).into_dyn();
-        let dw = tolerance::of_chains(chain_over_images(&self.conv), &magnitude, types, &expected[0]);
-        let dbias = tolerance::of_chains(self.conv.y.count(), &sums_of_channels(&dy, self.bias), types, &expected[1]);
+    fn sums(&self) -> Vec<Sum> {
+        let outputs = self.conv.y.count();
         vec![
-            Tolerance::bound("γ(min(hw,256)+n⌈hw/256⌉)·Σ|dy||x| + u|dw|", dw, &expected[0]),
-            Tolerance::bound("γ(nhw)·Σ|dy| + u|dbias|", dbias, &expected[1]),
+            Sum::new(outputs, chain_over_images(&self.conv), "γ(min(hw,256)+n⌈hw/256⌉)·Σ|dy||x| + u|dw|"),
+            Sum::new(outputs, outputs, "γ(nhw)·Σ|dy| + u|dbias|"),
         ]
     }
 
@@ -123,5 +108,6 @@ static GRADIENT: Gradient = Gradient {
     takes: &[Takes::Upstream(0), Takes::Input(0)],
     gives: &[(0, 1), (1, 3)],
     linear: |_| &[1],
+    autograd: None,
     near_kink: gradient::SMOOTH,
 };

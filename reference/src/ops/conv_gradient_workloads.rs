@@ -1,17 +1,17 @@
-//! Workloads of the gradients of `conv2d`, and of `conv_transpose2d` with its gradients.
+//! Workloads of the gradients of `conv2d`, and of `conv_transpose2d`.
 
 use crate::Workload;
 
 const TORCHBENCH: &str = "TorchBench operator logs";
 /// Batches by pixels with groups and strides, which the layers of networks do not have.
 const COMPOSED: &str = "composed for the suite";
-const OWN: &str = "shapes of image generators and of segmentation networks";
+pub(super) const OWN: &str = "shapes of image generators and of segmentation networks";
 
-const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
+pub(super) const fn w(name: &'static str, point: &'static str, source: &'static str) -> Workload {
     Workload::new(name, point, source)
 }
 
-const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
+pub(super) const fn smoke(name: &'static str, point: &'static str, source: &'static str) -> Workload {
     Workload::new(name, point, source).smoke()
 }
 
@@ -52,11 +52,4 @@ pub(super) const TRANSPOSED: &[Workload] = &[
     w("k2s2.c256_h56", "c=256,h=56,w=56,k=128,r=2,s=2,sh=2,sw=2", OWN),
     smoke("composed.n5_g2_s3", "n=5,c=12,h=9,w=10,k=10,r=4,s=3,g=2,sh=3,sw=2,pt=1,pl=1,bias=channel", COMPOSED),
     w("k3s2.c128_h28_nhwc", "c=128,h=28,w=28,k=64,r=3,s=3,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1,oh=1,ow=1,layout=nhwc", OWN),
-];
-
-pub(super) const TRANSPOSED_BACKWARD: &[Workload] = &[
-    smoke("k4s2.c128_h28", "c=128,h=28,w=28,k=64,r=4,s=4,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", OWN),
-    w("k4s2.c256_h14", "c=256,h=14,w=14,k=128,r=4,s=4,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", OWN),
-    w("k2s2.c64_h56", "c=64,h=56,w=56,k=32,r=2,s=2,sh=2,sw=2", OWN),
-    w("k2s2.c128_h28", "c=128,h=28,w=28,k=64,r=2,s=2,sh=2,sw=2,bias=channel", OWN),
 ];

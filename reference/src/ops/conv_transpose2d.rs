@@ -10,8 +10,6 @@
 //!
 //! **Error.** That of [`conv2d_backward_data`](super::conv2d_backward_data), with one more rounding for the bias.
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Axis as NdAxis};
 
 use super::conv_gradient_workloads as workloads;
@@ -123,15 +121,11 @@ fn window(name: &'static str, sizes: [Result<usize, ProblemError>; 7]) -> Result
 }
 
 impl Problem for ConvTranspose2d {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
             Port::new("x", types, self.conv.y.port_layout()),
-            Port::new("w", types, Layout::contiguous(&self.conv.weights())).finite(),
-            Port::optional("bias", types, Layout::contiguous(&[self.conv.x.c]), self.bias),
+            Port::new("w", types, Layout::contiguous(&self.conv.weights())).finite().weights(),
+            Port::optional("bias", types, Layout::contiguous(&[self.conv.x.c]), self.bias).weights(),
         ]
     }
 

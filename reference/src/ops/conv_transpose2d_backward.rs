@@ -6,18 +6,15 @@
 //! **Order of summation** (of the kernels that say so): dx as in [`conv2d`](super::conv2d), dw as in
 //! [`conv2d_backward_weights`](super::conv2d_backward_weights).
 
-use std::any::Any;
-
 use ndarray::ArrayD;
 
-use super::conv_gradient_workloads as workloads;
+use super::conv_gradient_workloads::{OWN, smoke, w};
 use super::conv_transpose2d::{AXES, CONV_TRANSPOSE2D, ConvTranspose2d};
 use super::conv2d_backward_weights::{chain_over_images, sums_of_channels};
 use super::gemm::chain;
-use crate::gradient;
-use crate::{
-    Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness, tolerance,
-};
+use crate::operator::downcast;
+use crate::tolerance::Sum;
+use crate::{Gradient, Layout, Operator, Point, Port, Problem, Takes, Types, Unit, Witness, Workload, gradient};
 
 /// A validated gradient of a transposed convolution.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,16 +24,12 @@ pub struct ConvTranspose2dBackward {
 }
 
 impl Problem for ConvTranspose2dBackward {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let conv = &self.forward.conv;
         vec![
             Port::new("dy", types, conv.x.port_layout()),
             Port::new("x", types, conv.y.port_layout()).finite(),
-            Port::new("w", types, Layout::contiguous(&conv.weights())).finite(),
+            Port::new("w", types, Layout::contiguous(&conv.weights())).finite().weights(),
         ]
     }
 
@@ -55,26 +48,14 @@ impl Problem for ConvTranspose2dBackward {
         vec![conv.sums(dy, w).into_dyn(), conv.correlated(dy, x).into_dyn(), sums_of_channels(dy, *bias)]
     }
 
-    fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        if fill == Fill::Exact {
-            return vec![Tolerance::Exact; 3];
-        }
+    fn sums(&self) -> Vec<Sum> {
         let conv = &self.forward.conv;
-        let magnitudes = self.reference(&[0, 1, 2].map(|input| inputs[input].mapv(f64::abs)));
-        let steps = [chain(conv.depth()), chain_over_images(conv), conv.x.count()];
-        let formulas = [
-            "γ(min(krs,256)+⌈krs/256⌉)·Σ|dy||w| + u|dx|",
-            "γ(min(hw,256)+n⌈hw/256⌉)·Σ|x||dy| + u|dw|",
-            "γ(nhw)·Σ|dy| + u|dbias|",
-        ];
-        let bounds = steps.into_iter().zip(&magnitudes).zip(expected);
-        let bounds = bounds.map(|((steps, sum), y)| tolerance::of_chains(steps, sum, types, y));
-        formulas
-            .into_iter()
-            .zip(bounds)
-            .zip(expected)
-            .map(|((formula, bound), y)| Tolerance::bound(formula, bound, y))
-            .collect()
+        let (outputs, pixels) = (conv.y.count(), conv.x.count());
+        vec![
+            Sum::new(conv.depth(), chain(conv.depth()), "γ(min(krs,256)+⌈krs/256⌉)·Σ|dy||w| + u|dx|"),
+            Sum::new(outputs, chain_over_images(conv), "γ(min(hw,256)+n⌈hw/256⌉)·Σ|x||dy| + u|dw|"),
+            Sum::new(pixels, pixels, "γ(nhw)·Σ|dy| + u|dbias|"),
+        ]
     }
 
     fn operations(&self) -> (f64, Unit) {
@@ -94,13 +75,20 @@ pub static CONV_TRANSPOSE2D_BACKWARD: Operator = Operator {
     axes: AXES,
     types: &[Types::F32, Types::F64],
     make: |point| Ok(Box::new(ConvTranspose2dBackward { forward: ConvTranspose2d::of(point)? })),
-    workloads: workloads::TRANSPOSED_BACKWARD,
+    workloads: WORKLOADS,
     special_values: "NaN and ∞ of dy follow the formulas; x and w are finite, as a kernel may multiply them with zeros around dy",
     domains: super::conv_domains::DOMAINS,
     gradient: Some(&GRADIENT),
     witness: Witness::Libtorch,
     batch: None,
 };
+
+static WORKLOADS: &[Workload] = &[
+    smoke("k4s2.c128_h28", "c=128,h=28,w=28,k=64,r=4,s=4,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", OWN),
+    w("k4s2.c256_h14", "c=256,h=14,w=14,k=128,r=4,s=4,sh=2,sw=2,pt=1,pl=1,pb=1,pr=1", OWN),
+    w("k2s2.c64_h56", "c=64,h=56,w=56,k=32,r=2,s=2,sh=2,sw=2", OWN),
+    w("k2s2.c128_h28", "c=128,h=28,w=28,k=64,r=2,s=2,sh=2,sw=2,bias=channel", OWN),
+];
 
 static GRADIENT: Gradient = Gradient {
     forward: &CONV_TRANSPOSE2D,
@@ -109,5 +97,6 @@ static GRADIENT: Gradient = Gradient {
     gives: &[(0, 0), (1, 1), (2, 2)],
     // With a bias, y is affine in x and in w alone: differences of two values are linear.
     linear: |_| &[0, 1],
+    autograd: Some(|problem| Box::new(downcast::<ConvTranspose2dBackward>(problem).forward.clone())),
     near_kink: gradient::SMOOTH,
 };

@@ -5,8 +5,6 @@
 //! four on, `r` is [`philox`] of the key, with the counter `offset + i/4` in its lower two words and 0 above. `key` holds
 //! four words as i32: the key's two, then the offset's lower and upper.
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Zip};
 
 use super::philox::philox;
@@ -67,10 +65,6 @@ pub fn key_and_offset(words: [i32; 4]) -> ([u32; 2], u64) {
 }
 
 impl Problem for Dropout {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         vec![
             Port::new("x", types, Layout::contiguous(&[self.n])),

@@ -1,7 +1,5 @@
 //! `dropout_backward`: `dx[i] = dy[i]·(mask[i]·100/(100 − p))`, by the mask that [`dropout`](super::dropout) gave.
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Zip};
 
 use super::dropout::{AXES, DROPOUT, Dropout, WORKLOADS, scaled};
@@ -17,10 +15,6 @@ pub struct DropoutBackward {
 }
 
 impl Problem for DropoutBackward {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let layout = || Layout::contiguous(&[self.dropout.n]);
         vec![
@@ -73,5 +67,6 @@ static GRADIENT: Gradient = Gradient {
     gives: &[(0, 0)],
     // Where the scale is a power of two, so that products are exact.
     linear: |problem| if [0, 50].contains(&downcast::<Dropout>(problem).percent) { &[0] } else { &[] },
+    autograd: None,
     near_kink: gradient::SMOOTH,
 };

@@ -18,8 +18,6 @@
 //! roundings follow. The same bound applies to kernels that sum in another order and to libtorch. Their chains are
 //! cut by their own blocks; the observed errors, which are published, show how much room is left.
 
-use std::any::Any;
-
 use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix1, Ix3};
 
 use crate::operator::{elements, size};
@@ -277,17 +275,13 @@ pub fn activation_error(activation: Activation) -> (f64, f64) {
 }
 
 impl Problem for Gemm {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let c = self.layout(&self.c, self.m, self.n);
         vec![
-            Port::new("a", types, self.layout(&self.a, self.m, self.k)),
-            Port::new("b", types, self.layout(&self.b, self.k, self.n)),
+            Port::new("a", types, self.layout(&self.a, self.m, self.k)).factor_or_weights(),
+            Port::new("b", types, self.layout(&self.b, self.k, self.n)).factor_or_weights(),
             Port::new("c", types, c),
-            Port::optional("bias", types, Layout::contiguous(&[self.n]), self.bias),
+            Port::optional("bias", types, Layout::contiguous(&[self.n]), self.bias).weights(),
         ]
     }
 

@@ -5,8 +5,6 @@
 //! All operands are contiguous. The sums of dA run over n and those of dB over m in the canonical order of `gemm`; those
 //! of dbias run over all rows in order.
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Axis as NdAxis, Ix3};
 
 use super::gemm::{Activation, GEMM, Gemm, activation, chain, choice_value, factor, gelu_derivative, magnitude};
@@ -75,16 +73,12 @@ fn transposed(x: &ArrayD<f64>) -> ArrayD<f64> {
 }
 
 impl Problem for GemmBackward {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let of = |rows, cols| Layout::contiguous(&[self.batch, rows, cols]);
         vec![
             Port::new("dy", types, of(self.m, self.n)),
-            Port::new("a", types, of(self.m, self.k)),
-            Port::new("b", types, of(self.k, self.n)),
+            Port::new("a", types, of(self.m, self.k)).factor_or_weights(),
+            Port::new("b", types, of(self.k, self.n)).factor_or_weights(),
             Port::optional("z", types, of(self.m, self.n), self.activation != Activation::None),
         ]
     }
@@ -226,6 +220,7 @@ static GRADIENT: Gradient = Gradient {
         Activation::None => &[0, 1, 2],
         _ => &[],
     },
+    autograd: None,
     near_kink: |forward, inputs, eps| {
         let forward: &Gemm = downcast(forward);
         // A difference of eps in one input moves z by at most eps times the largest factor.

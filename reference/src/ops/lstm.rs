@@ -17,13 +17,12 @@
 //! [`gemm`](super::gemm) with the bias b_ih, and that is the C of the product `h·W_hhᵀ` with β = 1 and the bias b_hh.
 //! Then `c = fma(f, c, i·g)`.
 
-use std::any::Any;
-
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView1, ArrayView2, ArrayView3, Axis as NdAxis, Ix1, Ix2, Ix3};
 
-use super::gemm::choice_value;
+use super::gemm::{chain, choice_value};
 use super::lstm_bounds::{Errors, errors, flushed};
 use crate::operator::{elements, size};
+use crate::tolerance::Sum;
 use crate::{
     Axis, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness,
 };
@@ -154,11 +153,11 @@ impl Lstm {
     /// The weights, biases and initial states.
     pub(super) fn parameters(&self, types: Types) -> [Port; 6] {
         let rows = 4 * self.hidden;
-        let bias = |name| Port::optional(name, types, Layout::contiguous(&[rows]), self.bias);
+        let bias = |name| Port::optional(name, types, Layout::contiguous(&[rows]), self.bias).weights();
         [
-            Port::new("w_ih", types, Layout::contiguous(&[rows, self.inputs])),
+            Port::new("w_ih", types, Layout::contiguous(&[rows, self.inputs])).weights(),
             // In a gradient, 4H products with it are added in each step.
-            Port::new("w_hh", types, Layout::contiguous(&[rows, self.hidden])).recurrent(rows),
+            Port::new("w_hh", types, Layout::contiguous(&[rows, self.hidden])).recurrent(rows).weights(),
             bias("b_ih"),
             bias("b_hh"),
             self.state("h0", types, self.state),
@@ -263,10 +262,6 @@ pub(super) fn magnitude(vector: ArrayView1<'_, f64>) -> Array1<f64> {
 }
 
 impl Problem for Lstm {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         std::iter::once(self.sequence("x", types, self.inputs)).chain(self.parameters(types)).collect()
     }
@@ -286,6 +281,12 @@ impl Problem for Lstm {
         let Operands { h0, c0, .. } = self.operands(inputs);
         let Pass { gates, cells, y, .. } = self.pass(inputs);
         self.outputs_of(y, gates, cells, h0, c0)
+    }
+
+    /// Over all I + H products.
+    fn sums(&self) -> Vec<Sum> {
+        let Lstm { inputs, hidden, .. } = *self;
+        vec![Sum::new(inputs + hidden + 2, chain(inputs) + chain(hidden) + 2, "running error")]
     }
 
     /// The running error of each element: see [`lstm_bounds`](super::lstm_bounds).

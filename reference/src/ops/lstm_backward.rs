@@ -18,13 +18,14 @@
 //! is one product over all T·N rows. dW_hh is the product of the first step with h0, which is the C of one over the
 //! other (T − 1)·N rows with β = 1. db adds the T·N rows in order.
 
-use std::any::Any;
-
 use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix2, Ix3};
 
+use super::gemm::chain;
 use super::lstm::{BIAS, DOMAINS, H, I, LSTM, Lstm, N, Operands, STATE, STEPS, T};
 use super::lstm_backward_bounds::{Kept, bounds};
 use super::lstm_bounds::{errors, flushed};
+use crate::operator::downcast;
+use crate::tolerance::Sum;
 use crate::{
     Axis, Data, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness,
     gradient,
@@ -93,10 +94,6 @@ impl LstmBackward {
 }
 
 impl Problem for LstmBackward {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let Lstm { inputs, hidden, .. } = self.lstm;
         let [w_ih, w_hh, b_ih, b_hh, h0, c0] = self.lstm.parameters(types);
@@ -197,6 +194,15 @@ impl Problem for LstmBackward {
         bounds(self, types, inputs, &kept, expected)
     }
 
+    /// Over all gates and all rows, beside those of the forward pass.
+    fn sums(&self) -> Vec<Sum> {
+        let Lstm { hidden, steps, batch, .. } = self.lstm;
+        let longest = (4 * hidden).max(steps * batch).max(1);
+        let mut sums = self.lstm.sums();
+        sums.push(Sum::new(longest, chain(longest), "running error"));
+        sums
+    }
+
     /// Each of the products of the forward pass has two in the gradient.
     fn operations(&self) -> (f64, Unit) {
         let (operations, unit) = self.lstm.operations();
@@ -251,5 +257,6 @@ static GRADIENT: Gradient = Gradient {
     ],
     gives: &[(0, 0), (1, 1), (2, 2), (3, 3), (3, 4), (4, 5), (5, 6)],
     linear: |_| &[],
+    autograd: Some(|problem| Box::new(downcast::<LstmBackward>(problem).lstm.clone())),
     near_kink: gradient::SMOOTH,
 };

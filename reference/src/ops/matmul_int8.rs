@@ -13,8 +13,6 @@
 //! `rint` rounds to the nearest integer, ties to even; `zo` is one number of the output's dtype. With ReLU, `max(p, 0)`
 //! is rounded. A NaN counts as −∞. So there is one right answer, bit for bit.
 
-use std::any::Any;
-
 use ndarray::{Array2, ArrayD, Ix1, Ix2, Zip};
 
 use super::gemm::choice_value;
@@ -181,10 +179,6 @@ pub fn requantized(sum: i32, scale: f32, zero: f64, relu: bool) -> f64 {
 }
 
 impl Problem for MatmulInt8 {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let (m, n, k) = (self.m, self.n, self.k);
         let b = if self.transposed { Layout::strided(&[k, n], &[1, k.max(1)]) } else { Layout::contiguous(&[k, n]) };
@@ -192,12 +186,12 @@ impl Problem for MatmulInt8 {
         let scale = self.columns(if requantizes { self.scale } else { Per::None });
         let one = || Layout::contiguous(&[1]);
         vec![
-            Port::new("a", types, Layout::contiguous(&[m, k])),
-            Port::new("b", types, b),
+            Port::new("a", types, Layout::contiguous(&[m, k])).factor_or_weights(),
+            Port::new("b", types, b).factor_or_weights(),
             Port::optional("za", types, one(), self.za).drawn(Values::ZeroPoint),
             Port::new("zb", types, self.columns(self.zb)).drawn(Values::ZeroPoint),
-            Port::optional("bias", types, Layout::contiguous(&[n]), self.bias).drawn(Values::Sum(k)),
-            Port::new("scale", types, scale).drawn(Values::Rescale(k)),
+            Port::optional("bias", types, Layout::contiguous(&[n]), self.bias).drawn(Values::Sum(k)).weights(),
+            Port::new("scale", types, scale).drawn(Values::Rescale(k)).weights(),
             Port::optional("zo", types, one(), requantizes).drawn(Values::ZeroPoint),
         ]
     }

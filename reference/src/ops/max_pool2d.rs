@@ -4,8 +4,6 @@
 //! elements the first one counts, in row-major order; NaN counts as larger than any number, and the last NaN is the one that
 //! is found. `index` is the position of that element in its plane, row·w + column.
 
-use std::any::Any;
-
 use ndarray::{Array4, ArrayD, Ix4};
 
 use super::gemm::choice_value;
@@ -118,10 +116,6 @@ impl MaxPool2d {
 }
 
 impl Problem for MaxPool2d {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         vec![Port::new("x", types, self.x.port_layout())]
     }

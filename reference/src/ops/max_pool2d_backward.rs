@@ -3,8 +3,6 @@
 //! `dx[n, c, p] = Σ dy[n, c, i, j]` over the outputs whose index is p. **Order of summation**: from +0, by ascending (i, j).
 //! An index outside its plane is an error.
 
-use std::any::Any;
-
 use ndarray::{ArrayD, Ix4};
 
 use super::max_pool2d::{AXES, DOMAINS, GEOMETRY, MAX_POOL2D, MaxPool2d, WORKLOADS};
@@ -36,10 +34,6 @@ impl MaxPool2dBackward {
 }
 
 impl Problem for MaxPool2dBackward {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn inputs(&self, types: Types) -> Vec<Port> {
         let y = &self.pool.y;
         vec![
@@ -120,6 +114,7 @@ static GRADIENT: Gradient = Gradient {
     takes: &[Takes::Upstream(0), Takes::Output(1)],
     gives: &[(0, 0)],
     linear: |_| &[],
+    autograd: None,
     near_kink: |problem, inputs, step| {
         // Where the largest two elements under a window are close, a step changes which one is found.
         let pool: &MaxPool2d = crate::operator::downcast(problem);

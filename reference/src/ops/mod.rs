@@ -1,4 +1,4 @@
-//! The operators, one file each. A new one: its file, its `mod` line, its entry in [`ALL`].
+//! The operators, one file each. A new one: its file, its `mod` line, its row in [`each_operator`](crate::each_operator).
 
 pub mod activation;
 pub mod activation_backward;
@@ -37,27 +37,39 @@ pub mod winograd;
 
 use crate::Operator;
 
+/// The one list of operators: hands `module: NAME` of each to the macro that is named. `kernels` lists its kernels by it.
+#[macro_export]
+macro_rules! each_operator {
+    ($use:ident) => {
+        $use! {
+            gemm: GEMM,
+            gemm_backward: GEMM_BACKWARD,
+            matmul_int8: MATMUL_INT8,
+            batchnorm_relu: BATCHNORM_RELU,
+            batchnorm_relu_backward: BATCHNORM_RELU_BACKWARD,
+            conv2d: CONV2D,
+            conv2d_backward_data: CONV2D_BACKWARD_DATA,
+            conv2d_backward_weights: CONV2D_BACKWARD_WEIGHTS,
+            conv_transpose2d: CONV_TRANSPOSE2D,
+            conv_transpose2d_backward: CONV_TRANSPOSE2D_BACKWARD,
+            max_pool2d: MAX_POOL2D,
+            max_pool2d_backward: MAX_POOL2D_BACKWARD,
+            dropout: DROPOUT,
+            dropout_backward: DROPOUT_BACKWARD,
+            activation: ACTIVATION,
+            activation_backward: ACTIVATION_BACKWARD,
+            lstm: LSTM,
+            lstm_backward: LSTM_BACKWARD,
+        }
+    };
+}
+
+macro_rules! operators {
+    ($($module:ident: $name:ident,)*) => { &[$(&$module::$name),*] };
+}
+
 /// Every operator.
-pub static ALL: &[&Operator] = &[
-    &gemm::GEMM,
-    &gemm_backward::GEMM_BACKWARD,
-    &matmul_int8::MATMUL_INT8,
-    &batchnorm_relu::BATCHNORM_RELU,
-    &batchnorm_relu_backward::BATCHNORM_RELU_BACKWARD,
-    &conv2d::CONV2D,
-    &conv2d_backward_data::CONV2D_BACKWARD_DATA,
-    &conv2d_backward_weights::CONV2D_BACKWARD_WEIGHTS,
-    &conv_transpose2d::CONV_TRANSPOSE2D,
-    &conv_transpose2d_backward::CONV_TRANSPOSE2D_BACKWARD,
-    &max_pool2d::MAX_POOL2D,
-    &max_pool2d_backward::MAX_POOL2D_BACKWARD,
-    &dropout::DROPOUT,
-    &dropout_backward::DROPOUT_BACKWARD,
-    &activation::ACTIVATION,
-    &activation_backward::ACTIVATION_BACKWARD,
-    &lstm::LSTM,
-    &lstm_backward::LSTM_BACKWARD,
-];
+pub static ALL: &[&Operator] = each_operator!(operators);
 
 /// The operator of this name.
 pub fn find(name: &str) -> Option<&'static Operator> {

@@ -1,4 +1,4 @@
-//! The gradients of `conv2d`; `conv_transpose2d` and its gradients.
+//! The gradients of `conv2d`; `conv_transpose2d`, whose gradients are autograd's.
 
 use tch::{TchError, Tensor};
 
@@ -9,7 +9,6 @@ use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
-use crate::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
 use crate::ops::conv2d::Conv2d;
 use crate::ops::conv2d_backward_data::Conv2dBackwardData;
 use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
@@ -22,12 +21,6 @@ pub(super) const BACKWARD_WEIGHTS: Twin =
     Twin { op: "conv2d_backward_weights", forward: weights, slack: weights_slack, ways: weights_ways };
 pub(super) const TRANSPOSED: Twin =
     Twin { op: "conv_transpose2d", forward: transposed, slack: transposed_slack, ways: transposed_ways };
-pub(super) const TRANSPOSED_BACKWARD: Twin = Twin {
-    op: "conv_transpose2d_backward",
-    forward: transposed_backward,
-    slack: transposed_backward_slack,
-    ways: transposed_backward_ways,
-};
 
 fn spread_slack(conv: &Conv2d) -> f64 {
     let depth = conv.spread_depth();
@@ -53,12 +46,6 @@ fn transposed_slack(problem: &dyn Problem) -> f64 {
     spread_slack(&downcast::<ConvTranspose2d>(problem).conv)
 }
 
-fn transposed_backward_slack(problem: &dyn Problem) -> f64 {
-    let conv = &downcast::<ConvTranspose2dBackward>(problem).forward.conv;
-    let depth = conv.depth();
-    correlated_slack(conv).max(depth as f64 / chain(depth) as f64)
-}
-
 /// Which gradients of a convolution are wanted.
 #[derive(Clone, Copy)]
 struct Wanted {
@@ -68,16 +55,13 @@ struct Wanted {
 }
 
 /// `convolution_backward`, which `tch` does not expose, of (dy, x, w): the gradients that are wanted, in order.
-fn gradients(conv: &Conv2d, transposed: Option<&ConvTranspose2d>, wanted: Wanted) -> Result<Script, TchError> {
+fn gradients(conv: &Conv2d, wanted: Wanted) -> Result<Script, TchError> {
     let Geometry { stride, padding, dilation, groups, .. } = Geometry::new(conv);
     let mask = [wanted.data, wanted.weights, wanted.bias].map(|there| if there { "True" } else { "False" }).join(", ");
-    let (turned, added, channels) = match transposed {
-        Some(transposed) => ("True", transposed.added, conv.x.c),
-        None => ("False", [0, 0], conv.y.c),
-    };
+    let channels = conv.y.c;
     let call = format!(
-        "dx, dw, dbias = torch.convolution_backward(dy, x, w, [{channels}], {stride:?}, {padding:?}, {dilation:?}, {turned}, \
-         {added:?}, {groups}, [{mask}])"
+        "dx, dw, dbias = torch.convolution_backward(dy, x, w, [{channels}], {stride:?}, {padding:?}, {dilation:?}, False, \
+         [0, 0], {groups}, [{mask}])"
     );
     let names = [(wanted.data, "dx"), (wanted.weights, "dw"), (wanted.bias, "dbias")];
     let names: Vec<&str> = names.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
@@ -113,14 +97,14 @@ const DATA: Wanted = Wanted { data: true, weights: false, bias: false };
 fn data(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
     let conv = &downcast::<Conv2dBackwardData>(problem).conv;
     let x = Geometry::new(conv).padded(&like(&conv.x, &inputs[0])?)?;
-    data_of(conv, &gradients(conv, None, DATA)?, &inputs[0], &x, &inputs[1])
+    data_of(conv, &gradients(conv, DATA)?, &inputs[0], &x, &inputs[1])
 }
 
 fn data_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
     let conv = downcast::<Conv2dBackwardData>(problem).conv.clone();
     let [dy, w] = [0, 1].map(|i| operands.inputs[i].shallow_clone());
     let x = Geometry::new(&conv).padded(&like(&conv.x, &dy)?)?;
-    let script = gradients(&conv, None, DATA)?;
+    let script = gradients(&conv, DATA)?;
     let product = pixels::is_product(&conv).then(|| pixels::data_gradient(&conv, operands)?.tried());
     let mut ways = vec![Way::fresh("convolution_backward", move || data_of(&conv, &script, &dy, &x, &w)).tried()?];
     ways.extend(product.transpose()?);
@@ -144,7 +128,7 @@ fn weights_of(
 }
 
 fn weights_script(problem: &Conv2dBackwardWeights) -> Result<Script, TchError> {
-    gradients(&problem.conv, None, Wanted { data: false, weights: true, bias: problem.bias })
+    gradients(&problem.conv, Wanted { data: false, weights: true, bias: problem.bias })
 }
 
 /// Weights, of which a gradient asks the shape alone.
@@ -214,7 +198,7 @@ fn transposed_by_gradient(problem: &ConvTranspose2d, operands: &Operands<'_>) ->
     let (conv, biased) = (problem.conv.clone(), problem.bias);
     let [x, w, bias] = [0, 1, 2].map(|i| operands.inputs[i].shallow_clone());
     let (y, bias) = (Geometry::new(&conv).padded(&like(&conv.x, &x)?)?, bias.f_reshape([1, -1, 1, 1])?);
-    let script = gradients(&conv, None, DATA)?;
+    let script = gradients(&conv, DATA)?;
     Ok(Way::fresh("convolution_backward", move || {
         let mut y = data_of(&conv, &script, &x, &y, &w)?;
         if biased {
@@ -222,35 +206,4 @@ fn transposed_by_gradient(problem: &ConvTranspose2d, operands: &Operands<'_>) ->
         }
         Ok(y)
     }))
-}
-
-fn transposed_script(problem: &ConvTranspose2d) -> Result<Script, TchError> {
-    gradients(&problem.conv, Some(problem), Wanted { data: true, weights: true, bias: problem.bias })
-}
-
-/// What the forward pass cut off is 0 in dy.
-fn transposed_backward_of(
-    problem: &ConvTranspose2d,
-    script: &Script,
-    inputs: &[Tensor],
-) -> Result<Vec<Tensor>, TchError> {
-    let [dy, x, w] = inputs else { panic!("three inputs") };
-    let dy = Geometry::new(&problem.conv).padded(dy)?;
-    let mut results = script.call(&arguments(&[&dy, x, w]))?;
-    if !problem.bias {
-        results.push(dy.f_new_empty([0], (dy.kind(), dy.device()))?);
-    }
-    Ok(results)
-}
-
-fn transposed_backward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
-    let forward = &downcast::<ConvTranspose2dBackward>(problem).forward;
-    transposed_backward_of(forward, &transposed_script(forward)?, inputs)
-}
-
-fn transposed_backward_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
-    let problem = downcast::<ConvTranspose2dBackward>(problem).forward.clone();
-    let inputs = [0, 1, 2].map(|i| operands.inputs[i].shallow_clone());
-    let script = transposed_script(&problem)?;
-    Ok(vec![Way::fresh("convolution_backward", move || transposed_backward_of(&problem, &script, &inputs)).tried()?])
 }

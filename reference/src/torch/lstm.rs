@@ -3,39 +3,17 @@
 //! y, h_n and c_n are those of `torch.lstm`, and so are all gradients. Gates and cells are not among its results: a
 //! second pass of single operators gives them.
 //!
-//! The gradient is autograd's, of a forward pass that libtorch makes itself: it does not look at the gates, cells and
-//! outputs that are given, and is judged with the errors of its own ([`Problem::witness_tolerance`]). What is timed is
-//! the backward pass over a graph that is kept, without the forward pass. The upstream gradients enter as the
-//! derivative of `Σ y·dy + Σ h_n·dh_n + Σ c_n·dc_n`, whose three products by element are timed, too.
+//! The gradient is autograd's of `torch.lstm`, which does not look at the gates, cells and outputs that are given.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
-use crate::ops::gemm::chain;
 use crate::ops::lstm::Lstm;
-use crate::ops::lstm_backward::LstmBackward;
+use crate::tolerance::one_chain;
 
-pub(super) const LSTM: Twin = Twin { op: "lstm", forward, slack, ways };
-pub(super) const LSTM_BACKWARD: Twin =
-    Twin { op: "lstm_backward", forward: backward, slack: backward_slack, ways: backward_ways };
-
-/// Of one chain over all I + H products.
-fn slack(problem: &dyn Problem) -> f64 {
-    sums(downcast(problem))
-}
-
-fn sums(p: &Lstm) -> f64 {
-    (p.inputs + p.hidden + 2) as f64 / (chain(p.inputs) + chain(p.hidden) + 2) as f64
-}
-
-/// Of one chain over all T·N rows, too.
-fn backward_slack(problem: &dyn Problem) -> f64 {
-    let LstmBackward { lstm } = downcast(problem);
-    let longest = (4 * lstm.hidden).max(lstm.steps * lstm.batch).max(1);
-    sums(lstm).max(longest as f64 / chain(longest) as f64)
-}
+pub(super) const LSTM: Twin = Twin { op: "lstm", forward, slack: |problem| one_chain(&problem.sums()), ways };
 
 fn none(like: &Tensor) -> Result<Tensor, TchError> {
     Tensor::f_empty([0], (like.kind(), like.device()))
@@ -96,54 +74,4 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
         Ok(outputs.into_iter().chain(rest.iter().map(Tensor::shallow_clone)).collect())
     });
     Ok(vec![way.tried()?])
-}
-
-/// A forward pass that was made, and of what its gradient is taken.
-struct Graph {
-    losses: Vec<Tensor>,
-    variables: Vec<Tensor>,
-    bias: bool,
-    state: bool,
-}
-
-impl Graph {
-    fn new(p: &Lstm, inputs: &[Tensor]) -> Result<Graph, TchError> {
-        let [dy, dh_n, dc_n, forward @ .., _, _, _] = inputs else { panic!("thirteen inputs") };
-        tch::with_grad(|| {
-            let mut forward: Vec<Tensor> = forward.iter().map(Tensor::f_detach).collect::<Result<_, _>>()?;
-            let wanted = [(0, true), (1, true), (2, true), (3, p.bias), (4, p.bias), (5, p.state), (6, p.state)];
-            let wanted: Vec<usize> = wanted.into_iter().filter_map(|(i, there)| there.then_some(i)).collect();
-            for &i in &wanted {
-                forward[i] = forward[i].f_set_requires_grad(true)?;
-            }
-            let outputs = layer(p, &forward, true)?;
-            let loss = |(output, upstream): (&Tensor, &Tensor)| output.f_mul(upstream)?.f_sum(None::<Kind>);
-            let losses = outputs.iter().zip([dy, dh_n, dc_n]).map(loss).collect::<Result<_, _>>()?;
-            // b_hh has the gradient of b_ih.
-            let variables = wanted.into_iter().filter(|i| *i != 4).map(|i| forward[i].shallow_clone()).collect();
-            Ok(Graph { losses, variables, bias: p.bias, state: p.state })
-        })
-    }
-
-    /// dx, dW_ih, dW_hh, db, dh0, dc0; the graph stays.
-    fn gradients(&self) -> Result<Vec<Tensor>, TchError> {
-        let mut all = Tensor::f_run_backward(&self.losses, &self.variables, true, false)?;
-        let none = none(&self.variables[0])?;
-        if !self.bias {
-            all.insert(3, none.shallow_clone());
-        }
-        if !self.state {
-            all.extend([none.shallow_clone(), none]);
-        }
-        Ok(all)
-    }
-}
-
-fn backward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
-    Graph::new(&downcast::<LstmBackward>(problem).lstm, inputs)?.gradients()
-}
-
-fn backward_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
-    let graph = Graph::new(&downcast::<LstmBackward>(problem).lstm, &operands.inputs)?;
-    Ok(vec![Way::fresh("autograd of lstm", move || graph.gradients()).tried()?])
 }

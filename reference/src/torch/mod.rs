@@ -1,7 +1,7 @@
 //! libtorch, the independent witness and the peer. Feature `libtorch`.
 //!
 //! Each operator has a [`Twin`]: `forward` computes it by libtorch's differentiable operators, from which autograd also
-//! gives its gradients ([`outputs`], [`gradients`]); `ways` gives the fastest ways a user has, on buffers that are ready
+//! gives its gradients ([`outputs`], [`gradients`], [`autograd`]); `ways` gives the fastest ways a user has, on buffers that are ready
 //! ([`ways`], [`timed`]). Inputs are copied once into libtorch's own aligned memory and given as views with the strides of
 //! the problem's layouts.
 //!
@@ -13,6 +13,7 @@
 
 pub mod about;
 mod activation;
+pub mod autograd;
 mod batchnorm;
 mod conv;
 mod conv_gradients;
@@ -32,8 +33,10 @@ use tch::{Kind, TchError, Tensor};
 
 pub use about::{makes_inference_tensors, set_threads};
 pub use activation::Elementwise;
+use autograd::Autograd;
 pub use way::{Place, Way};
 
+use crate::tolerance::one_chain;
 use crate::{Data, Fill, Operator, Port, Problem, Tolerance, Types};
 
 /// Outputs from inputs.
@@ -66,7 +69,7 @@ impl Operands<'_> {
     }
 }
 
-/// Every twin.
+/// Every twin that has functions of its own. Gradients by autograd need none.
 static TWINS: &[Twin] = &[
     gemm::GEMM,
     gemm::GEMM_BACKWARD,
@@ -77,31 +80,59 @@ static TWINS: &[Twin] = &[
     conv_gradients::BACKWARD_DATA,
     conv_gradients::BACKWARD_WEIGHTS,
     conv_gradients::TRANSPOSED,
-    conv_gradients::TRANSPOSED_BACKWARD,
     pool::MAX_POOL2D,
     pool::MAX_POOL2D_BACKWARD,
     dropout::DROPOUT_BACKWARD,
     activation::ACTIVATION,
     activation::ACTIVATION_BACKWARD,
     lstm::LSTM,
-    lstm::LSTM_BACKWARD,
 ];
 
-/// The twin of the operator of this name.
-pub fn twin(op: &str) -> Option<&'static Twin> {
-    TWINS.iter().find(|twin| twin.op == op)
+/// By what libtorch computes an operator.
+#[derive(Clone, Copy)]
+pub enum By {
+    /// Functions.
+    Functions(&'static Twin),
+    /// Autograd of the forward operator's functions.
+    Autograd(Autograd),
 }
 
-/// Operators whose ways are backward passes of autograd, which inference mode does not have.
-static BY_AUTOGRAD: &[&str] = &["lstm_backward"];
+impl By {
+    fn outputs(self, problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+        match self {
+            By::Functions(twin) => (twin.forward)(problem, inputs),
+            By::Autograd(gradient) => gradient.outputs(problem, inputs),
+        }
+    }
 
-/// Whether the [`ways`] of the operator of this name can be made and called in inference mode.
+    fn slack(self, problem: &dyn Problem) -> f64 {
+        match self {
+            By::Functions(twin) => (twin.slack)(problem),
+            By::Autograd(_) => one_chain(&problem.sums()),
+        }
+    }
+
+    fn ways(self, problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+        match self {
+            By::Functions(twin) => (twin.ways)(problem, operands),
+            By::Autograd(gradient) => gradient.ways(problem, &operands.inputs),
+        }
+    }
+}
+
+/// By what libtorch computes the operator of this name.
+pub fn twin(op: &str) -> Option<By> {
+    let functions = TWINS.iter().find(|twin| twin.op == op).map(By::Functions);
+    functions.or_else(|| Autograd::find(op).map(By::Autograd))
+}
+
+/// Whether the [`ways`] of the operator of this name can be made and called in inference mode, which has no backward passes.
 pub fn in_inference(op: &str) -> bool {
-    !BY_AUTOGRAD.contains(&op)
+    !matches!(twin(op), Some(By::Autograd(_)))
 }
 
 /// The twin, if libtorch survives the problem.
-fn find(operator: &Operator, problem: &dyn Problem, inputs: &[Data]) -> Result<&'static Twin, String> {
+fn find(operator: &Operator, problem: &dyn Problem, inputs: &[Data]) -> Result<By, String> {
     if let Some(row) = deviations::crash(operator.name, problem, inputs) {
         return Err(format!("libtorch is not asked: {} ({})", row.what, row.issue));
     }
@@ -115,7 +146,7 @@ fn find(operator: &Operator, problem: &dyn Problem, inputs: &[Data]) -> Result<&
 /// # Panics
 /// If the operator has no twin.
 pub fn slack(op: &str, problem: &dyn Problem) -> f64 {
-    (twin(op).expect("a twin").slack)(problem).max(1.0)
+    twin(op).expect("a twin").slack(problem).max(1.0)
 }
 
 /// The tolerance for libtorch's own orders of summation: a witness's bounds, [`slack`] times as wide. Equal bits stay equal bits.
@@ -160,15 +191,10 @@ pub fn outputs(
 ///
 /// # Errors
 /// If an input does not fit its port, or libtorch refuses.
-pub fn outputs_of(
-    twin: &Twin,
-    problem: &dyn Problem,
-    types: Types,
-    inputs: &[Data],
-) -> Result<Vec<ArrayD<f64>>, String> {
+pub fn outputs_of(twin: By, problem: &dyn Problem, types: Types, inputs: &[Data]) -> Result<Vec<ArrayD<f64>>, String> {
     let answer = || -> Result<Vec<ArrayD<f64>>, TchError> {
         let inputs = tensors::inputs(&problem.inputs(types), &problem.unread_inputs(), inputs)?;
-        let outputs = tch::no_grad(|| (twin.forward)(problem, &inputs))?;
+        let outputs = tch::no_grad(|| twin.outputs(problem, &inputs))?;
         outputs.iter().map(tensors::to_array).collect()
     };
     answer().map_err(message)
@@ -193,7 +219,7 @@ pub fn gradients(
         for &position in &positions {
             inputs[position] = inputs[position].f_set_requires_grad(true)?;
         }
-        let outputs = (twin.forward)(problem, &inputs)?;
+        let outputs = twin.outputs(problem, &inputs)?;
         let mut losses = Vec::new();
         for (output, upstream) in upstreams {
             losses.push(outputs[*output].f_mul(&tensors::from_array(types.element, upstream)?)?.f_sum(None::<Kind>)?);
@@ -228,7 +254,7 @@ pub fn ways(
             ports: problem.outputs(types),
             data: inputs,
         };
-        let ways = tch::no_grad(|| (twin.ways)(problem, &operands))?;
+        let ways = tch::no_grad(|| twin.ways(problem, &operands))?;
         Ok(ways.into_iter().map(|way| way.reading(&operands.inputs)).collect())
     };
     make().map_err(message)

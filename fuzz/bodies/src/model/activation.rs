@@ -2,7 +2,7 @@
 
 use etalon_reference::Point;
 
-use super::{Model, choice};
+use super::{Model, choice, spans};
 
 /// The function, the elements of x, and those of α.
 fn sizes(model: &mut Model, point: &Point) -> (&'static str, i128, i128) {
@@ -16,8 +16,8 @@ fn sizes(model: &mut Model, point: &Point) -> (&'static str, i128, i128) {
 pub fn activation(point: &Point) -> Model {
     let mut model = Model::default();
     let (_, x, alpha) = sizes(&mut model, point);
-    model.inputs = vec![("x", x), ("alpha", alpha)];
-    model.outputs = vec![("y", x)];
+    model.inputs = spans(&[("x", x), ("alpha", alpha)]);
+    model.outputs = spans(&[("y", x)]);
     model
 }
 
@@ -26,7 +26,7 @@ pub fn activation_backward(point: &Point) -> Model {
     let mut model = Model::default();
     let (f, dx, alpha) = sizes(&mut model, point);
     let (x, y) = if ["sigmoid", "tanh"].contains(&f) { (0, dx) } else { (dx, 0) };
-    model.inputs = vec![("dy", dx), ("x", x), ("alpha", alpha), ("y", y)];
-    model.outputs = vec![("dx", dx), ("dalpha", alpha)];
+    model.inputs = spans(&[("dy", dx), ("x", x), ("alpha", alpha), ("y", y)]);
+    model.outputs = spans(&[("dx", dx), ("dalpha", alpha)]);
     model
 }

@@ -2,7 +2,7 @@
 
 use etalon_reference::Point;
 
-use super::{Model, choice};
+use super::{Model, choice, spans};
 
 /// The number of places of a window of `taps`, `dilation` apart, on a padded input.
 pub(super) fn places(
@@ -49,14 +49,6 @@ fn sizes(model: &mut Model, point: &Point, rows: i128, columns: i128) -> Sizes {
     Sizes { x: len(&x), y: len(&y), w: len(&weights), groups }
 }
 
-/// The sizes of a convolution.
-fn convolution(model: &mut Model, point: &Point) -> Sizes {
-    choice(model, point, "layout");
-    let rows = places(model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb"]);
-    let columns = places(model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr"]);
-    sizes(model, point, rows, columns)
-}
-
 /// The output channels, if `axis` says that there is a vector of them.
 fn vector(model: &mut Model, point: &Point, axis: &'static str, groups: i128) -> i128 {
     let present = choice(model, point, axis) == "channel";
@@ -66,30 +58,13 @@ fn vector(model: &mut Model, point: &Point, axis: &'static str, groups: i128) ->
 /// `conv2d`.
 pub fn conv2d(point: &Point) -> Model {
     let mut model = Model::default();
-    choice(&mut model, point, "relu");
-    let Sizes { x, y, w, groups } = convolution(&mut model, point);
+    let [_, _] = ["relu", "layout"].map(|axis| choice(&mut model, point, axis));
+    let rows = places(&mut model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb"]);
+    let columns = places(&mut model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr"]);
+    let Sizes { x, y, w, groups } = sizes(&mut model, point, rows, columns);
     let [scale, bias] = ["scale", "bias"].map(|axis| vector(&mut model, point, axis, groups));
-    model.inputs = vec![("x", x), ("w", w), ("scale", scale), ("bias", bias)];
-    model.outputs = vec![("y", y)];
-    model
-}
-
-/// `conv2d_backward_data`.
-pub fn conv2d_backward_data(point: &Point) -> Model {
-    let mut model = Model::default();
-    let Sizes { x, y, w, .. } = convolution(&mut model, point);
-    model.inputs = vec![("dy", y), ("w", w)];
-    model.outputs = vec![("dx", x)];
-    model
-}
-
-/// `conv2d_backward_weights`.
-pub fn conv2d_backward_weights(point: &Point) -> Model {
-    let mut model = Model::default();
-    let Sizes { x, y, w, groups } = convolution(&mut model, point);
-    let bias = vector(&mut model, point, "bias", groups);
-    model.inputs = vec![("dy", y), ("x", x)];
-    model.outputs = vec![("dw", w), ("dbias", bias)];
+    model.inputs = spans(&[("x", x), ("w", w), ("scale", scale), ("bias", bias)]);
+    model.outputs = spans(&[("y", y)]);
     model
 }
 
@@ -111,29 +86,15 @@ fn spread(
     full - before - after
 }
 
-fn transposed(model: &mut Model, point: &Point) -> (Sizes, i128) {
-    choice(model, point, "layout");
-    let rows = spread(model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb", "oh"]);
-    let columns = spread(model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr", "ow"]);
-    let sizes = sizes(model, point, rows, columns);
-    let bias = vector(model, point, "bias", sizes.groups);
-    (sizes, bias)
-}
-
 /// `conv_transpose2d`.
 pub fn conv_transpose2d(point: &Point) -> Model {
     let mut model = Model::default();
-    let (Sizes { x, y, w, .. }, bias) = transposed(&mut model, point);
-    model.inputs = vec![("x", x), ("w", w), ("bias", bias)];
-    model.outputs = vec![("y", y)];
-    model
-}
-
-/// `conv_transpose2d_backward`.
-pub fn conv_transpose2d_backward(point: &Point) -> Model {
-    let mut model = Model::default();
-    let (Sizes { x, y, w, .. }, bias) = transposed(&mut model, point);
-    model.inputs = vec![("dy", y), ("x", x), ("w", w)];
-    model.outputs = vec![("dx", x), ("dw", w), ("dbias", bias)];
+    choice(&mut model, point, "layout");
+    let rows = spread(&mut model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb", "oh"]);
+    let columns = spread(&mut model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr", "ow"]);
+    let Sizes { x, y, w, groups } = sizes(&mut model, point, rows, columns);
+    let bias = vector(&mut model, point, "bias", groups);
+    model.inputs = spans(&[("x", x), ("w", w), ("bias", bias)]);
+    model.outputs = spans(&[("y", y)]);
     model
 }

@@ -2,7 +2,7 @@
 
 use etalon_reference::Point;
 
-use super::{Model, choice};
+use super::{Model, choice, spans};
 
 /// `gemm`: A, B and C with padded lines, transposed or with every second column; a batch, of which an operand may be shared.
 pub fn gemm(point: &Point) -> Model {
@@ -18,8 +18,8 @@ pub fn gemm(point: &Point) -> Model {
     let b = operand(&mut model, "b", b, [k, n], ldb, batch, share == "b");
     let c = operand(&mut model, "c", "n", [m, n], ldc, batch, false);
     let bias = if point.choice("bias") == Some("row") { n } else { 0 };
-    model.inputs = vec![("a", a), ("b", b), ("c", c), ("bias", bias)];
-    model.outputs = vec![("out", c)];
+    model.inputs = spans(&[("a", a), ("b", b), ("c", c), ("bias", bias)]);
+    model.outputs = spans(&[("out", c)]);
     model
 }
 
@@ -56,7 +56,7 @@ pub fn gemm_backward(point: &Point) -> Model {
     model.fits("k·n·batch", &[k, n, batch]);
     let [mn, mk, kn] = [[m, n], [m, k], [k, n]].map(|[x, y]| batch.saturating_mul(x).saturating_mul(y));
     let z = if act == "none" { 0 } else { mn };
-    model.inputs = vec![("dy", mn), ("a", mk), ("b", kn), ("z", z)];
-    model.outputs = vec![("dz", mn), ("da", mk), ("db", kn), ("dbias", if bias == "row" { n } else { 0 })];
+    model.inputs = spans(&[("dy", mn), ("a", mk), ("b", kn), ("z", z)]);
+    model.outputs = spans(&[("dz", mn), ("da", mk), ("db", kn), ("dbias", if bias == "row" { n } else { 0 })]);
     model
 }

@@ -2,7 +2,7 @@
 
 use etalon_reference::{DType, Point};
 
-use super::{Model, choice};
+use super::{Model, choice, spans};
 
 /// `matmul_int8`. Only types that requantize have scales and a zero point of the output.
 pub fn matmul_int8(point: &Point) -> Model {
@@ -20,7 +20,7 @@ pub fn matmul_int8(point: &Point) -> Model {
         _ => 0,
     };
     let one = |there: bool| i128::from(there);
-    model.inputs = vec![
+    model.inputs = spans(&[
         ("a", product(m, k)),
         ("b", product(k, n)),
         ("za", one(za == "tensor")),
@@ -28,8 +28,8 @@ pub fn matmul_int8(point: &Point) -> Model {
         ("bias", if bias == "row" { n } else { 0 }),
         ("scale", columns(scale)),
         ("zo", 1),
-    ];
+    ]);
     model.absent = Some(|types| if types.of("out") == DType::I32 { &["scale", "zo"] } else { &[] });
-    model.outputs = vec![("out", product(m, n))];
+    model.outputs = spans(&[("out", product(m, n))]);
     model
 }

@@ -3,10 +3,10 @@
 use etalon_reference::Point;
 
 use super::conv2d::{at_least_one, places};
-use super::{Model, choice};
+use super::{Model, choice, spans};
 
-/// Elements of the images and of the outputs.
-fn pool(point: &Point) -> (Model, i128, i128) {
+/// `max_pool2d`.
+pub fn max_pool2d(point: &Point) -> Model {
     let mut model = Model::default();
     choice(&mut model, point, "layout");
     let mut along = |what: &str, names: [&'static str; 6]| {
@@ -24,22 +24,8 @@ fn pool(point: &Point) -> (Model, i128, i128) {
     model.fits("elements of x", &x);
     model.fits("elements of y", &y);
     let len = |factors: &[i128]| factors.iter().fold(1i128, |p, &f| p.saturating_mul(f.max(0)));
-    (model, len(&x), len(&y))
-}
-
-/// `max_pool2d`.
-pub fn max_pool2d(point: &Point) -> Model {
-    let (mut model, x, y) = pool(point);
     let index = choice(&mut model, point, "index") == "yes";
-    model.inputs = vec![("x", x)];
-    model.outputs = vec![("y", y), ("index", if index { y } else { 0 })];
-    model
-}
-
-/// `max_pool2d_backward`.
-pub fn max_pool2d_backward(point: &Point) -> Model {
-    let (mut model, x, y) = pool(point);
-    model.inputs = vec![("dy", y), ("index", y)];
-    model.outputs = vec![("dx", x)];
+    model.inputs = spans(&[("x", len(&x))]);
+    model.outputs = spans(&[("y", len(&y)), ("index", if index { len(&y) } else { 0 })]);
     model
 }
