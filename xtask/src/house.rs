@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
-
-use crate::fault;
+use crate::{fault, files};
 
 /// Longest file.
 const MAX_LINES: usize = 500;
@@ -112,7 +110,13 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
     note!("== house rules");
     let mut breaches = Vec::new();
     for room in ["reference", "kernels", "benches", "reports", "xtask", "fuzz"] {
-        visit(root, &root.join(room), &mut breaches)?;
+        for path in files::under(&root.join(room), Some("target"))? {
+            let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
+            // This file names what it looks for.
+            if name.ends_with(".rs") && name != "xtask/src/house.rs" {
+                judge(&name, &fs::read_to_string(&path)?, &mut breaches);
+            }
+        }
     }
     for member in MEMBERS {
         let text = fs::read_to_string(root.join(member).join("Cargo.toml"))?;
@@ -131,28 +135,6 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
     }
     breaches.iter().for_each(|breach| note!("{breach}"));
     Err(fault::failure(format!("{} breaches of the house rules", breaches.len())))
-}
-
-fn visit(root: &Path, folder: &Path, breaches: &mut Vec<String>) -> anyhow::Result<()> {
-    let mut entries = fs::read_dir(folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?
-        .collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(fs::DirEntry::path);
-    for entry in entries {
-        let path = entry.path();
-        if path.is_dir() {
-            if !path.ends_with("target") {
-                visit(root, &path, breaches)?;
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
-            // This file names what it looks for.
-            if name != "xtask/src/house.rs" {
-                judge(&name, &fs::read_to_string(&path)?, breaches);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The first library or program of a package that `cargo bench` would run with its own harness.

@@ -13,6 +13,7 @@ mod check;
 mod cpu;
 mod doctor;
 mod fault;
+mod files;
 mod fuzz;
 mod help;
 mod house;

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use super::gate;
+use crate::files;
 use crate::process::{self, FEATURES};
 use crate::setup::Provision;
 use crate::workspace::Workspace;
@@ -189,21 +190,10 @@ fn copy(from: &Path, to: &Path, files: &[String]) -> anyhow::Result<String> {
             .with_context(|| format!("cannot write {}", target.display()))?;
     }
     let known: HashSet<PathBuf> = files.iter().map(|file| to.join(file)).collect();
-    remove_others(to, &known)?;
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Removes the files that are not known.
-fn remove_others(folder: &Path, known: &HashSet<PathBuf>) -> anyhow::Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_others(&path, known)?;
-        } else if !known.contains(&path) {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
+    for other in files::under(to, None)?.into_iter().filter(|path| !known.contains(path)) {
+        fs::remove_file(&other).with_context(|| format!("cannot remove {}", other.display()))?;
     }
-    Ok(())
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

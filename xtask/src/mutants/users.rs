@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::files;
+
 /// Folders that every operator uses, and that name operators at most in tests and documentation.
 const EVERYWHERE: [&str; 3] = ["isa", "check", "ffi"];
 
@@ -54,15 +56,10 @@ fn named(kernels: &Path) -> anyhow::Result<Named> {
 
 /// Adds what the files of a folder name.
 fn names_in(folder: &Path, names: &mut BTreeSet<String>) -> anyhow::Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            names_in(&path, names)?;
-        } else {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-            names.extend(modules(&code.join("\n")));
-        }
+    for path in files::under(folder, None)? {
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        names.extend(modules(&code.join("\n")));
     }
     Ok(())
 }
