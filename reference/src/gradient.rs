@@ -28,8 +28,8 @@ pub struct Gradient {
     pub gives: &'static [(usize, usize)],
     /// Inputs in which the forward problem is linear, so that the adjoint test holds exactly with the exact fill.
     pub linear: fn(&dyn Problem) -> &'static [usize],
-    /// The forward problem of a gradient problem, where autograd over it is a witness: it computes anew what the gradient
-    /// takes as kept. `None` where that need not belong to the other inputs.
+    /// The forward problem of a gradient problem, where autograd over it is a witness: it computes anew what the
+    /// gradient takes as kept. `None` where that need not belong to the other inputs.
     pub autograd: Option<fn(&dyn Problem) -> Box<dyn Problem>>,
     /// Whether the forward function has a kink within the step of these inputs, where differences mean nothing.
     pub near_kink: NearKink,

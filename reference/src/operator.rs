@@ -81,15 +81,16 @@ pub trait Problem: Any + Debug + Send + Sync {
     /// The formula, in f64, written to be read. One array an output, of the output's logical shape.
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>>;
 
-    /// The longest sums behind the outputs. Witnesses add in orders of their own, at worst in one chain: their bounds are as
-    /// many times wider as that chain is longer. An operator whose outputs are one sum of products each lists one per output,
-    /// and needs no tolerance of its own.
+    /// The longest sums behind the outputs. Witnesses add in orders of their own, at worst in one chain: their bounds
+    /// are as many times wider as that chain is longer. An operator whose outputs are one sum of products each lists
+    /// one per output, and needs no tolerance of its own.
     fn sums(&self) -> Vec<Sum> {
         Vec::new()
     }
 
-    /// How far from the reference each output may be, for inputs of `fill`. Unless an operator says more: each output is one
-    /// of the [`sums`](Problem::sums), of products of its inputs, whose magnitudes are the reference of the inputs' ones.
+    /// How far from the reference each output may be, for inputs of `fill`. Unless an operator says more: each output
+    /// is one of the [`sums`](Problem::sums), of products of its inputs, whose magnitudes are the reference of the
+    /// inputs' ones.
     fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         let magnitudes = || self.reference(&inputs.iter().map(|input| input.mapv(f64::abs)).collect::<Vec<_>>());
         of_sums(&self.sums(), types, fill, magnitudes, expected)

@@ -127,8 +127,8 @@ pub enum Role {
     Passing,
     /// It belongs to the layer.
     Weights,
-    /// One of the two factors of a product: the larger one holds the weights, the second where they are equal. Some networks
-    /// multiply from the left, others from the right.
+    /// One of the two factors of a product: the larger one holds the weights, the second where they are equal. Some
+    /// networks multiply from the left, others from the right.
     Factor,
 }
 
@@ -150,8 +150,8 @@ pub struct Port {
 }
 
 impl Port {
-    /// An operand of any sign, of the dtype that `types` give it, that, as an output, starts poisoned, and, as an input, passes
-    /// through.
+    /// An operand of any sign, of the dtype that `types` give it, that, as an output, starts poisoned, and, as an
+    /// input, passes through.
     pub fn new(name: &'static str, types: Types, layout: Layout) -> Port {
         let (values, initial, role) = (Values::Signed, Initial::Poison, Role::Passing);
         Port { name, dtype: types.of(name), layout, values, initial, role }

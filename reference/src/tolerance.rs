@@ -80,8 +80,8 @@ pub fn one_chain(sums: &[Sum]) -> f64 {
     sums.iter().map(|sum| sum.terms as f64 / sum.steps.max(1) as f64).fold(1.0, f64::max)
 }
 
-/// Of outputs that are one sum each, over terms whose magnitudes sum to `magnitudes`: [`of_chains`]. Exact with the exact
-/// fill, which asks for no magnitudes.
+/// Of outputs that are one sum each, over terms whose magnitudes sum to `magnitudes`: [`of_chains`]. Exact with the
+/// exact fill, which asks for no magnitudes.
 pub fn of_sums(
     sums: &[Sum],
     types: Types,

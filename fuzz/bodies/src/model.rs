@@ -19,8 +19,8 @@ use etalon_reference::{Operator, Point, Types};
 /// Elements that a buffer has at most.
 pub const LIMIT: i128 = isize::MAX as i128 / 8;
 
-/// The model of this operator, if it has one of its own. Gradients need none, unless they differ from what their declaration
-/// says: in choices that make no forward problem, or in operands that are computed.
+/// The model of this operator, if it has one of its own. Gradients need none, unless they differ from what their
+/// declaration says: in choices that make no forward problem, or in operands that are computed.
 fn own(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
         "activation" => activation::activation,

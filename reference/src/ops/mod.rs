@@ -1,4 +1,5 @@
-//! The operators, one file each. A new one: its file, its `mod` line, its row in [`each_operator`](crate::each_operator).
+//! The operators, one file each. A new one: its file, its `mod` line, its row in
+//! [`each_operator`](crate::each_operator).
 
 pub mod activation;
 pub mod activation_backward;
@@ -37,7 +38,8 @@ pub mod winograd;
 
 use crate::Operator;
 
-/// The one list of operators: hands `module: NAME` of each to the macro that is named. `kernels` lists its kernels by it.
+/// The one list of operators: hands `module: NAME` of each to the macro that is named. `kernels` lists its kernels by
+/// it.
 #[macro_export]
 macro_rules! each_operator {
     ($use:ident) => {

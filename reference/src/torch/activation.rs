@@ -81,11 +81,11 @@ static ROWS: &[Row] = &[
         call!("gelu"("x, approximate=\"tanh\"", "out")),
         call!("gelu_backward"("dy, x, approximate=\"tanh\"", "grad_input")),
     )
-    // ½x·(1 − t²)·g′ with g′ = 0.8·(1 + 0.134x²). 1 − t² is off by 3u up to |x| = 5.5, where t is 1: 33u|dy|, beside the
-    // 12u|dy| of the budget.
+    // ½x·(1 − t²)·g′ with g′ = 0.8·(1 + 0.134x²). 1 − t² is off by 3u up to |x| = 5.5, where t is 1: 33u|dy|, beside
+    // the 12u|dy| of the budget.
     .slack(4.0),
-    // σ·(1 + x·(1 − σ)). Near σ = 1 the difference is off by one unit of σ and one rounding, 2u, up to |x| = 17.4, where σ
-    // is 1: 35u|dy|. The budget gives 13u|dy| there.
+    // σ·(1 + x·(1 − σ)). Near σ = 1 the difference is off by one unit of σ and one rounding, 2u, up to |x| = 17.4,
+    // where σ is 1: 35u|dy|. The budget gives 13u|dy| there.
     Row::new("silu", call!("silu"("x", "out")), call!("silu_backward"("dy, x", "grad_input"))).slack(3.0),
     Row::new(
         "softplus",

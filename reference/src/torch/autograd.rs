@@ -1,8 +1,8 @@
 //! The twin of a gradient without a line: autograd over the forward operator's twin.
 //!
-//! libtorch makes the forward pass itself: it does not look at what the gradient takes as kept (gates, cells, outputs), and is
-//! judged with the errors of its own in that ([`Problem::witness_tolerance`]). What is timed is the backward pass over a graph
-//! that is kept, without the forward pass.
+//! libtorch makes the forward pass itself: it does not look at what the gradient takes as kept (gates, cells, outputs),
+//! and is judged with the errors of its own in that ([`Problem::witness_tolerance`]). What is timed is the backward
+//! pass over a graph that is kept, without the forward pass.
 
 use tch::{IValue, TchError, Tensor};
 

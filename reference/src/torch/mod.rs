@@ -1,9 +1,9 @@
 //! libtorch, the independent witness and the peer. Feature `libtorch`.
 //!
 //! Each operator has a [`Twin`]: `forward` computes it by libtorch's differentiable operators, from which autograd also
-//! gives its gradients ([`outputs`], [`gradients`], [`autograd`]); `ways` gives the fastest ways a user has, on buffers that are ready
-//! ([`ways`], [`timed`]). Inputs are copied once into libtorch's own aligned memory and given as views with the strides of
-//! the problem's layouts.
+//! gives its gradients ([`outputs`], [`gradients`], [`autograd`]); `ways` gives the fastest ways a user has, on buffers
+//! that are ready ([`ways`], [`timed`]). Inputs are copied once into libtorch's own aligned memory and given as views
+//! with the strides of the problem's layouts.
 //!
 //! Where an operator has no `out=` form, its results are fresh. glibc maps a block above 32 MiB anew each time, and its
 //! page faults are then a large part of the call; smaller blocks it keeps. A peer that is to be timed at its best on large
@@ -126,7 +126,8 @@ pub fn twin(op: &str) -> Option<By> {
     functions.or_else(|| Autograd::find(op).map(By::Autograd))
 }
 
-/// Whether the [`ways`] of the operator of this name can be made and called in inference mode, which has no backward passes.
+/// Whether the [`ways`] of the operator of this name can be made and called in inference mode, which has no backward
+/// passes.
 pub fn in_inference(op: &str) -> bool {
     !matches!(twin(op), Some(By::Autograd(_)))
 }
