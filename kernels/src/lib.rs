@@ -9,6 +9,7 @@ pub mod activation_backward;
 pub mod aligned;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
+pub mod call;
 pub mod check;
 pub mod conv2d;
 pub mod conv2d_backward_data;

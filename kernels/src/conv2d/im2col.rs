@@ -119,7 +119,7 @@ impl<'a, T: Float> Blocks<'a, T> {
 /// The kernel over OpenBLAS.
 #[cfg(feature = "openblas")]
 pub fn run_openblas(call: &mut crate::kernel::Call<'_>) -> Result<(), crate::kernel::KernelError> {
-    crate::gemm::with_float!(call.types, T => openblas::<T>(call, crate::isa::wide::Scalar))
+    crate::gemm::with_float!(call.types(), T => openblas::<T>(call, crate::isa::wide::Scalar))
 }
 
 #[cfg(feature = "openblas")]
@@ -131,8 +131,8 @@ fn openblas<T: crate::gemm::openblas::Blas>(
     use crate::kernel::KernelError;
     use etalon_reference::operator::downcast;
 
-    let p: &Conv2d = downcast(call.problem);
-    let pool = call.pool;
+    let p: &Conv2d = downcast(call.problem());
+    let pool = call.pool();
     openblas::set_threads(pool.threads());
     let (o, workspace) = Operands::<T>::of(call, p)?;
     if p.y.is_empty() {

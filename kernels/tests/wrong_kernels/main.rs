@@ -18,9 +18,10 @@ mod spoil;
 
 use std::path::Path;
 
+use etalon_kernels::call::Call;
 use etalon_kernels::check::suite::{Extent, Question, Rejection, examine};
 use etalon_kernels::isa::Isa;
-use etalon_kernels::kernel::{Call, Kernel, KernelError};
+use etalon_kernels::kernel::{Kernel, KernelError};
 use etalon_kernels::registry;
 use etalon_reference::Types;
 
