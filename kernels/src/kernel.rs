@@ -21,10 +21,10 @@ pub struct Kernel {
     pub types: &'static [Types],
     /// Whether it can compute the problem; `Err` says why not.
     pub supports: fn(&dyn Problem, Types) -> Result<(), String>,
-    /// Computes. A [`Signature`](crate::call::Signature) makes the call.
+    /// Computes. The call comes from [`Signature::call`](crate::call::Signature::call).
     pub run: fn(&mut Call<'_>) -> Result<(), KernelError>,
-    /// Work done once for several calls (packed weights), outside the clock. `run` then finds it in
-    /// [`Call::plan`]. A [`Signature`](crate::call::Signature::plan) hands it its inputs.
+    /// Work done once for several calls (packed weights), outside the clock.
+    /// [`Signature::plan`](crate::call::Signature::plan) makes it, and `run` finds it in [`Call::plan`].
     pub plan: Option<MakePlan>,
     /// Whether it promises the operator's canonical order: the same bits as every other canonical kernel.
     pub canonical: bool,

@@ -43,7 +43,7 @@ pub struct Operands<'a, T> {
 
 impl<'a, T: Element> Operands<'a, T> {
     /// Those of a call, and its workspace.
-    pub fn of<'c>(call: &'c mut Call<'a>) -> (Operands<'c, T>, &'c mut Workspace) {
+    pub fn of(call: &'a mut Call<'_>) -> (Operands<'a, T>, &'a mut Workspace) {
         let [x, w, scale, bias] = [0, 1, 2, 3].map(|i| call.input::<T>(i));
         let ([y], workspace) = call.outputs();
         (Operands { x, w, order: Order::ChannelsFirst, scale, bias, y: elements(y) }, workspace)

@@ -7,7 +7,7 @@
 //! | kernel | what it does |
 //! |---|---|
 //! | `scalar` | the convolutions of the residues, in the canonical order |
-//! | `avx2`, `avx512` | the same by [`conv2d`]'s kernels: [`exact_way`](conv2d::exact_way) |
+//! | `avx2`, `avx512` | the same by [`conv2d`](crate::conv2d)'s kernels: [`exact_way`](crate::conv2d::exact_way) |
 //! | `fast-avx2`, `fast-avx512` | the same, Winograd's algorithm among them: [`fast_way`] |
 //!
 //! A stride of s cuts dx into s×s residues; each is met by its own taps, and is a dense convolution of dy of stride 1 with
@@ -33,7 +33,7 @@ use self::by::{Exact, Fast, Plainly};
 use self::places::residues;
 use self::spread::{Adjoint, Convolver, of_residue, spread};
 use crate::call::{Call, elements};
-use crate::conv2d::{self, Way, fast_way};
+use crate::conv2d::{Way, fast_way};
 use crate::gemm::driver::{mc, nc};
 use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;

@@ -129,7 +129,6 @@ pub(super) fn plan_avx512(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 fn plan<X: Stream>(inputs: &Inputs<'_>, tile: X) -> Result<Plan, KernelError> {
     Ok(Box::new(PackedB::new(tile, downcast(inputs.problem()), inputs.input(1))))
 }
@@ -169,4 +168,43 @@ fn token2() -> Result<Avx2Token, KernelError> {
 #[cfg(target_arch = "x86_64")]
 fn token512() -> Result<Avx512Token, KernelError> {
     Avx512Token::detect().ok_or_else(|| KernelError::Isa("the CPU lacks avx512".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `1·2` summed over 4 products, in the first 6 of 8 elements.
+    fn product(a: usize, b: usize, bias: Option<&[f32]>, asks: bool) -> Result<[f32; 8], KernelError> {
+        let p = Gemm { bias: asks, ..Gemm::new(2, 3, 4).expect("a problem") };
+        let (a, b, mut c) = (vec![1.0; a], vec![2.0; b], [7.0; 8]);
+        sgemm(&p, &a, &b, &mut c, bias, &Pool::new(1), &mut Workspace::new())?;
+        let (wide, mut wide_c) = (|x: &[f32]| -> Vec<f64> { x.iter().map(|&x| x.into()).collect() }, [7.0; 8]);
+        let wide_bias = bias.map(wide);
+        let (pool, mut workspace) = (Pool::new(1), Workspace::new());
+        dgemm(&p, &wide(&a), &wide(&b), &mut wide_c, wide_bias.as_deref(), &pool, &mut workspace)?;
+        assert_eq!(wide_c, c.map(f64::from));
+        Ok(c)
+    }
+
+    #[test]
+    fn slices_may_be_longer() {
+        assert_eq!(product(8, 12, None, false), Ok([8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 7.0, 7.0]));
+        assert_eq!(product(9, 15, Some(&[1.0]), false), product(8, 12, None, false));
+        let biased = product(8, 12, Some(&[1.0, 2.0, 3.0, 4.0]), true);
+        assert_eq!(biased, Ok([9.0, 10.0, 11.0, 9.0, 10.0, 11.0, 7.0, 7.0]));
+    }
+
+    #[test]
+    fn short_slices_are_named() {
+        fn short<T>(operand: &'static str, found: usize, needed: usize) -> Result<T, KernelError> {
+            Err(KernelError::TooShort { operand, found, needed })
+        }
+        assert_eq!(product(7, 12, None, false), short("a", 7, 8));
+        assert_eq!(product(8, 11, None, false), short("b", 11, 12));
+        assert_eq!(product(8, 12, None, true), short("bias", 0, 3));
+        let p = Gemm::new(2, 3, 4).expect("a problem");
+        let c = sgemm(&p, &[1.0; 8], &[2.0; 12], &mut [7.0; 5], None, &Pool::new(1), &mut Workspace::new());
+        assert_eq!(c, short("out", 5, 6));
+    }
 }

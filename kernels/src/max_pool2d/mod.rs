@@ -41,7 +41,7 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 /// A number that is compared.
-pub trait Number: Element + PartialOrd {
+pub(crate) trait Number: Element + PartialOrd {
     /// −∞.
     const LEAST: Self;
 }

@@ -12,6 +12,7 @@ mod conv_gradients;
 mod gemm;
 mod gemm_backward;
 mod generic;
+mod lenient;
 mod max_pool2d;
 mod misdeeds;
 mod spoil;
