@@ -1,7 +1,7 @@
 //! A call of a kernel: operands that have been held against the problem's ports.
 //!
-//! A [`Signature`] is made once for each problem and says what its operands must be. Nothing else makes a [`Call`], so that
-//! every kernel finds slices of the ports' types and of exactly their lengths, and checks none of them itself.
+//! A [`Signature`] is made once for each problem and says what its operands must be. Nothing else makes a [`Call`], so
+//! that every kernel finds slices of the ports' types and of exactly their lengths, and checks none of them itself.
 
 use etalon_reference::tensor::Initial;
 use etalon_reference::{DType, Element, Port, Problem, Slice, SliceMut, Types};
@@ -66,9 +66,9 @@ impl<'p> Signature<'p> {
         Signature { problem, types, inputs, outputs: ports.iter().map(Operand::new).collect() }
     }
 
-    /// A call with these operands: inputs and outputs in the problem's order, absent ones empty. Outputs that are updated in
-    /// place hold their initial values, and their inputs may be empty. Operands may be longer than the problem needs: what is
-    /// behind is not touched. `plan` is what [`Signature::plan`] made for the kernel that is to run.
+    /// A call with these operands: inputs and outputs in the problem's order, absent ones empty. Outputs that are updated
+    /// in place hold their initial values, and their inputs may be empty. Operands may be longer than the problem needs:
+    /// what is behind is not touched. `plan` is what [`Signature::plan`] made for the kernel that is to run.
     ///
     /// It allocates nothing.
     ///
@@ -174,7 +174,7 @@ impl<'a> Call<'a> {
         elements(self.outputs[index].reborrow().first(self.inputs.signature.outputs[index].len))
     }
 
-    /// All `N` outputs, each with as many elements as its port has, and the scratch memory, which is kept between calls.
+    /// All `N` outputs, each with as many elements as its port has, and the scratch memory that is kept between calls.
     ///
     /// # Panics
     /// If the problem has another number of outputs.

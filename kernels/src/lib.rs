@@ -1,7 +1,8 @@
 //! What is fast: hand-tuned kernels, one folder an operator, and what they stand on.
 //!
-//! Reading order: [`isa`] (which instructions there are), [`math`] (functions of f32), [`pool`], [`aligned`], [`workspace`] and [`disjoint`] (threads
-//! and memory), [`kernel`] (an entry of a list) and [`call`] (its operands), then the operators' folders, and [`registry`], the list of lists.
+//! Reading order: [`isa`] (which instructions there are), [`math`] (functions of f32), [`pool`], [`aligned`],
+//! [`workspace`] and [`disjoint`] (threads and memory), [`kernel`] (an entry of a list) and [`call`] (its operands), then
+//! the operators' folders, and [`registry`], the list of lists.
 //! [`check`] judges one case; its `suite` asks every question of a kernel.
 //!
 //! # Calling a kernel

@@ -253,8 +253,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Each operand that has elements, one element shorter: an error that names it, not a panic and not an access. An input
-    /// that kernels do not read, empty: the same bits.
+    /// Each operand that has elements, one element shorter: an error that names it, not a panic and not an access. An
+    /// input that kernels do not read, empty: the same bits.
     fn short_buffers(&self, p: &Prepared, kernel: &Kernel, one: Mode) -> Result<(), String> {
         let ports = p.problem.outputs(p.types);
         // An input that only initialises an output is not read by the kernel.

@@ -10,8 +10,8 @@ use etalon_kernels::registry::{self, Entry};
 use etalon_reference::{Data, Fill, Layout, Point, Port, Problem, Tolerance, Types, Unit};
 use ndarray::ArrayD;
 
-/// A problem one of whose inputs has a port that is one element shorter than its buffer. It is no operator's, so that no
-/// kernel computes it.
+/// A problem one of whose inputs has a port that is one element shorter than its buffer. It is no operator's, so that
+/// no kernel computes it.
 #[derive(Debug)]
 struct Lenient {
     problem: Box<dyn Problem>,
@@ -51,8 +51,8 @@ impl Problem for Lenient {
     }
 }
 
-/// What is wrong with short buffers of the operator's defaults, if `wrong` makes a problem of its own of them. The kernel
-/// writes nothing: whether a call is made at all is what is asked.
+/// What is wrong with short buffers of the operator's defaults, if `wrong` makes a problem of its own of them. The
+/// kernel writes nothing: whether a call is made at all is what is asked.
 fn ask(entry: &Entry, types: Types, wrong: impl FnOnce(Box<dyn Problem>) -> Box<dyn Problem>) -> Result<(), String> {
     let point = Point::default_of(entry.operator.axes);
     let problem = entry.operator.problem(&point).expect("the defaults are valid");
