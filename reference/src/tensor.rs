@@ -270,7 +270,11 @@ macro_rules! buffers {
             pub fn as_mut(&mut self) -> SliceMut<'_> { match self { $(Data::$variant(v) => SliceMut::$variant(v)),* } }
         }
 
-        impl Slice<'_> {
+        impl<'a> Slice<'a> {
+            /// The first `len` elements, which must be there.
+            pub fn first(self, len: usize) -> Slice<'a> {
+                match self { $(Slice::$variant(v) => Slice::$variant(&v[..len])),* }
+            }
             /// Number of elements.
             pub fn len(&self) -> usize { match self { $(Slice::$variant(v) => v.len()),* } }
             /// Element type.
@@ -279,7 +283,11 @@ macro_rules! buffers {
             pub fn to_data(&self) -> Data { match self { $(Slice::$variant(v) => Data::$variant(v.to_vec())),* } }
         }
 
-        impl SliceMut<'_> {
+        impl<'a> SliceMut<'a> {
+            /// The first `len` elements, which must be there.
+            pub fn first(self, len: usize) -> SliceMut<'a> {
+                match self { $(SliceMut::$variant(v) => SliceMut::$variant(&mut v[..len])),* }
+            }
             /// Borrowed again, for a shorter time.
             pub fn reborrow(&mut self) -> SliceMut<'_> { match self { $(SliceMut::$variant(v) => SliceMut::$variant(v)),* } }
             /// Shared view.

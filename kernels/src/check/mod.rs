@@ -25,7 +25,8 @@ use ndarray::ArrayD;
 pub use guard::{Guard, GuardedBuffer};
 pub use pools::Pools;
 
-use crate::kernel::{Call, Kernel, KernelError, Tolerate};
+use crate::call::Signature;
+use crate::kernel::{Kernel, KernelError, Tolerate};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -242,16 +243,9 @@ impl Prepared {
         {
             let inputs: Vec<Slice<'_>> = inputs.iter().map(Placed::slice).collect();
             let mut outputs: Vec<SliceMut<'_>> = outputs.iter_mut().map(Placed::slice_mut).collect();
-            let plan = kernel.plan.map(|plan| plan(&*self.problem, self.types, &inputs)).transpose()?;
-            (kernel.run)(&mut Call {
-                problem: &*self.problem,
-                types: self.types,
-                inputs: &inputs,
-                outputs: &mut outputs,
-                pool,
-                workspace,
-                plan: plan.as_ref(),
-            })?;
+            let signature = Signature::new(&*self.problem, self.types);
+            let plan = signature.plan(kernel, &inputs)?;
+            (kernel.run)(&mut signature.call(&inputs, &mut outputs, pool, workspace, plan.as_ref())?)?;
         }
         let fault = self.fault(&inputs, &initial, &outputs, &ports);
         Ok((outputs.iter().map(|p| p.slice().to_data()).collect(), fault))
