@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use etalon_kernels::aligned::AlignedVec;
+use etalon_kernels::call::Signature;
 use etalon_kernels::check::{Prepared, initial_outputs};
 use etalon_kernels::isa::evict::evict;
-use etalon_kernels::kernel::{Call, Kernel, Plan};
+use etalon_kernels::kernel::{Kernel, KernelError, Plan};
 use etalon_kernels::pool::Pool;
 use etalon_kernels::workspace::Workspace;
 use etalon_reference::compare::{Comparison, Verdict};
@@ -114,6 +115,7 @@ const OPERANDS: usize = 16;
 pub struct Ours<'a> {
     kernel: &'static Kernel,
     prepared: &'a Prepared,
+    signature: Signature<'a>,
     inputs: Vec<Box<dyn Aligned>>,
     outputs: Vec<Box<dyn Aligned>>,
     plan: Option<Plan>,
@@ -132,17 +134,17 @@ impl<'a> Ours<'a> {
         let initial = initial_outputs(&*prepared.problem, prepared.types, &prepared.inputs);
         let outputs = initial.iter().map(aligned).collect();
         let slices: Vec<Slice<'_>> = inputs.iter().map(|input| input.slice()).collect();
-        let plan = kernel.plan.map(|plan| plan(&*prepared.problem, prepared.types, &slices)).transpose();
-        let plan = plan.map_err(|e| e.to_string())?;
+        let signature = Signature::new(&*prepared.problem, prepared.types);
+        let plan = signature.plan(kernel, &slices).map_err(|e| e.to_string())?;
         drop(slices);
-        let mut ours = Ours { kernel, prepared, inputs, outputs, plan, pool, workspace: Workspace::new() };
+        let mut ours = Ours { kernel, prepared, signature, inputs, outputs, plan, pool, workspace: Workspace::new() };
         ours.run().map_err(|e| e.to_string())?;
         // The first call made sure that it runs; outputs that are updated in place start afresh.
         ours.outputs = initial.iter().map(aligned).collect();
         Ok(ours)
     }
 
-    fn run(&mut self) -> Result<(), etalon_kernels::kernel::KernelError> {
+    fn run(&mut self) -> Result<(), KernelError> {
         let (ins, outs) = (self.inputs.len(), self.outputs.len());
         // Fixed arrays keep the measuring loop free of allocation.
         let mut inputs = [Slice::U8(&[]); OPERANDS];
@@ -153,15 +155,8 @@ impl<'a> Ours<'a> {
         for (slot, output) in outputs.iter_mut().zip(&mut self.outputs) {
             *slot = output.slice_mut();
         }
-        (self.kernel.run)(&mut Call {
-            problem: &*self.prepared.problem,
-            types: self.prepared.types,
-            inputs: &inputs[..ins],
-            outputs: &mut outputs[..outs],
-            pool: &self.pool,
-            workspace: &mut self.workspace,
-            plan: self.plan.as_ref(),
-        })
+        let (inputs, outputs, plan) = (&inputs[..ins], &mut outputs[..outs], self.plan.as_ref());
+        (self.kernel.run)(&mut self.signature.call(inputs, outputs, &self.pool, &mut self.workspace, plan)?)
     }
 }
 

@@ -41,10 +41,9 @@ impl Subject {
         format!("{}/{}/{}", self.entry.operator.name, self.workload, self.types)
     }
 
-    /// The default kernel: the last one that applies, takes operands as they are, and is ours.
+    /// The default kernel.
     pub fn default_kernel(&self) -> Option<&'static Kernel> {
-        let fits = |k: &&Kernel| k.plan.is_none() && !k.is_foreign() && k.applies(&*self.problem, self.types).is_ok();
-        self.entry.kernels.iter().rfind(fits)
+        self.entry.default_kernel(&*self.problem, self.types)
     }
 
     /// The kernels that are worth timing: all that apply, but

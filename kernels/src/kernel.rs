@@ -1,11 +1,10 @@
 //! One way to compute an operator, as an entry of its list.
 
-use etalon_reference::{Domain, Element, Problem, Slice, SliceMut, Threshold, Tolerance, Types};
+use etalon_reference::{DType, Domain, Problem, Threshold, Tolerance, Types};
 use ndarray::ArrayD;
 
+use crate::call::{Call, Inputs};
 use crate::isa::{Extension, Isa};
-use crate::pool::Pool;
-use crate::workspace::Workspace;
 
 /// An entry of an operator's kernel list. Made by [`Kernel::new`] and the `with_` methods.
 #[derive(Clone, Copy)]
@@ -22,9 +21,10 @@ pub struct Kernel {
     pub types: &'static [Types],
     /// Whether it can compute the problem; `Err` says why not.
     pub supports: fn(&dyn Problem, Types) -> Result<(), String>,
-    /// Computes.
+    /// Computes. The call comes from [`Signature::call`](crate::call::Signature::call).
     pub run: fn(&mut Call<'_>) -> Result<(), KernelError>,
-    /// Work done once for several calls (packed weights), outside the clock. `run` then finds it in [`Call::plan`].
+    /// Work done once for several calls (packed weights), outside the clock.
+    /// [`Signature::plan`](crate::call::Signature::plan) makes it, and `run` finds it in [`Call::plan`].
     pub plan: Option<MakePlan>,
     /// Whether it promises the operator's canonical order: the same bits as every other canonical kernel.
     pub canonical: bool,
@@ -51,46 +51,10 @@ pub enum Maker {
 pub type Tolerate = fn(&dyn Problem, Types, &[ArrayD<f64>], &[ArrayD<f64>]) -> Vec<Tolerance>;
 
 /// Makes the plan of a problem from its inputs.
-pub type MakePlan = fn(&dyn Problem, Types, &[Slice<'_>]) -> Result<Plan, KernelError>;
+pub type MakePlan = fn(&Inputs<'_>) -> Result<Plan, KernelError>;
 
 /// What a kernel's `plan` made; its `run` knows the type.
 pub type Plan = Box<dyn std::any::Any + Send + Sync>;
-
-/// One invocation: operands, threads, scratch memory.
-pub struct Call<'a> {
-    /// The validated problem.
-    pub problem: &'a dyn Problem,
-    /// Element type.
-    pub types: Types,
-    /// Input buffers, in the problem's order.
-    pub inputs: &'a [Slice<'a>],
-    /// Output buffers, in the problem's order; the ones that are updated in place hold their initial values.
-    pub outputs: &'a mut [SliceMut<'a>],
-    /// Threads.
-    pub pool: &'a Pool,
-    /// Scratch memory that is kept between calls.
-    pub workspace: &'a mut Workspace,
-    /// Result of the kernel's `plan`, if it has one.
-    pub plan: Option<&'a Plan>,
-}
-
-impl<'a> Call<'a> {
-    /// Input `index` as elements of `T`.
-    ///
-    /// # Panics
-    /// If the buffer has another dtype: callers check operands against the problem's ports.
-    pub fn input<T: Element>(&self, index: usize) -> &'a [T] {
-        T::slice(self.inputs[index]).expect("the port's dtype")
-    }
-
-    /// Output `index` as elements of `T`.
-    ///
-    /// # Panics
-    /// If the buffer has another dtype.
-    pub fn output<T: Element>(&mut self, index: usize) -> &mut [T] {
-        T::slice_mut(self.outputs[index].reborrow()).expect("the port's dtype")
-    }
-}
 
 /// Why a kernel did not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +67,26 @@ pub enum KernelError {
         /// Elements it has.
         found: usize,
         /// Elements it needs.
+        needed: usize,
+    },
+    /// A buffer holds elements of another type.
+    #[error("{operand} holds elements of {found}, the problem needs {needed}")]
+    WrongType {
+        /// The operand.
+        operand: &'static str,
+        /// Type that it has.
+        found: DType,
+        /// Type that it needs.
+        needed: DType,
+    },
+    /// There are more or fewer operands than the problem has.
+    #[error("{found} {what} are given, the problem has {needed}")]
+    WrongNumber {
+        /// Inputs or outputs.
+        what: &'static str,
+        /// So many are there.
+        found: usize,
+        /// So many are needed.
         needed: usize,
     },
     /// An index, a label or a length is outside its range.
@@ -121,17 +105,6 @@ pub enum KernelError {
     /// The CPU lacks the instructions, or they are forbidden.
     #[error("{0}")]
     Isa(String),
-}
-
-/// Whether each operand, `(name, elements found, elements needed)`, is long enough.
-///
-/// # Errors
-/// The first that is too short.
-pub fn long_enough<const N: usize>(operands: [(&'static str, usize, usize); N]) -> Result<(), KernelError> {
-    match operands.into_iter().find(|(_, found, needed)| found < needed) {
-        Some((operand, found, needed)) => Err(KernelError::TooShort { operand, found, needed }),
-        None => Ok(()),
-    }
 }
 
 impl Kernel {

@@ -1,14 +1,37 @@
 //! What is fast: hand-tuned kernels, one folder an operator, and what they stand on.
 //!
-//! Reading order: [`isa`] (which instructions there are), [`math`] (functions of f32), [`pool`], [`aligned`], [`workspace`] and [`disjoint`] (threads
-//! and memory), [`kernel`] (an entry of a list), then the operators' folders, and [`registry`], the list of lists.
+//! Reading order: [`isa`] (which instructions there are), [`math`] (functions of f32), [`pool`], [`aligned`],
+//! [`workspace`] and [`disjoint`] (threads and memory), [`kernel`] (an entry of a list) and [`call`] (its operands), then
+//! the operators' folders, and [`registry`], the list of lists.
 //! [`check`] judges one case; its `suite` asks every question of a kernel.
+//!
+//! # Calling a kernel
+//! ```
+//! use etalon_kernels::{call::Signature, pool::Pool, registry, workspace::Workspace};
+//! use etalon_reference::{Point, Slice, SliceMut, Types};
+//!
+//! // Once: a problem, a kernel, and what the problem asks of its operands.
+//! let entry = registry::find("activation").ok_or("no such operator")?;
+//! let problem = entry.operator.problem(&Point::parse(entry.operator.axes, "f=relu,n=2,c=3,s=4")?)?;
+//! let kernel = entry.default_kernel(&*problem, Types::F32).ok_or("no kernel")?;
+//! let signature = Signature::new(&*problem, Types::F32);
+//! let (pool, mut workspace) = (Pool::new(1), Workspace::new());
+//!
+//! // As often as there are data: operands are checked, and nothing is allocated. An absent operand is empty.
+//! let (x, mut y) = ([-1.0, 2.0].repeat(12), [0.0; 24]);
+//! let (inputs, mut outputs) = ([Slice::F32(&x), Slice::F32(&[])], [SliceMut::F32(&mut y)]);
+//! (kernel.run)(&mut signature.call(&inputs, &mut outputs, &pool, &mut workspace, None)?)?;
+//! assert_eq!(y, [[0.0, 2.0]; 12].as_flattened());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//! [`gemm::sgemm`] and [`gemm::dgemm`] take slices as they are.
 
 pub mod activation;
 pub mod activation_backward;
 pub mod aligned;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
+pub mod call;
 pub mod check;
 pub mod conv2d;
 pub mod conv2d_backward_data;

@@ -1,6 +1,6 @@
 //! The list of lists: every operator with its kernels. Tests, benches, fuzzing and the parity gate go through it.
 
-use etalon_reference::{Operator, ops};
+use etalon_reference::{Operator, Problem, Types, ops};
 
 use crate::kernel::Kernel;
 
@@ -33,6 +33,12 @@ pub fn operators() -> Vec<&'static Operator> {
 }
 
 impl Entry {
+    /// The default kernel: the last one that applies, takes operands as they are, and is ours.
+    pub fn default_kernel(&self, problem: &dyn Problem, types: Types) -> Option<&'static Kernel> {
+        let fits = |k: &&Kernel| k.plan.is_none() && !k.is_foreign() && k.applies(problem, types).is_ok();
+        self.kernels.iter().rfind(fits)
+    }
+
     /// The kernel with this name.
     pub fn kernel(&self, name: &str) -> Option<&'static Kernel> {
         self.kernels.iter().find(|k| k.name == name)

@@ -3,9 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use etalon_kernels::call::Signature;
 use etalon_kernels::check::initial_outputs;
 use etalon_kernels::isa::Isa;
-use etalon_kernels::kernel::Call;
 use etalon_kernels::pool::Pool;
 use etalon_kernels::registry;
 use etalon_kernels::workspace::Workspace;
@@ -60,21 +60,14 @@ fn a_warm_call_allocates_nothing() {
                     for threads in [1, 2] {
                         let (pool, mut workspace) = (Pool::eager(threads), Workspace::new());
                         let slices: Vec<_> = inputs.iter().map(Data::as_slice).collect();
-                        let plan = kernel.plan.map(|plan| plan(&*problem, types, &slices).expect("a plan"));
+                        let signature = Signature::new(&*problem, types);
+                        let plan = signature.plan(kernel, &slices).expect("a plan");
                         let mut counts = Vec::new();
                         for _ in 0..8 {
                             let mut outputs: Vec<_> = outputs.iter_mut().map(Data::as_mut).collect();
                             let before = ALLOCATIONS.load(Ordering::Relaxed);
-                            (kernel.run)(&mut Call {
-                                problem: &*problem,
-                                types,
-                                inputs: &slices,
-                                outputs: &mut outputs,
-                                pool: &pool,
-                                workspace: &mut workspace,
-                                plan: plan.as_ref(),
-                            })
-                            .expect("the kernel applies");
+                            let call = signature.call(&slices, &mut outputs, &pool, &mut workspace, plan.as_ref());
+                            (kernel.run)(&mut call.expect("the problem's operands")).expect("the kernel applies");
                             counts.push(ALLOCATIONS.load(Ordering::Relaxed) - before);
                         }
                         let name = format!("{}/{}/{types}/{}", entry.operator.name, kernel.name, workload.name);

@@ -1,6 +1,6 @@
 //! Comparison of a buffer with the reference.
 
-use ndarray::{ArrayD, Dimension};
+use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::{DType, Tolerance};
@@ -68,13 +68,17 @@ pub fn compare(dtype: DType, expected: &ArrayD<f64>, tolerance: &Tolerance, got:
     };
     let (mut square_error, mut square) = (0.0, 0.0);
     let mut worst_score = -1.0;
-    for (index, &want) in expected.indexed_iter() {
-        let have = got[index.clone()];
+    let mut bounds = match tolerance {
+        Tolerance::Exact => None,
+        Tolerance::Bound { bound, .. } => {
+            assert_eq!(expected.shape(), bound.shape(), "a bound for each element");
+            Some(bound.iter())
+        }
+    };
+    let mut worst = None;
+    for (position, (&want, &have)) in expected.iter().zip(got).enumerate() {
         let rounded = dtype.round(want);
-        let bound = match tolerance {
-            Tolerance::Exact => 0.0,
-            Tolerance::Bound { bound, .. } => bound[index.clone()],
-        };
+        let bound = bounds.as_mut().map_or(0.0, |bounds| *bounds.next().expect("as many as elements"));
         // What must be equal is the rounded number: a saturated one may be far from the reference.
         let want = if matches!(tolerance, Tolerance::Exact) { rounded } else { want };
         let (error, score) = if same_class(want, have) || overflowed(dtype, want, have, bound) {
@@ -98,9 +102,11 @@ pub fn compare(dtype: DType, expected: &ArrayD<f64>, tolerance: &Tolerance, got:
         if score > worst_score {
             worst_score = score;
             out.headroom = score;
-            (out.worst, out.got, out.expected, out.bound) = (index.slice().to_vec(), have, want, bound);
+            worst = Some(position);
+            (out.got, out.expected, out.bound) = (have, want, bound);
         }
     }
+    out.worst = worst.map_or(Vec::new(), |position| index(expected.shape(), position));
     out.nmse = if square > 0.0 { square_error / square } else { square_error };
     if worst_score > 1.0 {
         out.verdict = Verdict::Fail;
@@ -108,6 +114,15 @@ pub fn compare(dtype: DType, expected: &ArrayD<f64>, tolerance: &Tolerance, got:
         out.verdict = Verdict::Mistrusted;
     }
     out
+}
+
+/// The index of the element that is the `position`-th in row-major order.
+fn index(shape: &[usize], mut position: usize) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for (index, &extent) in index.iter_mut().zip(shape).rev() {
+        (*index, position) = (position % extent, position / extent);
+    }
+    index
 }
 
 /// Both NaN, both the same infinity, or both finite.

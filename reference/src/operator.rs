@@ -140,7 +140,7 @@ pub trait Problem: Any + Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Inputs that a kernel need not read at all (the factor 0 stands before them), by position: their buffers may be short.
+    /// Inputs that no kernel reads, by position: their buffers may be short. So may those that outputs start from.
     fn unread_inputs(&self) -> Vec<usize> {
         Vec::new()
     }

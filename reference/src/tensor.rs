@@ -3,7 +3,7 @@
 //! A [`Layout`] says where the elements of a logical array lie in a flat buffer; a [`Port`] is one named operand of a
 //! problem; [`Data`] owns a buffer, [`Slice`] and [`SliceMut`] borrow one.
 
-use ndarray::{ArrayD, Dimension, IxDyn};
+use ndarray::{ArrayD, IxDyn};
 
 use crate::dtype::elements;
 use crate::{DType, Element, Types};
@@ -64,7 +64,57 @@ impl Layout {
 
     /// The offset of each logical element, in row-major order of the logical array.
     pub fn offsets(&self) -> Vec<usize> {
-        ndarray::indices(IxDyn(&self.shape)).into_iter().map(|i| self.offset(i.slice())).collect()
+        let mut offsets = Vec::with_capacity(self.len());
+        self.each_line(|line| offsets.extend(line.offsets()));
+        offsets
+    }
+
+    /// Calls `line` with the offsets of elements along the innermost dimension, line by line, in row-major order of the
+    /// logical array. Dimensions that follow each other without a gap are one.
+    pub fn each_line(&self, mut line: impl FnMut(Line)) {
+        if self.is_empty() {
+            return;
+        }
+        let mut dimensions: Vec<(usize, usize)> = Vec::with_capacity(self.shape.len());
+        for (&extent, &stride) in self.shape.iter().zip(&self.strides).filter(|(extent, _)| **extent > 1) {
+            match dimensions.last_mut() {
+                Some((outer, distance)) if *distance == extent * stride => {
+                    (*outer, *distance) = (*outer * extent, stride);
+                }
+                _ => dimensions.push((extent, stride)),
+            }
+        }
+        let (count, stride) = dimensions.pop().unwrap_or((1, 1));
+        let mut at = vec![0; dimensions.len()];
+        let mut start = 0;
+        loop {
+            line(Line { start, stride, count });
+            let Some(d) = (0..at.len()).rfind(|&d| at[d] + 1 < dimensions[d].0) else { return };
+            for (at, (_, stride)) in at[d + 1..].iter_mut().zip(&dimensions[d + 1..]) {
+                start -= *at * stride;
+                *at = 0;
+            }
+            at[d] += 1;
+            start += dimensions[d].1;
+        }
+    }
+}
+
+/// Offsets at one distance from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The first.
+    pub start: usize,
+    /// The distance; 0 repeats.
+    pub stride: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl Line {
+    /// Each offset.
+    pub fn offsets(self) -> impl Iterator<Item = usize> {
+        (0..self.count).map(move |i| self.start + i * self.stride)
     }
 }
 
@@ -246,7 +296,11 @@ macro_rules! buffers {
             pub fn as_mut(&mut self) -> SliceMut<'_> { match self { $(Data::$variant(v) => SliceMut::$variant(v)),* } }
         }
 
-        impl Slice<'_> {
+        impl<'a> Slice<'a> {
+            /// The first `len` elements, which must be there.
+            pub fn first(self, len: usize) -> Slice<'a> {
+                match self { $(Slice::$variant(v) => Slice::$variant(&v[..len])),* }
+            }
             /// Number of elements.
             pub fn len(&self) -> usize { match self { $(Slice::$variant(v) => v.len()),* } }
             /// Element type.
@@ -255,7 +309,11 @@ macro_rules! buffers {
             pub fn to_data(&self) -> Data { match self { $(Slice::$variant(v) => Data::$variant(v.to_vec())),* } }
         }
 
-        impl SliceMut<'_> {
+        impl<'a> SliceMut<'a> {
+            /// The first `len` elements, which must be there.
+            pub fn first(self, len: usize) -> SliceMut<'a> {
+                match self { $(SliceMut::$variant(v) => SliceMut::$variant(&mut v[..len])),* }
+            }
             /// Borrowed again, for a shorter time.
             pub fn reborrow(&mut self) -> SliceMut<'_> { match self { $(SliceMut::$variant(v) => SliceMut::$variant(v)),* } }
             /// Shared view.
@@ -302,6 +360,14 @@ impl Slice<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether dtype, length and the bits of each element are equal; all NaNs count as one.
+    pub fn same_bits(self, other: Slice<'_>) -> bool {
+        with_dtype!(self.dtype(), T => match (<T as Element>::slice(self), <T as Element>::slice(other)) {
+            (Some(x), Some(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| x.bits() == y.bits()),
+            _ => false,
+        })
+    }
 }
 
 impl SliceMut<'_> {
@@ -322,9 +388,19 @@ impl SliceMut<'_> {
 }
 
 /// The logical array that lies in `data`, in f64.
+///
+/// # Panics
+/// If the layout addresses more than the buffer has.
 pub fn gather(layout: &Layout, data: &Data) -> ArrayD<f64> {
-    let flat = data.to_f64();
-    ArrayD::from_shape_fn(IxDyn(&layout.shape), |index| flat[layout.offset(index.slice())])
+    let mut values = Vec::with_capacity(layout.len());
+    with_dtype!(data.dtype(), T => {
+        let flat = <T as Element>::slice(data.as_slice()).expect("the buffer's own dtype");
+        layout.each_line(|line| match line.stride {
+            1 => values.extend(flat[line.start..line.start + line.count].iter().map(|&x| Element::to_f64(x))),
+            _ => values.extend(line.offsets().map(|at| Element::to_f64(flat[at]))),
+        });
+    });
+    ArrayD::from_shape_vec(IxDyn(&layout.shape), values).expect("a value for each element")
 }
 
 /// [`gather`] for each port with its buffer.
@@ -333,10 +409,80 @@ pub fn arrays(ports: &[Port], data: &[Data]) -> Vec<ArrayD<f64>> {
 }
 
 /// Writes the logical array, rounded to the buffer's dtype, to its places in `data`; other elements stay.
+///
+/// # Panics
+/// If the array has another shape than the layout, or the layout addresses more than the buffer has.
 pub fn scatter(layout: &Layout, values: &ArrayD<f64>, data: &mut Data) {
-    let mut flat = data.to_f64();
-    for (index, &value) in values.indexed_iter() {
-        flat[layout.offset(index.slice())] = value;
+    assert_eq!(values.shape(), layout.shape, "an array of the layout's shape");
+    let mut values = values.iter();
+    with_dtype!(data.dtype(), T => {
+        let flat = <T as Element>::slice_mut(data.as_mut()).expect("the buffer's own dtype");
+        layout.each_line(|line| {
+            line.offsets().zip(&mut values).for_each(|(at, &value)| flat[at] = Element::from_f64(value));
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Dimension;
+
+    /// Row-major, padded, transposed, repeated, reversed in memory, with extents of 1 and 0, without dimensions.
+    fn layouts() -> Vec<Layout> {
+        let strided = |shape: &[usize], strides: &[usize]| Layout::strided(shape, strides);
+        vec![
+            Layout::contiguous(&[2, 3, 4]),
+            Layout::contiguous(&[]),
+            Layout::absent(),
+            strided(&[3, 4], &[7, 1]),
+            strided(&[3, 4], &[1, 3]),
+            strided(&[2, 3, 5], &[0, 5, 1]),
+            strided(&[2, 3, 5], &[15, 0, 3]),
+            strided(&[2, 1, 3, 4], &[12, 99, 4, 1]),
+            strided(&[2, 3, 4, 5], &[60, 1, 15, 3]),
+            strided(&[2, 0, 3], &[5, 5, 1]),
+            strided(&[5, 1], &[2, 9]),
+        ]
     }
-    *data = Data::from_f64(data.dtype(), &flat);
+
+    #[test]
+    fn offsets_come_in_the_order_of_indices() {
+        for layout in layouts() {
+            let want: Vec<usize> =
+                ndarray::indices(IxDyn(&layout.shape)).into_iter().map(|i| layout.offset(i.slice())).collect();
+            assert_eq!(layout.offsets(), want, "{layout:?}");
+        }
+    }
+
+    #[test]
+    fn bits_are_compared() {
+        let data = |values: &[f64]| Data::from_f64(DType::F32, values);
+        let same = |x: &Data, y: &Data| x.as_slice().same_bits(y.as_slice());
+        assert!(same(&data(&[1.0, f64::NAN]), &data(&[1.0, -f64::NAN])));
+        assert!(!same(&data(&[0.0]), &data(&[-0.0])));
+        assert!(!same(&data(&[1.0]), &data(&[1.0, 2.0])));
+        assert!(!same(&data(&[1.0]), &Data::from_f64(DType::F64, &[1.0])));
+    }
+
+    #[test]
+    fn what_is_scattered_is_gathered() {
+        for layout in layouts().into_iter().filter(|layout| !layout.strides.contains(&0)) {
+            for dtype in [DType::F32, DType::I32, DType::U8] {
+                let mut count = 0.0;
+                let values = ArrayD::from_shape_fn(IxDyn(&layout.shape), |_| {
+                    count += 1.0;
+                    count
+                });
+                let before = Data::from_f64(dtype, &vec![250.0; layout.span() + 3]);
+                let mut data = before.clone();
+                scatter(&layout, &values, &mut data);
+                assert_eq!(gather(&layout, &data), values, "{layout:?}");
+                let places = layout.offsets();
+                let others = (0..data.len()).filter(|at| !places.contains(at));
+                let (before, after) = (before.to_f64(), data.to_f64());
+                others.for_each(|at| assert_eq!(after[at], before[at], "{layout:?}"));
+            }
+        }
+    }
 }

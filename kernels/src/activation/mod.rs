@@ -17,12 +17,14 @@ use etalon_reference::ops::activation_functions::Alpha;
 use etalon_reference::{Threshold, Types};
 
 use self::channels::Channels;
+pub use self::flat::What;
 pub(crate) use self::flat::{STREAM_BYTES, TASK};
-pub use self::flat::{What, gradients, of_each, values};
+pub(crate) use self::flat::{gradients, of_each, values};
 pub(crate) use self::functions::{Function, Prelu};
+use crate::call::Call;
 use crate::isa::Isa;
 use crate::isa::arithmetic::with_math;
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 
 /// The second task, and the way past the caches.
@@ -36,11 +38,8 @@ pub static KERNELS: &[Kernel] = &[
     Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
-/// `y = f(x)` with the instructions of `isa`. `alpha` is looked at by PReLU alone. Longer slices are fine.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn forward(
+/// `y = f(x)` with the instructions of `isa`. `alpha` is empty but for PReLU.
+fn forward(
     problem: &Activation,
     isa: Isa,
     x: &[f32],
@@ -48,13 +47,10 @@ pub fn forward(
     y: &mut [f32],
     pool: &Pool,
 ) -> Result<(), KernelError> {
-    let (len, channels) = (problem.extents.len(), problem.function.alpha == Alpha::Channels);
-    let alphas = if channels { problem.extents.c } else { 0 };
-    long_enough([("x", x.len(), len), ("alpha", alpha.len(), alphas), ("y", y.len(), len)])?;
-    let (x, y) = (&x[..len], &mut y[..len]);
+    let channels = problem.function.alpha == Alpha::Channels;
     match problem.extents {
         extents @ Extents { c, .. } if channels && c != 1 => {
-            let work = Channels { extents, x, alpha: &alpha[..c], y, pool };
+            let work = Channels { extents, x, alpha, y, pool };
             with_math(isa, work).map_err(KernelError::Isa)
         }
         _ => {
@@ -65,8 +61,8 @@ pub fn forward(
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    let problem: &Activation = downcast(call.problem);
+    let problem: &Activation = downcast(call.problem());
     let [x, alpha] = [0, 1].map(|i| call.input::<f32>(i));
-    let pool = call.pool;
+    let pool = call.pool();
     forward(problem, isa, x, alpha, call.output(0), pool)
 }

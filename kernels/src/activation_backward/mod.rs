@@ -17,11 +17,11 @@ use etalon_reference::ops::activation_functions::{Alpha, PRELU};
 use etalon_reference::{Domain, Threshold, Types};
 
 use crate::activation::{Function, Prelu, STREAM_BYTES, TASK, gradients};
-use crate::batchnorm_relu::floats;
+use crate::call::{Call, elements};
 use crate::faults::fault;
 use crate::isa::Isa;
 use crate::isa::arithmetic::{Arithmetic, with_math};
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -53,28 +53,25 @@ pub static KERNELS: &[Kernel] = &[
         .with_paths(PATHS),
 ];
 
-/// Operands. Longer slices are fine.
+/// The operands.
 #[derive(Debug)]
-pub struct Backward<'a> {
+struct Backward<'a> {
     /// Gradient of the result.
-    pub dy: &'a [f32],
+    dy: &'a [f32],
     /// The argument; not looked at where the derivative is one of the result.
-    pub x: &'a [f32],
+    x: &'a [f32],
     /// An α for each channel; PReLU's alone.
-    pub alpha: &'a [f32],
+    alpha: &'a [f32],
     /// The result; looked at where the derivative is one of it.
-    pub y: &'a [f32],
+    y: &'a [f32],
     /// Gradient of the argument, written.
-    pub dx: &'a mut [f32],
+    dx: &'a mut [f32],
     /// Gradient of α, written; PReLU's alone.
-    pub dalpha: &'a mut [f32],
+    dalpha: &'a mut [f32],
 }
 
 /// The gradients, with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn backward(
+fn backward(
     problem: &ActivationBackward,
     isa: Isa,
     operands: Backward<'_>,
@@ -82,23 +79,11 @@ pub fn backward(
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
     let Backward { dy, x, alpha, y, dx, dalpha } = operands;
-    let (len, function) = (problem.extents.len(), problem.function);
-    let (of_output, channels) = (function.of_output(), function.alpha == Alpha::Channels);
-    let if_so = |there: bool, len: usize| if there { len } else { 0 };
-    let c = if_so(channels, problem.extents.c);
-    long_enough([
-        ("dy", dy.len(), len),
-        ("x", x.len(), if_so(!of_output, len)),
-        ("alpha", alpha.len(), c),
-        ("y", y.len(), if_so(of_output, len)),
-        ("dx", dx.len(), len),
-        ("dalpha", dalpha.len(), c),
-    ])?;
-    let (dy, of, dx) = (&dy[..len], &(if of_output { y } else { x })[..len], &mut dx[..len]);
+    let function = problem.function;
+    let (of, channels) = (if function.of_output() { y } else { x }, function.alpha == Alpha::Channels);
     if !channels {
         return gradients(isa, function.name, problem.alpha as f32, [dy, of], dx, pool);
     }
-    let (alpha, dalpha) = (&alpha[..c], &mut dalpha[..c]);
     let done = match problem.extents {
         extents @ Extents { s: 1, c: 2.., .. } => {
             with_math(isa, rows::Rows { extents, dy, x: of, alpha, dx, dalpha, pool, workspace })
@@ -135,9 +120,10 @@ fn fold(sums: &[f32], each: usize, totals: &mut [f64], dalpha: &mut [f32]) {
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    let problem: &ActivationBackward = downcast(call.problem);
+    let problem: &ActivationBackward = downcast(call.problem());
     let [dy, x, alpha, y] = [0, 1, 2, 3].map(|i| call.input::<f32>(i));
-    let [dx, dalpha] = &mut *call.outputs else { panic!("two outputs") };
-    let operands = Backward { dy, x, alpha, y, dx: floats(dx), dalpha: floats(dalpha) };
-    backward(problem, isa, operands, call.pool, call.workspace)
+    let pool = call.pool();
+    let (outputs, workspace) = call.outputs();
+    let [dx, dalpha] = outputs.map(elements);
+    backward(problem, isa, Backward { dy, x, alpha, y, dx, dalpha }, pool, workspace)
 }

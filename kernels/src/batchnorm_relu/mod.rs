@@ -1,7 +1,7 @@
 //! Batch normalisation with an optional residual and ReLU: `y = relu(γ·(x − μ)/√(σ² + ε) + β + residual)`.
 //!
-//! [`train`] takes μ and σ² from the batch, moves the running statistics, and saves μ and 1/√(σ² + ε) for the backward pass;
-//! [`infer`] takes the running statistics. All f32. Images are n×c×h×w in NCHW or NHWC order, without gaps; vectors have an
+//! Training takes μ and σ² from the batch, moves the running statistics, and saves μ and 1/√(σ² + ε) for the backward pass;
+//! inference takes the running statistics. All f32. Images are n×c×h×w in NCHW or NHWC order, without gaps; vectors have an
 //! element a channel.
 //!
 //! One source for all instruction sets, over [`Wide`]: the kernels are bound by memory, and so they give the
@@ -23,9 +23,8 @@ mod sum;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu::{BatchnormRelu, ImageLayout, Images, Mode};
-use etalon_reference::{Element, SliceMut, Threshold, Types};
+use etalon_reference::{Threshold, Types};
 
-pub use self::operands::{Infer, Train};
 pub(crate) use self::{
     channel::*,
     map::*,
@@ -33,9 +32,10 @@ pub(crate) use self::{
     rows::{AHEAD, Cut},
     sum::*,
 };
+use crate::call::{Call, elements};
 use crate::isa::Isa;
 use crate::isa::wide::{LANES, Wide, Work, with_lanes};
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -74,42 +74,6 @@ pub(crate) fn streams(images: &Images) -> bool {
     images.len() * size_of::<f32>() >= STREAM_BYTES && (unit.is_multiple_of(LANES) || unit >= 64 * LANES)
 }
 
-/// A training step with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short, the problem is one of inference, or the CPU lacks the instructions.
-pub fn train(
-    problem: &BatchnormRelu,
-    isa: Isa,
-    operands: Train<'_>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    if problem.mode != Mode::Train {
-        return Err(KernelError::Unsupported("training needs a problem of training".into()));
-    }
-    let operands = operands.checked(problem)?;
-    with_lanes(isa, Step { problem, operands: Operands::Train(operands), pool, workspace }).map_err(KernelError::Isa)
-}
-
-/// An inference with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short, the problem is one of training, or the CPU lacks the instructions.
-pub fn infer(
-    problem: &BatchnormRelu,
-    isa: Isa,
-    operands: Infer<'_>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    if problem.mode != Mode::Infer {
-        return Err(KernelError::Unsupported("inference needs a problem of inference".into()));
-    }
-    let operands = operands.checked(problem)?;
-    with_lanes(isa, Step { problem, operands: Operands::Infer(operands), pool, workspace }).map_err(KernelError::Isa)
-}
-
 enum Operands<'a> {
     Train(Train<'a>),
     Infer(Infer<'a>),
@@ -139,21 +103,18 @@ impl Work for Step<'_> {
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    let problem: &BatchnormRelu = downcast(call.problem);
+    let problem: &BatchnormRelu = downcast(call.problem());
     let [x, gamma, beta, residual, old_mean, old_var] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<f32>(i));
-    let [y, running_mean, running_var, saved_mean, saved_rstd] = &mut *call.outputs else { panic!("five outputs") };
-    let y = floats(y);
-    if problem.mode == Mode::Infer {
-        let operands = Infer { x, gamma, beta, residual, running_mean: old_mean, running_var: old_var, y };
-        return infer(problem, isa, operands, call.pool, call.workspace);
-    }
-    let [running_mean, running_var, saved_mean, saved_rstd] =
-        [running_mean, running_var, saved_mean, saved_rstd].map(floats);
-    let operands = Train { x, gamma, beta, residual, y, running_mean, running_var, saved_mean, saved_rstd };
-    train(problem, isa, operands, call.pool, call.workspace)
-}
-
-/// The output's elements.
-pub(crate) fn floats<'a>(output: &'a mut SliceMut<'_>) -> &'a mut [f32] {
-    f32::slice_mut(output.reborrow()).expect("the port's dtype")
+    let pool = call.pool();
+    let (outputs, workspace) = call.outputs();
+    let [y, running_mean, running_var, saved_mean, saved_rstd] = outputs.map(elements);
+    let operands = match problem.mode {
+        Mode::Train => {
+            Operands::Train(Train { x, gamma, beta, residual, y, running_mean, running_var, saved_mean, saved_rstd })
+        }
+        Mode::Infer => {
+            Operands::Infer(Infer { x, gamma, beta, residual, running_mean: old_mean, running_var: old_var, y })
+        }
+    };
+    with_lanes(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
 }

@@ -1,21 +1,20 @@
-//! Operands with names, and their lengths.
+//! Operands with names.
 
 use etalon_reference::ops::batchnorm_relu::BatchnormRelu;
 
 use super::moments::Normalisation;
-use crate::kernel::{KernelError, long_enough};
 use crate::workspace::Workspace;
 
-/// Operands of a training step. Images lie as the problem says; vectors have an element a channel. Longer slices are fine.
+/// Operands of a training step. Images lie as the problem says; vectors have an element per channel.
 #[derive(Debug)]
 pub struct Train<'a> {
     /// Images.
     pub x: &'a [f32],
-    /// γ; not looked at without affine.
+    /// γ; empty without affine.
     pub gamma: &'a [f32],
-    /// β; not looked at without affine.
+    /// β; empty without affine.
     pub beta: &'a [f32],
-    /// Added before the ReLU; not looked at without residual.
+    /// Added before the ReLU; empty without residual.
     pub residual: &'a [f32],
     /// Images, written.
     pub y: &'a mut [f32],
@@ -34,11 +33,11 @@ pub struct Train<'a> {
 pub struct Infer<'a> {
     /// Images.
     pub x: &'a [f32],
-    /// γ; not looked at without affine.
+    /// γ; empty without affine.
     pub gamma: &'a [f32],
-    /// β; not looked at without affine.
+    /// β; empty without affine.
     pub beta: &'a [f32],
-    /// Added before the ReLU; not looked at without residual.
+    /// Added before the ReLU; empty without residual.
     pub residual: &'a [f32],
     /// Mean.
     pub running_mean: &'a [f32],
@@ -51,62 +50,6 @@ pub struct Infer<'a> {
 /// Element `c`, or what stands for it where there is no vector.
 pub fn at(vector: &[f32], c: usize, absent: f32) -> f32 {
     vector.get(c).copied().unwrap_or(absent)
-}
-
-impl<'a> Train<'a> {
-    /// Checks lengths; takes away what the problem does not have and what is longer.
-    pub fn checked(self, p: &BatchnormRelu) -> Result<Train<'a>, KernelError> {
-        let (len, c) = (p.images.len(), p.images.c);
-        let (affine, residual) = (if p.affine { c } else { 0 }, if p.residual { len } else { 0 });
-        long_enough([
-            ("x", self.x.len(), len),
-            ("gamma", self.gamma.len(), affine),
-            ("beta", self.beta.len(), affine),
-            ("residual", self.residual.len(), residual),
-            ("y", self.y.len(), len),
-            ("running_mean", self.running_mean.len(), c),
-            ("running_var", self.running_var.len(), c),
-            ("saved_mean", self.saved_mean.len(), c),
-            ("saved_rstd", self.saved_rstd.len(), c),
-        ])?;
-        Ok(Train {
-            x: &self.x[..len],
-            gamma: &self.gamma[..affine],
-            beta: &self.beta[..affine],
-            residual: &self.residual[..residual],
-            y: &mut self.y[..len],
-            running_mean: &mut self.running_mean[..c],
-            running_var: &mut self.running_var[..c],
-            saved_mean: &mut self.saved_mean[..c],
-            saved_rstd: &mut self.saved_rstd[..c],
-        })
-    }
-}
-
-impl<'a> Infer<'a> {
-    /// Checks lengths; takes away what the problem does not have and what is longer.
-    pub fn checked(self, p: &BatchnormRelu) -> Result<Infer<'a>, KernelError> {
-        let (len, c) = (p.images.len(), p.images.c);
-        let (affine, residual) = (if p.affine { c } else { 0 }, if p.residual { len } else { 0 });
-        long_enough([
-            ("x", self.x.len(), len),
-            ("gamma", self.gamma.len(), affine),
-            ("beta", self.beta.len(), affine),
-            ("residual", self.residual.len(), residual),
-            ("running_mean", self.running_mean.len(), c),
-            ("running_var", self.running_var.len(), c),
-            ("y", self.y.len(), len),
-        ])?;
-        Ok(Infer {
-            x: &self.x[..len],
-            gamma: &self.gamma[..affine],
-            beta: &self.beta[..affine],
-            residual: &self.residual[..residual],
-            running_mean: &self.running_mean[..c],
-            running_var: &self.running_var[..c],
-            y: &mut self.y[..len],
-        })
-    }
 }
 
 /// Centre, scale and shift of each channel.

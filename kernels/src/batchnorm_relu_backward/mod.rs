@@ -19,11 +19,12 @@ use etalon_reference::Types;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
 
-pub use self::operands::Backward;
-use crate::batchnorm_relu::{THRESHOLDS, by_rows, floats};
+use self::operands::Backward;
+use crate::batchnorm_relu::{THRESHOLDS, by_rows};
+use crate::call::{Call, elements};
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -33,21 +34,6 @@ pub static KERNELS: &[Kernel] = &[
     Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
     Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
-
-/// The gradients, with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn backward(
-    problem: &BatchnormReluBackward,
-    isa: Isa,
-    operands: Backward<'_>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    let operands = operands.checked(problem)?;
-    with_lanes(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
-}
 
 struct Step<'a> {
     problem: &'a BatchnormReluBackward,
@@ -72,10 +58,11 @@ impl Work for Step<'_> {
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    let problem: &BatchnormReluBackward = downcast(call.problem);
+    let problem: &BatchnormReluBackward = downcast(call.problem());
     let [dy, x, gamma, saved_mean, saved_rstd, y] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<f32>(i));
-    let [dx, dgamma, dbeta, dresidual] = &mut *call.outputs else { panic!("four outputs") };
-    let [dx, dgamma, dbeta, dresidual] = [dx, dgamma, dbeta, dresidual].map(floats);
+    let pool = call.pool();
+    let (outputs, workspace) = call.outputs();
+    let [dx, dgamma, dbeta, dresidual] = outputs.map(elements);
     let operands = Backward { dy, x, gamma, saved_mean, saved_rstd, y, dx, dgamma, dbeta, dresidual };
-    backward(problem, isa, operands, call.pool, call.workspace)
+    with_lanes(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
 }

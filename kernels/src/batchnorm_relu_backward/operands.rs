@@ -1,67 +1,31 @@
-//! Operands with names, and their lengths.
-
-use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
+//! Operands with names, and what gradients are made with.
 
 use crate::batchnorm_relu::at;
 use crate::faults::fault;
-use crate::kernel::{KernelError, long_enough};
 
-/// Operands of a backward pass. Images lie as the problem says; vectors have an element a channel. Longer slices are fine.
+/// Operands of a backward pass. Images lie as the problem says; vectors have an element per channel.
 #[derive(Debug)]
 pub struct Backward<'a> {
     /// Gradient of the output.
     pub dy: &'a [f32],
     /// The forward pass's input.
     pub x: &'a [f32],
-    /// γ; not looked at without affine.
+    /// γ; empty without affine.
     pub gamma: &'a [f32],
     /// The forward pass's mean.
     pub saved_mean: &'a [f32],
     /// The forward pass's 1/√(σ² + ε).
     pub saved_rstd: &'a [f32],
-    /// The forward pass's output; not looked at without ReLU.
+    /// The forward pass's output; empty without ReLU.
     pub y: &'a [f32],
     /// Gradient of x, written.
     pub dx: &'a mut [f32],
-    /// Gradient of γ, written; not touched without affine.
+    /// Gradient of γ, written; empty without affine.
     pub dgamma: &'a mut [f32],
-    /// Gradient of β, written; not touched without affine.
+    /// Gradient of β, written; empty without affine.
     pub dbeta: &'a mut [f32],
-    /// Gradient of the residual, written; not touched without residual.
+    /// Gradient of the residual, written; empty without residual.
     pub dresidual: &'a mut [f32],
-}
-
-impl<'a> Backward<'a> {
-    /// Checks lengths; takes away what the problem does not have and what is longer.
-    pub fn checked(self, p: &BatchnormReluBackward) -> Result<Backward<'a>, KernelError> {
-        let (len, c) = (p.images.len(), p.images.c);
-        let if_has = |has: bool, len: usize| if has { len } else { 0 };
-        let (affine, relu, residual) = (if_has(p.affine, c), if_has(p.relu, len), if_has(p.residual, len));
-        long_enough([
-            ("dy", self.dy.len(), len),
-            ("x", self.x.len(), len),
-            ("gamma", self.gamma.len(), affine),
-            ("saved_mean", self.saved_mean.len(), c),
-            ("saved_rstd", self.saved_rstd.len(), c),
-            ("y", self.y.len(), relu),
-            ("dx", self.dx.len(), len),
-            ("dgamma", self.dgamma.len(), affine),
-            ("dbeta", self.dbeta.len(), affine),
-            ("dresidual", self.dresidual.len(), residual),
-        ])?;
-        Ok(Backward {
-            dy: &self.dy[..len],
-            x: &self.x[..len],
-            gamma: &self.gamma[..affine],
-            saved_mean: &self.saved_mean[..c],
-            saved_rstd: &self.saved_rstd[..c],
-            y: &self.y[..relu],
-            dx: &mut self.dx[..len],
-            dgamma: &mut self.dgamma[..affine],
-            dbeta: &mut self.dbeta[..affine],
-            dresidual: &mut self.dresidual[..residual],
-        })
-    }
 }
 
 /// What the gradients of a channel are made with, and its vectors' elements.

@@ -25,7 +25,8 @@ use ndarray::ArrayD;
 pub use guard::{Guard, GuardedBuffer};
 pub use pools::Pools;
 
-use crate::kernel::{Call, Kernel, KernelError, Tolerate};
+use crate::call::Signature;
+use crate::kernel::{Kernel, KernelError, Tolerate};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -242,16 +243,9 @@ impl Prepared {
         {
             let inputs: Vec<Slice<'_>> = inputs.iter().map(Placed::slice).collect();
             let mut outputs: Vec<SliceMut<'_>> = outputs.iter_mut().map(Placed::slice_mut).collect();
-            let plan = kernel.plan.map(|plan| plan(&*self.problem, self.types, &inputs)).transpose()?;
-            (kernel.run)(&mut Call {
-                problem: &*self.problem,
-                types: self.types,
-                inputs: &inputs,
-                outputs: &mut outputs,
-                pool,
-                workspace,
-                plan: plan.as_ref(),
-            })?;
+            let signature = Signature::new(&*self.problem, self.types);
+            let plan = signature.plan(kernel, &inputs)?;
+            (kernel.run)(&mut signature.call(&inputs, &mut outputs, pool, workspace, plan.as_ref())?)?;
         }
         let fault = self.fault(&inputs, &initial, &outputs, &ports);
         Ok((outputs.iter().map(|p| p.slice().to_data()).collect(), fault))
@@ -275,7 +269,7 @@ impl Prepared {
     fn fault(&self, inputs: &[Placed], initial: &[Data], outputs: &[Placed], ports: &[Port]) -> Option<String> {
         let input_ports = self.problem.inputs(self.types);
         for ((placed, data), port) in inputs.iter().zip(&self.inputs).zip(&input_ports) {
-            if placed.slice().to_data().bits() != data.bits() {
+            if !placed.slice().same_bits(data.as_slice()) {
                 return Some(format!("input {} was changed", port.name));
             }
             if !placed.buffer.canaries_intact() {
@@ -286,9 +280,13 @@ impl Prepared {
             if !placed.buffer.canaries_intact() {
                 return Some(format!("memory around output {} was overwritten", port.name));
             }
+            let layout = &port.layout;
+            if layout.len() == before.len() && !layout.strides.contains(&0) {
+                continue;
+            }
             let (before, after) = (before.bits(), placed.slice().to_data().bits());
             let mut owned = vec![false; after.len()];
-            port.layout.offsets().into_iter().for_each(|o| owned[o] = true);
+            layout.each_line(|line| line.offsets().for_each(|at| owned[at] = true));
             if let Some(gap) = (0..after.len()).find(|&i| !owned[i] && before[i] != after[i]) {
                 return Some(format!("output {}: the gap at element {gap} was overwritten", port.name));
             }

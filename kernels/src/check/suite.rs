@@ -8,12 +8,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use etalon_reference::compare::Verdict;
+use etalon_reference::tensor::Initial;
 use etalon_reference::{Case, Data, Fill, Operator, Problem, Types, gather, scatter};
 
 use super::draw::{Drawing, Quota};
 use super::shrink::smallest;
 use super::{Guard, Outcome, Placement, Pools, Prepared};
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::call::Signature;
+use crate::kernel::{Kernel, KernelError};
 use crate::workspace::Workspace;
 
 /// A question that every kernel must answer with yes.
@@ -33,7 +35,7 @@ pub enum Question {
     Canonical,
     /// Does an item of a batch get the bits it gets alone?
     Batch,
-    /// Does a buffer that is too short give an error?
+    /// Does a buffer that is too short give an error, and may what is not read be absent?
     ShortBuffer,
 }
 
@@ -216,7 +218,7 @@ impl Bench {
                 same(&want, &self.bits(p, kernel, mode, aligned)?, || format!("{} and {}", standard.name, kernel.name))
             }
             Question::Batch => self.batch(p, kernel, one),
-            Question::ShortBuffer => self.short_buffers(p, kernel),
+            Question::ShortBuffer => self.short_buffers(p, kernel, one),
         }
     }
 
@@ -251,43 +253,54 @@ impl Bench {
         Ok(())
     }
 
-    /// Each operand that has elements, one element shorter: an error, not a panic and not an access.
-    fn short_buffers(&self, p: &Prepared, kernel: &Kernel) -> Result<(), String> {
-        let outputs = super::initial_outputs(&*p.problem, p.types, &p.inputs);
-        let lengths: Vec<usize> = p.inputs.iter().chain(&outputs).map(Data::len).collect();
+    /// Each operand that has elements, one element shorter: an error that names it, not a panic and not an access. An
+    /// input that kernels do not read, empty: the same bits.
+    fn short_buffers(&self, p: &Prepared, kernel: &Kernel, one: Mode) -> Result<(), String> {
+        let ports = p.problem.outputs(p.types);
         // An input that only initialises an output is not read by the kernel.
-        let initial = p.problem.outputs(p.types).into_iter().filter_map(|port| match port.initial {
-            etalon_reference::tensor::Initial::Input(input) => Some(input),
-            etalon_reference::tensor::Initial::Poison => None,
+        let initial = ports.iter().filter_map(|port| match port.initial {
+            Initial::Input(input) => Some(input),
+            Initial::Poison => None,
         });
         let unread: Vec<usize> = initial.chain(p.problem.unread_inputs()).collect();
-        for short in (0..lengths.len()).filter(|&i| lengths[i] > 0 && !unread.contains(&i)) {
-            let cut = |data: &Data, index: usize| {
-                let keep = data.len() - usize::from(index == short);
-                Data::from_f64(data.dtype(), &data.to_f64()[..keep])
-            };
-            let inputs: Vec<Data> = p.inputs.iter().enumerate().map(|(i, d)| cut(d, i)).collect();
-            let mut outputs: Vec<Data> = outputs.iter().enumerate().map(|(i, d)| cut(d, i + p.inputs.len())).collect();
-            let slices: Vec<_> = inputs.iter().map(Data::as_slice).collect();
-            let plan = match kernel.plan.map(|plan| plan(&*p.problem, p.types, &slices)).transpose() {
-                Ok(plan) => plan,
-                Err(_) => continue,
-            };
-            let mut pools = self.pools.borrow_mut();
-            let result = (kernel.run)(&mut Call {
-                problem: &*p.problem,
-                types: p.types,
-                inputs: &slices,
-                outputs: &mut outputs.iter_mut().map(Data::as_mut).collect::<Vec<_>>(),
-                pool: pools.get(1, false),
-                workspace: &mut self.workspace.borrow_mut(),
-                plan: plan.as_ref(),
-            });
-            if !matches!(result, Err(KernelError::TooShort { .. })) {
-                return Err(format!("operand {short} is one element too short, and the kernel answers {result:?}"));
+        let names: Vec<&str> = p.problem.inputs(p.types).iter().chain(&ports).map(|port| port.name).collect();
+        let outputs = super::initial_outputs(&*p.problem, p.types, &p.inputs);
+        let whole: Vec<Data> = p.inputs.iter().chain(&outputs).cloned().collect();
+        for short in (0..whole.len()).filter(|&operand| !whole[operand].is_empty()) {
+            let mut operands = whole.clone();
+            let needed = whole[short].len();
+            let found = if unread.contains(&short) { 0 } else { needed - 1 };
+            operands[short] = Data::from_f64(whole[short].dtype(), &whole[short].to_f64()[..found]);
+            let (inputs, outputs) = operands.split_at_mut(p.inputs.len());
+            let result = self.call(p, kernel, one, inputs, outputs);
+            if unread.contains(&short) {
+                result.map_err(|e| format!("{} is not read and not given: {e}", names[short]))?;
+                let expected = self.bits(p, kernel, one, Placement::ALIGNED)?;
+                let got: Vec<_> = outputs.iter().map(|output| output.bits()).collect();
+                same(&expected, &got, || format!("calls with and without {}, which is not read,", names[short]))?;
+            } else if result != Err(KernelError::TooShort { operand: names[short], found, needed }) {
+                return Err(format!("{} is one element too short, and the answer is {result:?}", names[short]));
             }
         }
         Ok(())
+    }
+
+    /// A call in plain memory.
+    fn call(
+        &self,
+        p: &Prepared,
+        kernel: &Kernel,
+        mode: Mode,
+        inputs: &[Data],
+        outputs: &mut [Data],
+    ) -> Result<(), KernelError> {
+        let signature = Signature::new(&*p.problem, p.types);
+        let inputs: Vec<_> = inputs.iter().map(Data::as_slice).collect();
+        let mut outputs: Vec<_> = outputs.iter_mut().map(Data::as_mut).collect();
+        let plan = signature.plan(kernel, &inputs)?;
+        let (mut pools, mut workspace) = (self.pools.borrow_mut(), self.workspace.borrow_mut());
+        let pool = pools.get(mode.threads, mode.eager);
+        (kernel.run)(&mut signature.call(&inputs, &mut outputs, pool, &mut workspace, plan.as_ref())?)
     }
 }
 

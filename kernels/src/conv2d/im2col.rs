@@ -118,23 +118,23 @@ impl<'a, T: Float> Blocks<'a, T> {
 
 /// The kernel over OpenBLAS.
 #[cfg(feature = "openblas")]
-pub fn run_openblas(call: &mut crate::kernel::Call<'_>) -> Result<(), crate::kernel::KernelError> {
-    crate::gemm::with_float!(call.types, T => openblas::<T>(call, crate::isa::wide::Scalar))
+pub fn run_openblas(call: &mut crate::call::Call<'_>) -> Result<(), crate::kernel::KernelError> {
+    crate::gemm::with_float!(call.types(), T => openblas::<T>(call, crate::isa::wide::Scalar))
 }
 
 #[cfg(feature = "openblas")]
 fn openblas<T: crate::gemm::openblas::Blas>(
-    call: &mut crate::kernel::Call<'_>,
+    call: &mut crate::call::Call<'_>,
     lanes: impl Wide<T>,
 ) -> Result<(), crate::kernel::KernelError> {
     use crate::ffi::openblas::{self, GemmSizes, Op};
     use crate::kernel::KernelError;
     use etalon_reference::operator::downcast;
 
-    let p: &Conv2d = downcast(call.problem);
-    let pool = call.pool;
+    let p: &Conv2d = downcast(call.problem());
+    let pool = call.pool();
     openblas::set_threads(pool.threads());
-    let (o, workspace) = Operands::<T>::of(call, p)?;
+    let (o, workspace) = Operands::<T>::of(call);
     if p.y.is_empty() {
         return Ok(());
     }

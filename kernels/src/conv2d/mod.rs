@@ -63,15 +63,15 @@ use etalon_reference::ops::images::ImageLayout;
 use etalon_reference::{Fill, Problem, Threshold, Tolerance, Types};
 use ndarray::ArrayD;
 
-pub use self::operands::{Operands, Order, Products};
-pub(crate) use self::operands::{long_enough, long_enough_mut};
+pub(crate) use self::operands::{Operands, Order, Products};
 use self::winograd::Transformed;
+use crate::call::Call;
 use crate::gemm::driver::{mc, nc};
 use crate::gemm::skinny::Stream;
 use crate::gemm::{DEPTH, FLOATS, Float, Tiled, with_float};
 use crate::isa::Isa;
 use crate::isa::wide::Wide;
-use crate::kernel::{Call, Kernel, KernelError, Tolerate};
+use crate::kernel::{Kernel, KernelError, Tolerate};
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
@@ -133,7 +133,7 @@ pub static KERNELS: &[Kernel] = &[
         |call| in_f32(call, Isa::Avx2, Way::Winograd(2)),
         tolerance_of::<2>,
     )
-    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx2, 2)),
+    .with_plan(|inputs| winograd::plan(inputs, Isa::Avx2, 2)),
     #[cfg(target_arch = "x86_64")]
     winograd(
         "winograd4-avx2-prepacked",
@@ -141,7 +141,7 @@ pub static KERNELS: &[Kernel] = &[
         |call| in_f32(call, Isa::Avx2, Way::Winograd(4)),
         tolerance_of::<4>,
     )
-    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx2, 4)),
+    .with_plan(|inputs| winograd::plan(inputs, Isa::Avx2, 4)),
     #[cfg(target_arch = "x86_64")]
     winograd(
         "winograd6-avx2-prepacked",
@@ -149,9 +149,9 @@ pub static KERNELS: &[Kernel] = &[
         |call| in_f32(call, Isa::Avx2, Way::Winograd(6)),
         tolerance_of::<6>,
     )
-    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx2, 6)),
+    .with_plan(|inputs| winograd::plan(inputs, Isa::Avx2, 6)),
     #[cfg(target_arch = "x86_64")]
-    fast("fast-avx2", Isa::Avx2, |call| in_f32(call, Isa::Avx2, fast_way(downcast(call.problem)))),
+    fast("fast-avx2", Isa::Avx2, |call| in_f32(call, Isa::Avx2, fast_way(downcast(call.problem())))),
     #[cfg(target_arch = "x86_64")]
     Kernel::new("im2col-avx512", Isa::Avx512, FLOATS, |call| exact(call, Isa::Avx512, Some(Way::Im2col)))
         .with_supports(im2col::supports)
@@ -185,7 +185,7 @@ pub static KERNELS: &[Kernel] = &[
         |call| in_f32(call, Isa::Avx512, Way::Winograd(2)),
         tolerance_of::<2>,
     )
-    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx512, 2)),
+    .with_plan(|inputs| winograd::plan(inputs, Isa::Avx512, 2)),
     #[cfg(target_arch = "x86_64")]
     winograd(
         "winograd4-avx512-prepacked",
@@ -193,7 +193,7 @@ pub static KERNELS: &[Kernel] = &[
         |call| in_f32(call, Isa::Avx512, Way::Winograd(4)),
         tolerance_of::<4>,
     )
-    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx512, 4)),
+    .with_plan(|inputs| winograd::plan(inputs, Isa::Avx512, 4)),
     #[cfg(target_arch = "x86_64")]
     winograd(
         "winograd6-avx512-prepacked",
@@ -201,9 +201,9 @@ pub static KERNELS: &[Kernel] = &[
         |call| in_f32(call, Isa::Avx512, Way::Winograd(6)),
         tolerance_of::<6>,
     )
-    .with_plan(|p, _, inputs| winograd::plan(p, inputs, Isa::Avx512, 6)),
+    .with_plan(|inputs| winograd::plan(inputs, Isa::Avx512, 6)),
     #[cfg(target_arch = "x86_64")]
-    fast("fast-avx512", Isa::Avx512, |call| in_f32(call, Isa::Avx512, fast_way(downcast(call.problem)))),
+    fast("fast-avx512", Isa::Avx512, |call| in_f32(call, Isa::Avx512, fast_way(downcast(call.problem())))),
 ];
 
 type Run = fn(&mut Call<'_>) -> Result<(), KernelError>;
@@ -298,36 +298,21 @@ pub(crate) fn reads_exchanged(p: &Conv2d, way: Way) -> bool {
     }
 }
 
-/// Convolves with the instructions of `isa`, by [`exact_way`].
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short, its weights lie as only some algorithms read them ([`Order::Exchanged`],
-/// [`Order::Transformed`]), or the CPU lacks the instructions.
-pub fn conv2d<T: Float>(
-    p: &Conv2d,
-    isa: Isa,
-    operands: Operands<'_, T>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    compute(p, isa, exact_way::<T>(p), operands.checked(p)?, pool, workspace)
-}
-
 /// The kernels in the canonical order: by one algorithm, or by [`exact_way`].
 fn exact(call: &mut Call<'_>, isa: Isa, way: Option<Way>) -> Result<(), KernelError> {
-    let p: &Conv2d = downcast(call.problem);
-    let pool = call.pool;
-    with_float!(call.types, T => {
-        let (operands, workspace) = Operands::<T>::of(call, p)?;
+    let p: &Conv2d = downcast(call.problem());
+    let pool = call.pool();
+    with_float!(call.types(), T => {
+        let (operands, workspace) = Operands::<T>::of(call);
         compute(p, isa, way.unwrap_or_else(|| exact_way::<T>(p)), operands, pool, workspace)
     })
 }
 
 /// The kernels that may choose Winograd's algorithm.
 fn in_f32(call: &mut Call<'_>, isa: Isa, way: Way) -> Result<(), KernelError> {
-    let p: &Conv2d = downcast(call.problem);
-    let (pool, plan) = (call.pool, call.plan.and_then(|plan| plan.downcast_ref::<Transformed>()));
-    let (mut operands, workspace) = Operands::of(call, p)?;
+    let p: &Conv2d = downcast(call.problem());
+    let (pool, plan) = (call.pool(), call.plan::<Transformed>());
+    let (mut operands, workspace) = Operands::of(call);
     if let (Way::Winograd(m), Some(plan)) = (way, plan) {
         let other = || KernelError::Unsupported("the plan was made for another problem".into());
         let w = plan.of(p, m, winograd::panel(isa)).ok_or_else(other)?;

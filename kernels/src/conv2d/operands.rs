@@ -1,12 +1,12 @@
-//! Operands with names, and their lengths.
+//! Operands with names, and how they lie.
 
 use etalon_reference::Element;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::images::ImageLayout;
 
+use crate::call::{Call, elements};
 use crate::gemm::Float;
 use crate::gemm::epilogue::{Along, Finish};
-use crate::kernel::{Call, KernelError};
 use crate::workspace::Workspace;
 use etalon_reference::ops::gemm::Activation;
 
@@ -24,7 +24,7 @@ pub enum Order {
     Transformed,
 }
 
-/// Operands of a convolution. Images lie as the problem says. Longer slices are fine.
+/// Operands of a convolution, of its lengths. Images lie as the problem says.
 #[derive(Debug)]
 pub struct Operands<'a, T> {
     /// Images.
@@ -33,47 +33,20 @@ pub struct Operands<'a, T> {
     pub w: &'a [T],
     /// How they lie.
     pub order: Order,
-    /// A factor of each output channel; not looked at where the problem has none.
+    /// A factor per output channel; empty where the problem has none.
     pub scale: &'a [T],
-    /// A summand of each output channel; not looked at where the problem has none.
+    /// A summand per output channel; empty where the problem has none.
     pub bias: &'a [T],
     /// Images, written.
     pub y: &'a mut [T],
 }
 
 impl<'a, T: Element> Operands<'a, T> {
-    /// Checks lengths; takes away what the problem does not have and what is longer.
-    pub fn checked(self, p: &Conv2d) -> Result<Operands<'a, T>, KernelError> {
-        if matches!(self.order, Order::Exchanged | Order::Transformed) {
-            return Err(KernelError::Unsupported(format!("weights that lie as {:?}", self.order)));
-        }
-        let vector = |there: bool| if there { p.y.c } else { 0 };
-        let (weights, scale, bias) = (p.weights().iter().product(), vector(p.scale), vector(p.bias));
-        let lengths = [
-            ("x", self.x.len(), p.x.len()),
-            ("w", self.w.len(), weights),
-            ("scale", self.scale.len(), scale),
-            ("bias", self.bias.len(), bias),
-            ("y", self.y.len(), p.y.len()),
-        ];
-        if let Some((operand, found, needed)) = lengths.into_iter().find(|(_, found, needed)| found < needed) {
-            return Err(KernelError::TooShort { operand, found, needed });
-        }
-        Ok(Operands {
-            x: &self.x[..p.x.len()],
-            w: &self.w[..weights],
-            order: self.order,
-            scale: &self.scale[..scale],
-            bias: &self.bias[..bias],
-            y: &mut self.y[..p.y.len()],
-        })
-    }
-
-    /// Those of a call, checked, and its workspace.
-    pub fn of<'c>(call: &'c mut Call<'a>, p: &Conv2d) -> Result<(Operands<'c, T>, &'c mut Workspace), KernelError> {
+    /// Those of a call, and its workspace.
+    pub fn of(call: &'a mut Call<'_>) -> (Operands<'a, T>, &'a mut Workspace) {
         let [x, w, scale, bias] = [0, 1, 2, 3].map(|i| call.input::<T>(i));
-        let y = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
-        Ok((Operands { x, w, order: Order::ChannelsFirst, scale, bias, y }.checked(p)?, call.workspace))
+        let ([y], workspace) = call.outputs();
+        (Operands { x, w, order: Order::ChannelsFirst, scale, bias, y: elements(y) }, workspace)
     }
 }
 
@@ -124,26 +97,6 @@ impl Products {
         }
         (c, r, s)
     }
-}
-
-/// As many elements as are needed.
-pub(crate) fn long_enough<'a, T>(
-    operand: &'static str,
-    elements: &'a [T],
-    needed: usize,
-) -> Result<&'a [T], KernelError> {
-    let found = elements.len();
-    elements.get(..needed).ok_or(KernelError::TooShort { operand, found, needed })
-}
-
-/// As many elements as are needed, to be written.
-pub(crate) fn long_enough_mut<'a, T>(
-    operand: &'static str,
-    elements: &'a mut [T],
-    needed: usize,
-) -> Result<&'a mut [T], KernelError> {
-    let found = elements.len();
-    elements.get_mut(..needed).ok_or(KernelError::TooShort { operand, found, needed })
 }
 
 /// What becomes of the sums of the group's output channels, which are rows or columns.

@@ -7,7 +7,7 @@
 //! | kernel | what it does |
 //! |---|---|
 //! | `scalar` | the convolutions of the residues, in the canonical order |
-//! | `avx2`, `avx512` | the same by [`conv2d`]'s kernels: [`exact_way`](conv2d::exact_way) |
+//! | `avx2`, `avx512` | the same by [`conv2d`](crate::conv2d)'s kernels: [`exact_way`](crate::conv2d::exact_way) |
 //! | `fast-avx2`, `fast-avx512` | the same, Winograd's algorithm among them: [`fast_way`] |
 //!
 //! A stride of s cuts dx into s×s residues; each is met by its own taps, and is a dense convolution of dy of stride 1 with
@@ -17,10 +17,10 @@
 //! Workspace: the weights once (none for 1×1, depthwise and Winograd of stride 1, which read them as they lie); with
 //! a stride, a row of residues of one image; and the convolution's.
 
-pub mod by;
-pub mod places;
-pub mod spread;
-pub mod turn;
+pub(crate) mod by;
+mod places;
+pub(crate) mod spread;
+mod turn;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
@@ -32,11 +32,12 @@ use ndarray::{ArrayD, Axis, Slice};
 use self::by::{Exact, Fast, Plainly};
 use self::places::residues;
 use self::spread::{Adjoint, Convolver, of_residue, spread};
-use crate::conv2d::{self, Way, fast_way};
+use crate::call::{Call, elements};
+use crate::conv2d::{Way, fast_way};
 use crate::gemm::driver::{mc, nc};
 use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError};
 
 const F32: &[Types] = &[Types::F32];
 
@@ -93,21 +94,18 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    with_float!(call.types, T => compute::<T>(call, &Plainly))
+    with_float!(call.types(), T => compute::<T>(call, &Plainly))
 }
 
 fn exact(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    with_float!(call.types, T => compute::<T>(call, &Exact(isa)))
+    with_float!(call.types(), T => compute::<T>(call, &Exact(isa)))
 }
 
 fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), KernelError> {
-    let p = &downcast::<Conv2dBackwardData>(call.problem).conv;
-    let (pool, weights) = (call.pool, p.weights().iter().product());
-    let dy = conv2d::long_enough("dy", call.input::<T>(0), p.y.len())?;
-    let w = conv2d::long_enough("w", call.input::<T>(1), weights)?;
-    let dx = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
-    let dx = conv2d::long_enough_mut("dx", dx, p.x.len())?;
-    spread(p, by, Adjoint { dy, w, bias: &[], dx }, pool, call.workspace)
+    let p = &downcast::<Conv2dBackwardData>(call.problem()).conv;
+    let (pool, [dy, w]) = (call.pool(), [0, 1].map(|i| call.input(i)));
+    let ([dx], workspace) = call.outputs();
+    spread(p, by, Adjoint { dy, w, bias: &[], dx: elements(dx) }, pool, workspace)
 }
 
 /// The bound of Winograd's algorithm, where it is chosen: strides of 1 leave one convolution.

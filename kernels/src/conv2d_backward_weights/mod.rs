@@ -26,12 +26,12 @@ use etalon_reference::ops::images::Images;
 use etalon_reference::{Element, Threshold};
 
 pub(crate) use self::correlate::Transpose;
-use crate::conv2d::{long_enough, long_enough_mut};
+use crate::call::{Call, elements};
 use crate::gemm::driver::{mc, nc};
 use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::isa::wide::{LANES, LANES_64, with_lanes};
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -72,23 +72,19 @@ struct Operands<'a, T> {
 }
 
 impl<'a, T: Element> Operands<'a, T> {
-    fn of(call: &'a mut Call<'_>, p: &Conv2dBackwardWeights) -> Result<(Self, &'a mut Workspace), KernelError> {
-        let conv = &p.conv;
-        let dy = long_enough("dy", call.input::<T>(0), conv.y.len())?;
-        let x = long_enough("x", call.input::<T>(1), conv.x.len())?;
-        let [dw, dbias] = &mut *call.outputs else { panic!("two outputs") };
-        let [dw, dbias] = [dw, dbias].map(|out| T::slice_mut(out.reborrow()).expect("the port's dtype"));
-        let dw = long_enough_mut("dw", dw, conv.weights().iter().product())?;
-        let dbias = long_enough_mut("dbias", dbias, if p.bias { conv.y.c } else { 0 })?;
-        Ok((Operands { dy, x, dw, dbias }, call.workspace))
+    fn of(call: &'a mut Call<'_>) -> (Self, &'a mut Workspace) {
+        let [dy, x] = [0, 1].map(|i| call.input(i));
+        let (outputs, workspace) = call.outputs();
+        let [dw, dbias] = outputs.map(elements);
+        (Operands { dy, x, dw, dbias }, workspace)
     }
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    let p: &Conv2dBackwardWeights = downcast(call.problem);
-    let pool = call.pool;
-    with_float!(call.types, T => {
-        let (o, workspace) = Operands::<T>::of(call, p)?;
+    let p: &Conv2dBackwardWeights = downcast(call.problem());
+    let pool = call.pool();
+    with_float!(call.types(), T => {
+        let (o, workspace) = Operands::<T>::of(call);
         correlate(&p.conv, isa, o.x, o.dy, o.dw, pool, workspace)?;
         sum_channels(&p.conv.y, isa, o.dy, o.dbias, pool)
     })

@@ -9,13 +9,13 @@ use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
 use etalon_reference::{Fill, Problem, Tolerance, Types};
 use ndarray::ArrayD;
 
-use crate::conv2d::{long_enough, long_enough_mut};
+use crate::call::{Call, elements};
 use crate::conv2d_backward_data::by::{Exact, Fast, Plainly};
 use crate::conv2d_backward_data::spread::{Adjoint, Convolver, spread};
 use crate::conv2d_backward_data::{PATHS, THRESHOLDS, adjoint_tolerance};
 use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError};
 
 const F32: &[Types] = &[Types::F32];
 
@@ -43,22 +43,18 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    with_float!(call.types, T => compute::<T>(call, &Plainly))
+    with_float!(call.types(), T => compute::<T>(call, &Plainly))
 }
 
 fn exact(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    with_float!(call.types, T => compute::<T>(call, &Exact(isa)))
+    with_float!(call.types(), T => compute::<T>(call, &Exact(isa)))
 }
 
 fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), KernelError> {
-    let ConvTranspose2d { conv: p, bias, .. } = downcast(call.problem);
-    let (pool, weights) = (call.pool, p.weights().iter().product());
-    let dy = long_enough("x", call.input::<T>(0), p.y.len())?;
-    let w = long_enough("w", call.input::<T>(1), weights)?;
-    let bias = long_enough("bias", call.input::<T>(2), if *bias { p.x.c } else { 0 })?;
-    let dx = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
-    let dx = long_enough_mut("y", dx, p.x.len())?;
-    spread(p, by, Adjoint { dy, w, bias, dx }, pool, call.workspace)
+    let p = &downcast::<ConvTranspose2d>(call.problem()).conv;
+    let (pool, [x, w, bias]) = (call.pool(), [0, 1, 2].map(|i| call.input(i)));
+    let ([y], workspace) = call.outputs();
+    spread(p, by, Adjoint { dy: x, w, bias, dx: elements(y) }, pool, workspace)
 }
 
 fn tolerance(problem: &dyn Problem, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {

@@ -6,19 +6,19 @@
 //! [`conv2d_backward_weights`](crate::conv2d_backward_weights), and keep their promises.
 
 use etalon_reference::operator::downcast;
-use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
 use etalon_reference::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
 use etalon_reference::ops::images::Images;
 use etalon_reference::{Element, Types};
 
-use crate::conv2d::{self, Order, long_enough, long_enough_mut};
+use crate::call::{Call, elements};
+use crate::conv2d::{self, Order};
 use crate::conv2d_backward_data::by::{Exact, Fast};
 use crate::conv2d_backward_data::spread::Convolver;
 use crate::conv2d_backward_weights::{THRESHOLDS, correlate, sum_channels};
 use crate::faults::fault;
 use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
-use crate::kernel::{Call, Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError};
 use crate::workspace::Workspace;
 
 /// The kernels, weakest first.
@@ -41,17 +41,11 @@ struct Operands<'a, T> {
 }
 
 impl<'a, T: Element> Operands<'a, T> {
-    fn of(call: &'a mut Call<'_>, p: &ConvTranspose2d) -> Result<(Self, &'a mut Workspace), KernelError> {
-        let (conv, weights) = (&p.conv, p.conv.weights().iter().product());
-        let dy = long_enough("dy", call.input::<T>(0), conv.x.len())?;
-        let x = long_enough("x", call.input::<T>(1), conv.y.len())?;
-        let w = long_enough("w", call.input::<T>(2), weights)?;
-        let [dx, dw, dbias] = &mut *call.outputs else { panic!("three outputs") };
-        let [dx, dw, dbias] = [dx, dw, dbias].map(|out| T::slice_mut(out.reborrow()).expect("the port's dtype"));
-        let dx = long_enough_mut("dx", dx, conv.y.len())?;
-        let dw = long_enough_mut("dw", dw, weights)?;
-        let dbias = long_enough_mut("dbias", dbias, if p.bias { conv.x.c } else { 0 })?;
-        Ok((Operands { dy, x, w, dx, dw, dbias }, call.workspace))
+    fn of(call: &'a mut Call<'_>) -> (Self, &'a mut Workspace) {
+        let [dy, x, w] = [0, 1, 2].map(|i| call.input(i));
+        let (outputs, workspace) = call.outputs();
+        let [dx, dw, dbias] = outputs.map(elements);
+        (Operands { dy, x, w, dx, dw, dbias }, workspace)
     }
 }
 
@@ -61,16 +55,16 @@ fn of_dx<'a, T>(dy: &'a [T], w: &'a [T], dx: &'a mut [T]) -> conv2d::Operands<'a
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    if fault!("conv_transpose2d_backward.dx-by-winograd") && call.types == Types::F32 {
+    if fault!("conv_transpose2d_backward.dx-by-winograd") && call.types() == Types::F32 {
         return compute::<f32>(call, isa, &Fast(isa));
     }
-    with_float!(call.types, T => compute::<T>(call, isa, &Exact(isa)))
+    with_float!(call.types(), T => compute::<T>(call, isa, &Exact(isa)))
 }
 
 fn compute<T: Float>(call: &mut Call<'_>, isa: Isa, by: &impl Convolver<T>) -> Result<(), KernelError> {
-    let p = &downcast::<ConvTranspose2dBackward>(call.problem).forward;
-    let pool = call.pool;
-    let (o, workspace) = Operands::<T>::of(call, p)?;
+    let p = &downcast::<ConvTranspose2dBackward>(call.problem()).forward;
+    let pool = call.pool();
+    let (o, workspace) = Operands::<T>::of(call);
     by.convolve(&p.conv, of_dx(o.dy, o.w, o.dx), pool, workspace)?;
     correlate(&p.conv, isa, o.dy, o.x, o.dw, pool, workspace)?;
     let few = Images { n: p.conv.x.n.min(3), ..p.conv.x };

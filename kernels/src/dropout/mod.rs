@@ -8,7 +8,7 @@
 //! for each 64 elements:  sixteen counters, ten rounds:  64 random numbers
 //!     mask = number ≥ threshold;  y = x·(mask ? scale : 0)
 //! ```
-//! NaN: a NaN or an infinity that is dropped gives NaN. Errors: a short operand, a level that the CPU lacks.
+//! NaN: a NaN or an infinity that is dropped gives NaN. Errors: a level that the CPU lacks.
 
 use etalon_reference::dtype::Flag;
 use etalon_reference::operator::downcast;
@@ -16,11 +16,12 @@ use etalon_reference::ops::dropout::{Dropout, key_and_offset};
 use etalon_reference::ops::philox::{FACTORS, ROUNDS, STEPS};
 use etalon_reference::{Element, Threshold, Types};
 
+use crate::call::{Call, elements};
 use crate::disjoint::parts;
 use crate::faults::fault;
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 
 const FLOATS: &[Types] = &[Types::F32, Types::F64];
@@ -40,37 +41,32 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 /// A number that is scaled.
-pub trait Real: Element + std::ops::Mul<Output = Self> {}
+pub(crate) trait Real: Element + std::ops::Mul<Output = Self> {}
 impl Real for f32 {}
 impl Real for f64 {}
 
 /// The operands.
-pub struct Operands<'a, T> {
+struct Operands<'a, T> {
     /// Elements.
-    pub x: &'a [T],
+    x: &'a [T],
     /// Key and offset: the key's two words, then the offset's lower and upper.
-    pub key: [i32; 4],
+    key: [i32; 4],
     /// Scaled elements, 0 where they are dropped.
-    pub y: &'a mut [T],
+    y: &'a mut [T],
     /// 1 where an element stays.
-    pub mask: &'a mut [Flag],
+    mask: &'a mut [Flag],
 }
 
 /// Dropout, with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn dropout<T: Real>(p: &Dropout, isa: Isa, o: Operands<'_, T>, pool: &Pool) -> Result<(), KernelError> {
-    long_enough([("x", o.x.len(), p.n), ("y", o.y.len(), p.n), ("mask", o.mask.len(), p.n)])?;
+fn dropout<T: Real>(p: &Dropout, isa: Isa, o: Operands<'_, T>, pool: &Pool) -> Result<(), KernelError> {
     let (key, offset) = key_and_offset(o.key);
     let numbers = Numbers { key, threshold: p.threshold() };
-    let step =
-        Step { x: &o.x[..p.n], y: &mut o.y[..p.n], mask: &mut o.mask[..p.n], numbers, offset, scale: scale(p), pool };
+    let step = Step { x: o.x, y: o.y, mask: o.mask, numbers, offset, scale: scale(p), pool };
     with_lanes(isa, step).map_err(KernelError::Isa)
 }
 
 /// The factor of elements that stay, rounded once.
-pub fn scale<T: Element>(p: &Dropout) -> T {
+pub(crate) fn scale<T: Element>(p: &Dropout) -> T {
     T::from_f64(p.scale())
 }
 
@@ -163,7 +159,7 @@ impl<T: Real> Work for Task<'_, T> {
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         Types::F64 => typed::<f64>(call, isa),
         _ => typed::<f32>(call, isa),
     }
@@ -171,10 +167,8 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 
 fn typed<T: Real>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (x, key) = (call.input::<T>(0), call.input::<i32>(1));
-    long_enough([("key", key.len(), 4)])?;
-    let [y, mask] = &mut *call.outputs else { panic!("two outputs") };
-    let y = T::slice_mut(y.reborrow()).expect("the port's dtype");
-    let mask = Flag::slice_mut(mask.reborrow()).expect("the port's dtype");
-    let key = key[..4].try_into().expect("four words");
-    dropout(downcast(call.problem), isa, Operands { x, key, y, mask }, call.pool)
+    let (problem, pool) = (downcast(call.problem()), call.pool());
+    let ([y, mask], _) = call.outputs();
+    let key = key.try_into().expect("four words");
+    dropout(problem, isa, Operands { x, key, y: elements(y), mask: elements(mask) }, pool)
 }

@@ -1,20 +1,21 @@
 //! [`dropout_backward`](etalon_reference::ops::dropout_backward): `dx = dy·(mask ? scale : 0)`. f32 and f64; the mask is one byte
 //! per element, of which 0 is false.
 //!
-//! One source for all instruction sets, each product rounded once. NaN: that of a dropped element gives NaN. Errors: a short
-//! operand, a level that the CPU lacks.
+//! One source for all instruction sets, each product rounded once. NaN: that of a dropped element gives NaN. Errors: a level
+//! that the CPU lacks.
 
 use etalon_reference::dtype::Flag;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::dropout_backward::DropoutBackward;
 use etalon_reference::{Threshold, Types};
 
+use crate::call::Call;
 use crate::disjoint::chunks;
 use crate::dropout::{Real, scale};
 use crate::faults::fault;
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 
 const FLOATS: &[Types] = &[Types::F32, Types::F64];
@@ -30,29 +31,13 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 /// The operands.
-pub struct Operands<'a, T> {
+struct Operands<'a, T> {
     /// Upstream gradient.
-    pub dy: &'a [T],
+    dy: &'a [T],
     /// 0 where an element was dropped.
-    pub mask: &'a [Flag],
+    mask: &'a [Flag],
     /// The gradient.
-    pub dx: &'a mut [T],
-}
-
-/// The gradient, with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn dropout_backward<T: Real>(
-    problem: &DropoutBackward,
-    isa: Isa,
-    o: Operands<'_, T>,
-    pool: &Pool,
-) -> Result<(), KernelError> {
-    let n = problem.dropout.n;
-    long_enough([("dy", o.dy.len(), n), ("mask", o.mask.len(), n), ("dx", o.dx.len(), n)])?;
-    let operands = Operands { dy: &o.dy[..n], mask: &o.mask[..n], dx: &mut o.dx[..n] };
-    with_lanes(isa, Step { operands, scale: scale(&problem.dropout), pool }).map_err(KernelError::Isa)
+    dx: &'a mut [T],
 }
 
 struct Step<'a, T> {
@@ -96,7 +81,7 @@ impl<T: Real> Work for Task<'_, T> {
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         Types::F64 => typed::<f64>(call, isa),
         _ => typed::<f32>(call, isa),
     }
@@ -104,6 +89,7 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 
 fn typed<T: Real>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (dy, mask) = (call.input::<T>(0), call.input::<Flag>(1));
-    let dx = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
-    dropout_backward(downcast(call.problem), isa, Operands { dy, mask, dx }, call.pool)
+    let (problem, pool) = (downcast::<DropoutBackward>(call.problem()), call.pool());
+    let operands = Operands { dy, mask, dx: call.output(0) };
+    with_lanes(isa, Step { operands, scale: scale(&problem.dropout), pool }).map_err(KernelError::Isa)
 }

@@ -1,16 +1,18 @@
-//! From a call to the driver: operands checked, dtype and ISA chosen.
+//! From a call to the driver: dtype and ISA chosen.
 
+use etalon_reference::Types;
 use etalon_reference::operator::downcast;
-use etalon_reference::{Problem, Slice, Types};
 
 use super::driver::{self, Source, Task};
 use super::epilogue::{Along, Finish};
+use super::product::product;
 use super::skinny::Stream;
 use super::{Float, Gemm, PackedB, scalar};
+use crate::call::{Call, Inputs, elements};
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{Avx2Token, Avx512Token};
-use crate::kernel::{Call, KernelError, Plan};
+use crate::kernel::{KernelError, Plan};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -28,15 +30,7 @@ pub fn sgemm(
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
-    let x = task(p, a, b, None, bias.unwrap_or(&[]), c.len())?;
-    match Isa::best() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => driver::gemm(super::avx512::F32(token512()?), &x, c, pool, workspace),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => driver::gemm(super::avx2::F32(token2()?), &x, c, pool, workspace),
-        _ => scalar::gemm(&x, c),
-    }
-    Ok(())
+    with_the_best(p, a, b, c, bias, pool, workspace)
 }
 
 /// `C = act(α·A·B + β·C + bias)` in f64 on the best usable ISA.
@@ -52,20 +46,36 @@ pub fn dgemm(
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
-    let x = task(p, a, b, None, bias.unwrap_or(&[]), c.len())?;
-    match Isa::best() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => driver::gemm(super::avx512::F64(token512()?), &x, c, pool, workspace),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => driver::gemm(super::avx2::F64(token2()?), &x, c, pool, workspace),
-        _ => scalar::gemm(&x, c),
+    with_the_best(p, a, b, c, bias, pool, workspace)
+}
+
+/// Slices come without a [`Signature`](crate::call::Signature), which would allocate: their lengths are checked here.
+fn with_the_best<T: Float>(
+    p: &Gemm,
+    a: &[T],
+    b: &[T],
+    c: &mut [T],
+    bias: Option<&[T]>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    let bias = if p.bias { bias.unwrap_or(&[]) } else { &[] };
+    let bias_len = if p.bias { p.n } else { 0 };
+    let lengths = [
+        ("a", a.len(), p.a_len()),
+        ("b", b.len(), p.b_len()),
+        ("bias", bias.len(), bias_len),
+        ("out", c.len(), p.c_len()),
+    ];
+    if let Some((operand, found, needed)) = lengths.into_iter().find(|(_, found, needed)| found < needed) {
+        return Err(KernelError::TooShort { operand, found, needed });
     }
-    Ok(())
+    product(p, Isa::best(), (&a[..p.a_len()], &b[..p.b_len()], &bias[..bias_len]), &mut c[..p.c_len()], pool, workspace)
 }
 
 /// The kernel `scalar`.
 pub(super) fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         Types::F32 => in_order::<f32>(call),
         Types::F64 => in_order::<f64>(call),
         other => Err(unsupported(other)),
@@ -82,7 +92,7 @@ fn in_order<T: Float>(call: &mut Call<'_>) -> Result<(), KernelError> {
 /// The kernels `avx2` and `avx2-prepacked`.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn avx2(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         Types::F32 => tiled(call, super::avx2::F32(token2()?)),
         Types::F64 => tiled(call, super::avx2::F64(token2()?)),
         other => Err(unsupported(other)),
@@ -92,7 +102,7 @@ pub(super) fn avx2(call: &mut Call<'_>) -> Result<(), KernelError> {
 /// The kernels `avx512` and `avx512-prepacked`.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn avx512(call: &mut Call<'_>) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         Types::F32 => tiled(call, super::avx512::F32(token512()?)),
         Types::F64 => tiled(call, super::avx512::F64(token512()?)),
         other => Err(unsupported(other)),
@@ -101,31 +111,26 @@ pub(super) fn avx512(call: &mut Call<'_>) -> Result<(), KernelError> {
 
 /// The plan of `avx2-prepacked`.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn plan_avx2(p: &dyn Problem, types: Types, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
-    match types {
-        Types::F32 => plan(p, inputs, super::avx2::F32(token2()?)),
-        Types::F64 => plan(p, inputs, super::avx2::F64(token2()?)),
+pub(super) fn plan_avx2(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
+    match inputs.types() {
+        Types::F32 => plan(inputs, super::avx2::F32(token2()?)),
+        Types::F64 => plan(inputs, super::avx2::F64(token2()?)),
         other => Err(unsupported(other)),
     }
 }
 
 /// The plan of `avx512-prepacked`.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn plan_avx512(p: &dyn Problem, types: Types, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
-    match types {
-        Types::F32 => plan(p, inputs, super::avx512::F32(token512()?)),
-        Types::F64 => plan(p, inputs, super::avx512::F64(token512()?)),
+pub(super) fn plan_avx512(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
+    match inputs.types() {
+        Types::F32 => plan(inputs, super::avx512::F32(token512()?)),
+        Types::F64 => plan(inputs, super::avx512::F64(token512()?)),
         other => Err(unsupported(other)),
     }
 }
 
-fn plan<X: Stream>(p: &dyn Problem, inputs: &[Slice<'_>], tile: X) -> Result<Plan, KernelError> {
-    let p: &Gemm = downcast(p);
-    let b = <X::T as etalon_reference::Element>::slice(inputs[1]).ok_or_else(|| unsupported(inputs[1].dtype()))?;
-    if b.len() < p.b_len() {
-        return Err(KernelError::TooShort { operand: "b", found: b.len(), needed: p.b_len() });
-    }
-    Ok(Box::new(PackedB::new(tile, p, b)))
+fn plan<X: Stream>(inputs: &Inputs<'_>, tile: X) -> Result<Plan, KernelError> {
+    Ok(Box::new(PackedB::new(tile, downcast(inputs.problem()), inputs.input(1))))
 }
 
 fn tiled<X: Stream>(call: &mut Call<'_>, tile: X) -> Result<(), KernelError> {
@@ -142,38 +147,13 @@ fn run<T: Float>(
     call: &mut Call<'_>,
     body: impl FnOnce(&Task<'_, T>, &mut [T], &Pool, &mut Workspace) -> Result<(), KernelError>,
 ) -> Result<(), KernelError> {
-    let p: &Gemm = downcast(call.problem);
-    let packed = call.plan.and_then(|plan| plan.downcast_ref::<PackedB<T>>());
-    let c = T::slice_mut(call.outputs[0].reborrow()).ok_or_else(|| unsupported(call.types))?;
-    let operand = |i: usize| T::slice(call.inputs[i]).ok_or_else(|| unsupported(call.types));
-    let x = task(p, operand(0)?, operand(1)?, packed, operand(3)?, c.len())?;
-    body(&x, c, call.pool, call.workspace)
-}
-
-/// The operands, if they are long enough.
-fn task<'a, T: Float>(
-    p: &'a Gemm,
-    a: &'a [T],
-    b: &'a [T],
-    packed: Option<&'a PackedB<T>>,
-    bias: &'a [T],
-    c_len: usize,
-) -> Result<Task<'a, T>, KernelError> {
-    let bias_len = if p.bias { p.n } else { 0 };
-    let lengths = [
-        ("a", a.len(), p.a_len()),
-        ("b", b.len(), p.b_len()),
-        ("bias", bias.len(), bias_len),
-        ("out", c_len, p.c_len()),
-    ];
-    for (operand, found, needed) in lengths {
-        if found < needed {
-            return Err(KernelError::TooShort { operand, found, needed });
-        }
-    }
-    let bias = p.bias.then_some(bias);
-    let finish = Finish { scale: None, bias, along: Along::Columns, activation: p.activation };
-    Ok(Task { p, a: Source::Plain(a), b: packed.map_or(Source::Plain(b), Source::Packed), finish })
+    let p: &Gemm = downcast(call.problem());
+    let [a, b, bias] = [0, 1, 3].map(|i| call.input::<T>(i));
+    let b = call.plan::<PackedB<T>>().map_or(Source::Plain(b), Source::Packed);
+    let finish = Finish { scale: None, bias: p.bias.then_some(bias), along: Along::Columns, activation: p.activation };
+    let pool = call.pool();
+    let ([c], workspace) = call.outputs();
+    body(&Task { p, a: Source::Plain(a), b, finish }, elements(c), pool, workspace)
 }
 
 fn unsupported(types: impl std::fmt::Display) -> KernelError {
@@ -188,4 +168,43 @@ fn token2() -> Result<Avx2Token, KernelError> {
 #[cfg(target_arch = "x86_64")]
 fn token512() -> Result<Avx512Token, KernelError> {
     Avx512Token::detect().ok_or_else(|| KernelError::Isa("the CPU lacks avx512".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `1·2` summed over 4 products, in the first 6 of 8 elements.
+    fn product(a: usize, b: usize, bias: Option<&[f32]>, asks: bool) -> Result<[f32; 8], KernelError> {
+        let p = Gemm { bias: asks, ..Gemm::new(2, 3, 4).expect("a problem") };
+        let (a, b, mut c) = (vec![1.0; a], vec![2.0; b], [7.0; 8]);
+        sgemm(&p, &a, &b, &mut c, bias, &Pool::new(1), &mut Workspace::new())?;
+        let (wide, mut wide_c) = (|x: &[f32]| -> Vec<f64> { x.iter().map(|&x| x.into()).collect() }, [7.0; 8]);
+        let wide_bias = bias.map(wide);
+        let (pool, mut workspace) = (Pool::new(1), Workspace::new());
+        dgemm(&p, &wide(&a), &wide(&b), &mut wide_c, wide_bias.as_deref(), &pool, &mut workspace)?;
+        assert_eq!(wide_c, c.map(f64::from));
+        Ok(c)
+    }
+
+    #[test]
+    fn slices_may_be_longer() {
+        assert_eq!(product(8, 12, None, false), Ok([8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 7.0, 7.0]));
+        assert_eq!(product(9, 15, Some(&[1.0]), false), product(8, 12, None, false));
+        let biased = product(8, 12, Some(&[1.0, 2.0, 3.0, 4.0]), true);
+        assert_eq!(biased, Ok([9.0, 10.0, 11.0, 9.0, 10.0, 11.0, 7.0, 7.0]));
+    }
+
+    #[test]
+    fn short_slices_are_named() {
+        fn short<T>(operand: &'static str, found: usize, needed: usize) -> Result<T, KernelError> {
+            Err(KernelError::TooShort { operand, found, needed })
+        }
+        assert_eq!(product(7, 12, None, false), short("a", 7, 8));
+        assert_eq!(product(8, 11, None, false), short("b", 11, 12));
+        assert_eq!(product(8, 12, None, true), short("bias", 0, 3));
+        let p = Gemm::new(2, 3, 4).expect("a problem");
+        let c = sgemm(&p, &[1.0; 8], &[2.0; 12], &mut [7.0; 5], None, &Pool::new(1), &mut Workspace::new());
+        assert_eq!(c, short("out", 5, 6));
+    }
 }

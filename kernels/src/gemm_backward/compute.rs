@@ -1,17 +1,18 @@
 //! dz by element, then two GEMMs, then the sum of rows.
 
+use etalon_reference::Types;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm, Matrix, gelu_derivative};
 use etalon_reference::ops::gemm_backward::GemmBackward;
-use etalon_reference::{SliceMut, Types};
 
 use crate::activation;
+use crate::call::{Call, elements};
 use crate::disjoint::chunks;
 use crate::faults::fault;
 use crate::gemm::Float;
 use crate::gemm::product::product;
 use crate::isa::Isa;
-use crate::kernel::{Call, KernelError};
+use crate::kernel::KernelError;
 use crate::pool::Pool;
 
 /// Elements that one task computes at least.
@@ -21,7 +22,7 @@ const COLUMNS: usize = 256;
 
 /// All outputs, with the GEMM kernel of `isa`.
 pub fn backward(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         Types::F32 => typed::<f32>(call, isa),
         Types::F64 => typed::<f64>(call, isa),
         other => Err(KernelError::Unsupported(format!("gemm_backward in {other}"))),
@@ -52,31 +53,21 @@ impl Gated for f64 {
 }
 
 fn typed<T: Gated>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    let p: &GemmBackward = downcast(call.problem);
-    let (mn, mk, kn) = (p.batch * p.m * p.n, p.batch * p.m * p.k, p.batch * p.k * p.n);
-    let gated = p.activation != Activation::None;
-    let dy = long_enough("dy", call.input::<T>(0), mn)?;
-    let a = long_enough("a", call.input::<T>(1), mk)?;
-    let b = long_enough("b", call.input::<T>(2), kn)?;
-    let z = long_enough("z", call.input::<T>(3), if gated { mn } else { 0 })?;
-    let bias = if p.bias { p.n } else { 0 };
-    for (index, (operand, needed)) in [("dz", mn), ("da", mk), ("db", kn), ("dbias", bias)].into_iter().enumerate() {
-        long_enough(operand, call.output::<T>(index), needed)?;
-    }
-
-    let pool = call.pool;
-    let [dz, da, db, dbias] = &mut *call.outputs else { panic!("four outputs") };
-    let dz = T::slice_mut(dz.reborrow()).expect("the port's dtype");
+    let p: &GemmBackward = downcast(call.problem());
+    let [dy, a, b, z] = [0, 1, 2, 3].map(|i| call.input::<T>(i));
+    let pool = call.pool();
+    let (outputs, workspace) = call.outputs();
+    let [dz, da, db, dbias] = outputs.map(elements::<T>);
     if p.activation == Activation::Gelu {
-        T::gelu_gate(isa, dy, z, &mut dz[..mn], pool)?;
+        T::gelu_gate(isa, dy, z, dz, pool)?;
     } else {
-        gate(p.activation == Activation::Relu, dy, z, &mut dz[..mn], pool);
+        gate(p.activation == Activation::Relu, dy, z, dz, pool);
     }
-    let dz = &dz[..mn];
+    let dz = &*dz;
 
     let plain = |rows: usize, cols: usize| Matrix { row: cols.max(1), col: 1, batch: rows * cols };
     let exchanged = |rows: usize, cols: usize| Matrix { row: 1, col: cols.max(1), batch: rows * cols };
-    let mut multiply = |m, n, k, x: (Matrix, &[T]), y: (Matrix, &[T]), out: &mut SliceMut<'_>| {
+    let mut multiply = |m, n, k, x: (Matrix, &[T]), y: (Matrix, &[T]), out: &mut [T]| {
         let problem = Gemm {
             m,
             n,
@@ -90,23 +81,14 @@ fn typed<T: Gated>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
             bias: false,
             activation: Activation::None,
         };
-        let out = T::slice_mut(out.reborrow()).expect("the port's dtype");
-        product(&problem, isa, (x.1, y.1, &[]), out, pool, call.workspace)
+        product(&problem, isa, (x.1, y.1, &[]), out, pool, workspace)
     };
     multiply(p.m, p.k, p.n, (plain(p.m, p.n), dz), (exchanged(p.k, p.n), b), da)?;
     multiply(p.k, p.n, p.m, (exchanged(p.m, p.k), a), (plain(p.m, p.n), dz), db)?;
     if p.bias {
-        sum_rows(dz, p.n, &mut T::slice_mut(dbias.reborrow()).expect("the port's dtype")[..p.n], pool);
+        sum_rows(dz, p.n, dbias, pool);
     }
     Ok(())
-}
-
-/// `elements`, if there are enough of them.
-fn long_enough<'a, T>(operand: &'static str, elements: &'a [T], needed: usize) -> Result<&'a [T], KernelError> {
-    if elements.len() < needed {
-        return Err(KernelError::TooShort { operand, found: elements.len(), needed });
-    }
-    Ok(elements)
 }
 
 /// `dz = dy`, with ReLU where z is above 0.

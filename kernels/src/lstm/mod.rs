@@ -14,30 +14,30 @@
 //!
 //! An absent initial state is zeros, as if it were given: NaN of W_hh is NaN in the first step, too.
 //!
-//! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a short operand, a level that the CPU lacks.
+//! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.
 //! Workspace: T·N·4H elements if the gates are not kept, 4H·H for the turned weights, and what the products need.
 
 mod cell;
 mod numbers;
 mod rows;
 
+use etalon_reference::Threshold;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::lstm::Lstm;
-use etalon_reference::{SliceMut, Threshold};
 
-pub use self::cell::Cell;
-pub(crate) use self::cell::{load, on_lanes, store};
+pub(crate) use self::cell::{Cell, load, on_lanes, store};
 pub(crate) use self::numbers::{Double, Lanes, Numbers};
 use self::rows::Step;
 pub(crate) use self::rows::{TASK, tasks};
+use crate::call::{Call, elements};
 use crate::conv2d_backward_weights::Transpose;
 use crate::faults::fault;
 use crate::gemm::product::{columns, plain, product, rows};
 use crate::gemm::{DEPTH, FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -64,83 +64,41 @@ pub static KERNELS: &[Kernel] = &[
     Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
-/// The operands. Those that the problem does not have may be empty.
-pub struct Operands<'a, T> {
+/// The operands. Those that the problem does not have are empty.
+struct Operands<'a, T> {
     /// Inputs, T×N×I.
-    pub x: &'a [T],
+    x: &'a [T],
     /// Weights of the inputs, 4H×I.
-    pub w_ih: &'a [T],
+    w_ih: &'a [T],
     /// Weights of the states, 4H×H.
-    pub w_hh: &'a [T],
+    w_hh: &'a [T],
     /// Biases, 4H each.
-    pub bias: [&'a [T]; 2],
+    bias: [&'a [T]; 2],
     /// Initial output, N×H.
-    pub h0: &'a [T],
+    h0: &'a [T],
     /// Initial cells, N×H.
-    pub c0: &'a [T],
+    c0: &'a [T],
     /// Outputs, T×N×H.
-    pub y: &'a mut [T],
+    y: &'a mut [T],
     /// The last output, N×H.
-    pub h_n: &'a mut [T],
+    h_n: &'a mut [T],
     /// The last cells, N×H.
-    pub c_n: &'a mut [T],
+    c_n: &'a mut [T],
     /// The gates i, f, g, o, T×N×4H, if they are kept.
-    pub gates: &'a mut [T],
+    gates: &'a mut [T],
     /// The cells, T×N×H, if they are kept.
-    pub cells: &'a mut [T],
-}
-
-impl<T> Operands<'_, T> {
-    /// Cut to the lengths of the problem.
-    fn checked(self, p: &Lstm) -> Result<Self, KernelError> {
-        let (state, gates, rows) = (p.state_len(), p.gates_len(), 4 * p.hidden);
-        let there = |there: bool, len: usize| if there { len } else { 0 };
-        let (bias, initial) = (there(p.bias, rows), there(p.state, state));
-        let kept = there(p.keep, p.steps);
-        let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates: all_gates, cells } = self;
-        let lens = [p.steps * p.batch * p.inputs, rows * p.inputs, rows * p.hidden];
-        long_enough([
-            ("x", x.len(), lens[0]),
-            ("w_ih", w_ih.len(), lens[1]),
-            ("w_hh", w_hh.len(), lens[2]),
-            ("b_ih", b_ih.len(), bias),
-            ("b_hh", b_hh.len(), bias),
-            ("h0", h0.len(), initial),
-            ("c0", c0.len(), initial),
-            ("y", y.len(), p.steps * state),
-            ("h_n", h_n.len(), state),
-            ("c_n", c_n.len(), state),
-            ("gates", all_gates.len(), kept * gates),
-            ("cells", cells.len(), kept * state),
-        ])?;
-        Ok(Operands {
-            x: &x[..lens[0]],
-            w_ih: &w_ih[..lens[1]],
-            w_hh: &w_hh[..lens[2]],
-            bias: [&b_ih[..bias], &b_hh[..bias]],
-            h0: &h0[..initial],
-            c0: &c0[..initial],
-            y: &mut y[..p.steps * state],
-            h_n: &mut h_n[..state],
-            c_n: &mut c_n[..state],
-            gates: &mut all_gates[..kept * gates],
-            cells: &mut cells[..kept * state],
-        })
-    }
+    cells: &'a mut [T],
 }
 
 /// All outputs, with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn lstm<T: Cell>(
+fn lstm<T: Cell>(
     p: &Lstm,
     isa: Isa,
     operands: Operands<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
-    let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, cells } = operands.checked(p)?;
+    let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, cells } = operands;
     let (batch, hidden, state) = (p.batch, p.hidden, p.state_len());
     let columns_of_z = 4 * hidden;
     // The last states hold the first ones until there are others.
@@ -195,19 +153,15 @@ fn turn<T: Float>(isa: Isa, transpose: Transpose<'_, T>) -> Result<(), KernelErr
     with_lanes(isa, Entered(transpose)).map_err(KernelError::Isa)
 }
 
-/// The elements of an output.
-pub(crate) fn elements<'a, T: Float>(output: &'a mut SliceMut<'_>) -> &'a mut [T] {
-    T::slice_mut(output.reborrow()).expect("the port's dtype")
-}
-
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    with_float!(call.types, T => typed::<T>(call, isa))
+    with_float!(call.types(), T => typed::<T>(call, isa))
 }
 
 fn typed<T: Cell>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [x, w_ih, w_hh, b_ih, b_hh, h0, c0] = [0, 1, 2, 3, 4, 5, 6].map(|i| call.input::<T>(i));
-    let [y, h_n, c_n, gates, cells] = &mut *call.outputs else { panic!("five outputs") };
-    let [y, h_n, c_n, gates, cells] = [y, h_n, c_n, gates, cells].map(elements);
+    let (problem, pool) = (downcast(call.problem()), call.pool());
+    let (outputs, workspace) = call.outputs();
+    let [y, h_n, c_n, gates, cells] = outputs.map(elements);
     let operands = Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, cells };
-    lstm(downcast(call.problem), isa, operands, call.pool, call.workspace)
+    lstm(problem, isa, operands, pool, workspace)
 }

@@ -12,7 +12,7 @@
 //! One source for all levels, as in the forward pass: the same bits on each, for any number of threads. Absent initial
 //! states are zeros, as if they were given. The biases are not read.
 //!
-//! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a short operand, a level that the CPU lacks.
+//! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.
 //! Workspace: T·N·4H elements for dz, 3·N·H for states, and what the products need.
 
 mod cell;
@@ -22,15 +22,16 @@ use etalon_reference::Threshold;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::lstm_backward::LstmBackward;
 
-pub use self::cell::CellBack;
+use self::cell::CellBack;
 use self::rows::Step;
+use crate::call::{Call, elements};
 use crate::faults::fault;
 use crate::gemm::product::{columns, plain, product, rows};
 use crate::gemm::{FLOATS, with_float};
 use crate::gemm_backward::sum_rows;
 use crate::isa::Isa;
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
-use crate::lstm::{elements, set, thresholds};
+use crate::kernel::{Kernel, KernelError};
+use crate::lstm::{set, thresholds};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -43,116 +44,58 @@ pub static KERNELS: &[Kernel] = &[
     Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
-/// What is read. Operands that the problem does not have may be empty.
+/// What is read. Operands that the problem does not have are empty.
 #[derive(Clone, Copy)]
-pub struct Inputs<'a, T> {
+struct Inputs<'a, T> {
     /// Upstream gradient of the outputs, T×N×H.
-    pub dy: &'a [T],
+    dy: &'a [T],
     /// Of the last output, N×H.
-    pub dh_n: &'a [T],
+    dh_n: &'a [T],
     /// Of the last cells, N×H.
-    pub dc_n: &'a [T],
+    dc_n: &'a [T],
     /// Inputs of the forward pass, T×N×I.
-    pub x: &'a [T],
+    x: &'a [T],
     /// Weights of the inputs, 4H×I.
-    pub w_ih: &'a [T],
+    w_ih: &'a [T],
     /// Weights of the states, 4H×H.
-    pub w_hh: &'a [T],
+    w_hh: &'a [T],
     /// Initial output, N×H.
-    pub h0: &'a [T],
+    h0: &'a [T],
     /// Initial cells, N×H.
-    pub c0: &'a [T],
+    c0: &'a [T],
     /// Outputs of the forward pass, T×N×H.
-    pub y: &'a [T],
+    y: &'a [T],
     /// Its gates i, f, g, o, T×N×4H.
-    pub gates: &'a [T],
+    gates: &'a [T],
     /// Its cells, T×N×H.
-    pub cells: &'a [T],
+    cells: &'a [T],
 }
 
-/// What is written. Operands that the problem does not have may be empty.
-pub struct Outputs<'a, T> {
+/// What is written. Operands that the problem does not have are empty.
+struct Outputs<'a, T> {
     /// T×N×I.
-    pub dx: &'a mut [T],
+    dx: &'a mut [T],
     /// 4H×I.
-    pub dw_ih: &'a mut [T],
+    dw_ih: &'a mut [T],
     /// 4H×H.
-    pub dw_hh: &'a mut [T],
+    dw_hh: &'a mut [T],
     /// Of each of the two biases, 4H.
-    pub db: &'a mut [T],
+    db: &'a mut [T],
     /// N×H.
-    pub dh0: &'a mut [T],
+    dh0: &'a mut [T],
     /// N×H.
-    pub dc0: &'a mut [T],
-}
-
-/// Both, cut to the lengths of the problem.
-fn checked<'a, T>(
-    p: &LstmBackward,
-    i: Inputs<'a, T>,
-    o: Outputs<'a, T>,
-) -> Result<(Inputs<'a, T>, Outputs<'a, T>), KernelError> {
-    let p = &p.lstm;
-    let (rows, state) = (4 * p.hidden, p.state_len());
-    let [all_x, all_y] = [p.batch * p.inputs, state].map(|len| p.steps * len);
-    let (w_ih, w_hh, initial) = (rows * p.inputs, rows * p.hidden, if p.state { state } else { 0 });
-    let bias = if p.bias { rows } else { 0 };
-    long_enough([
-        ("dy", i.dy.len(), all_y),
-        ("dh_n", i.dh_n.len(), state),
-        ("dc_n", i.dc_n.len(), state),
-        ("x", i.x.len(), all_x),
-        ("w_ih", i.w_ih.len(), w_ih),
-        ("w_hh", i.w_hh.len(), w_hh),
-        ("h0", i.h0.len(), initial),
-        ("c0", i.c0.len(), initial),
-        ("y", i.y.len(), all_y),
-        ("gates", i.gates.len(), 4 * all_y),
-        ("cells", i.cells.len(), all_y),
-        ("dx", o.dx.len(), all_x),
-        ("dw_ih", o.dw_ih.len(), w_ih),
-        ("dw_hh", o.dw_hh.len(), w_hh),
-        ("db", o.db.len(), bias),
-        ("dh0", o.dh0.len(), initial),
-        ("dc0", o.dc0.len(), initial),
-    ])?;
-    let inputs = Inputs {
-        dy: &i.dy[..all_y],
-        dh_n: &i.dh_n[..state],
-        dc_n: &i.dc_n[..state],
-        x: &i.x[..all_x],
-        w_ih: &i.w_ih[..w_ih],
-        w_hh: &i.w_hh[..w_hh],
-        h0: &i.h0[..initial],
-        c0: &i.c0[..initial],
-        y: &i.y[..all_y],
-        gates: &i.gates[..4 * all_y],
-        cells: &i.cells[..all_y],
-    };
-    let outputs = Outputs {
-        dx: &mut o.dx[..all_x],
-        dw_ih: &mut o.dw_ih[..w_ih],
-        dw_hh: &mut o.dw_hh[..w_hh],
-        db: &mut o.db[..bias],
-        dh0: &mut o.dh0[..initial],
-        dc0: &mut o.dc0[..initial],
-    };
-    Ok((inputs, outputs))
+    dc0: &'a mut [T],
 }
 
 /// All outputs, with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn lstm_backward<T: CellBack>(
+fn lstm_backward<T: CellBack>(
     problem: &LstmBackward,
     isa: Isa,
-    inputs: Inputs<'_, T>,
-    outputs: Outputs<'_, T>,
+    i: Inputs<'_, T>,
+    o: Outputs<'_, T>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
-    let (i, o) = checked(problem, inputs, outputs)?;
     let p = &problem.lstm;
     let (steps, hidden, state, gates) = (p.steps, p.hidden, p.state_len(), p.gates_len());
     let (scratch, inner) = workspace.slice_and_inner::<T>(steps * gates + 3 * state);
@@ -206,16 +149,17 @@ pub fn lstm_backward<T: CellBack>(
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    with_float!(call.types, T => typed::<T>(call, isa))
+    with_float!(call.types(), T => typed::<T>(call, isa))
 }
 
 fn typed<T: CellBack>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, dh_n, dc_n, x, w_ih, w_hh] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
     // 6 and 7 are the biases.
     let [h0, c0, y, gates, cells] = [8, 9, 10, 11, 12].map(|i| call.input::<T>(i));
-    let [dx, dw_ih, dw_hh, db, dh0, dc0] = &mut *call.outputs else { panic!("six outputs") };
-    let [dx, dw_ih, dw_hh, db, dh0, dc0] = [dx, dw_ih, dw_hh, db, dh0, dc0].map(elements);
+    let (problem, pool) = (downcast(call.problem()), call.pool());
+    let (outputs, workspace) = call.outputs();
+    let [dx, dw_ih, dw_hh, db, dh0, dc0] = outputs.map(elements);
     let inputs = Inputs { dy, dh_n, dc_n, x, w_ih, w_hh, h0, c0, y, gates, cells };
     let outputs = Outputs { dx, dw_ih, dw_hh, db, dh0, dc0 };
-    lstm_backward(downcast(call.problem), isa, inputs, outputs, call.pool, call.workspace)
+    lstm_backward(problem, isa, inputs, outputs, pool, workspace)
 }

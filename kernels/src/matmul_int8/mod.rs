@@ -14,7 +14,7 @@
 //! So every kernel multiplies u8 by s8, for zero points of any kind, and the loop over k is the same for all of them.
 //!
 //! Error: none. Sums wrap, and requantization rounds as the definition says, so that all kernels and any number of
-//! threads give equal bits. Errors: a short operand, instructions that the CPU lacks.
+//! threads give equal bits. Errors: instructions that the CPU lacks.
 //!
 //! Workspace: B in words (without a plan), n sums and constants, and 48 rows of A per thread.
 
@@ -26,14 +26,17 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use etalon_reference::operator::downcast;
-use etalon_reference::ops::matmul_int8::{self, MatmulInt8, Per};
-use etalon_reference::{Element, Types};
 #[cfg(target_arch = "x86_64")]
-use etalon_reference::{Problem, Slice, Threshold};
+use etalon_reference::Threshold;
+use etalon_reference::operator::downcast;
+use etalon_reference::ops::matmul_int8::{self, MatmulInt8};
+use etalon_reference::{Element, Types};
 
 #[cfg(target_arch = "x86_64")]
 pub use self::pack::PackedB;
+#[cfg(target_arch = "x86_64")]
+use crate::call::Inputs;
+use crate::call::{Call, elements};
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::dot::{CHUNK, Dot, Range};
@@ -41,10 +44,9 @@ use crate::isa::dot::{CHUNK, Dot, Range};
 use crate::isa::{Avx2Token, Avx512Token, AvxVnniToken, Extension, VnniToken};
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::Plan;
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 #[cfg(target_arch = "x86_64")]
-use crate::pool::{Pool, WORTH_NS};
-#[cfg(target_arch = "x86_64")]
+use crate::pool::WORTH_NS;
 use crate::workspace::Workspace;
 
 const TYPES: &[Types] = matmul_int8::TYPES;
@@ -181,95 +183,39 @@ narrow!(u8, |to| to);
 narrow!(i8, |to| crate::isa::dot::bytes_mut(to));
 
 /// The operands. Those that the problem does not have are empty.
-pub struct Operands<'a, A, O> {
+struct Operands<'a, A, O> {
     /// A.
-    pub a: &'a [A],
+    a: &'a [A],
     /// B.
-    pub b: &'a [i8],
+    b: &'a [i8],
     /// Zero point of A.
-    pub za: &'a [A],
+    za: &'a [A],
     /// Zero points of B.
-    pub zb: &'a [i8],
+    zb: &'a [i8],
     /// Bias.
-    pub bias: &'a [i32],
+    bias: &'a [i32],
     /// Scales, where the output has 8 bits.
-    pub scale: &'a [f32],
+    scale: &'a [f32],
     /// Zero point of the output, where it has 8 bits.
-    pub zo: &'a [O],
+    zo: &'a [O],
     /// The output.
-    pub out: &'a mut [O],
+    out: &'a mut [O],
 }
 
 impl<'a, A: Left, O: Out> Operands<'a, A, O> {
-    /// Each as long as the problem says.
-    fn checked(self, p: &MatmulInt8) -> Result<Operands<'a, A, O>, KernelError> {
-        let one = |there: bool| usize::from(there);
-        let scales = p.columns_len(if O::NARROW { p.scale } else { Per::None });
-        let [a, b, za, zb, bias, scale, zo, out] = [
-            p.m * p.k,
-            p.k * p.n,
-            one(p.za),
-            p.columns_len(p.zb),
-            if p.bias { p.n } else { 0 },
-            scales,
-            one(O::NARROW),
-            p.m * p.n,
-        ];
-        long_enough([
-            ("a", self.a.len(), a),
-            ("b", self.b.len(), b),
-            ("za", self.za.len(), za),
-            ("zb", self.zb.len(), zb),
-            ("bias", self.bias.len(), bias),
-            ("scale", self.scale.len(), scale),
-            ("zo", self.zo.len(), zo),
-            ("out", self.out.len(), out),
-        ])?;
-        Ok(Operands {
-            a: &self.a[..a],
-            b: &self.b[..b],
-            za: &self.za[..za],
-            zb: &self.zb[..zb],
-            bias: &self.bias[..bias],
-            scale: &self.scale[..scale],
-            zo: &self.zo[..zo],
-            out: &mut self.out[..out],
-        })
+    /// Those of a call, and its workspace.
+    fn of(call: &'a mut Call<'_>) -> (Operands<'a, A, O>, &'a mut Workspace) {
+        let [a, za] = [0, 2].map(|i| call.input(i));
+        let [b, zb] = [1, 3].map(|i| call.input(i));
+        let (bias, scale, zo) = (call.input(4), call.input(5), call.input(6));
+        let ([out], workspace) = call.outputs();
+        (Operands { a, b, za, zb, bias, scale, zo, out: elements(out) }, workspace)
     }
 }
 
 /// The number of column `j` of a vector that has one for each column, one for all, or none.
 fn of_column<T: Copy>(x: &[T], j: usize) -> Option<T> {
     x.get(if x.len() == 1 { 0 } else { j }).copied()
-}
-
-/// The product, with the best instructions that may be used.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short.
-#[cfg(target_arch = "x86_64")]
-pub fn matmul_int8<A: Left, O: Out>(
-    p: &MatmulInt8,
-    operands: Operands<'_, A, O>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    let x = operands.checked(p)?;
-    let usable = |isa: Isa, extension: Option<Extension>| {
-        extension.map_or_else(|| isa.usable(), |extension| extension.usable()).is_ok()
-    };
-    if usable(Isa::Avx512, Some(Extension::Vnni)) {
-        driver::matmul(proof::<VnniToken>()?, p, x, None, pool, workspace);
-    } else if usable(Isa::Avx512, None) {
-        driver::matmul(proof::<Avx512Token>()?, p, x, None, pool, workspace);
-    } else if usable(Isa::Avx2, Some(Extension::AvxVnni)) {
-        driver::matmul(proof::<AvxVnniToken>()?, p, x, None, pool, workspace);
-    } else if usable(Isa::Avx2, None) {
-        driver::matmul(proof::<Avx2Token>()?, p, x, None, pool, workspace);
-    } else {
-        scalar::matmul(p, x, workspace);
-    }
-    Ok(())
 }
 
 /// What is done with the operands, whatever their types are.
@@ -279,7 +225,7 @@ trait Body {
 
 /// Takes a call to its element types.
 fn typed(call: &mut Call<'_>, body: impl Body) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         matmul_int8::U8S8S32 => body.run::<u8, i32>(call),
         matmul_int8::S8S8S32 => body.run::<i8, i32>(call),
         matmul_int8::U8S8U8 => body.run::<u8, u8>(call),
@@ -289,29 +235,14 @@ fn typed(call: &mut Call<'_>, body: impl Body) -> Result<(), KernelError> {
     }
 }
 
-/// The call's operands.
-fn operands<'a, A: Left, O: Out>(
-    p: &MatmulInt8,
-    inputs: [etalon_reference::Slice<'a>; 7],
-    out: &'a mut etalon_reference::SliceMut<'_>,
-) -> Result<Operands<'a, A, O>, KernelError> {
-    fn of<T: Element>(x: etalon_reference::Slice<'_>) -> &[T] {
-        T::slice(x).expect("the port's dtype")
-    }
-    let [a, b, za, zb, bias, scale, zo] = inputs;
-    let out = O::slice_mut(out.reborrow()).expect("the port's dtype");
-    let (a, b, za, zb) = (of(a), of(b), of(za), of(zb));
-    Operands { a, b, za, zb, bias: of(bias), scale: of(scale), zo: of(zo), out }.checked(p)
-}
-
 /// The kernel `scalar`.
 fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
     struct Plain;
     impl Body for Plain {
         fn run<A: Left, O: Out>(self, call: &mut Call<'_>) -> Result<(), KernelError> {
-            let p = downcast(call.problem);
-            let inputs = call.inputs.try_into().expect("seven inputs");
-            scalar::matmul(p, operands::<A, O>(p, inputs, &mut call.outputs[0])?, call.workspace);
+            let p = downcast(call.problem());
+            let (x, workspace) = Operands::<A, O>::of(call);
+            scalar::matmul(p, x, workspace);
             Ok(())
         }
     }
@@ -329,14 +260,13 @@ fn run<D: Dot>(call: &mut Call<'_>) -> Result<(), KernelError> {
     struct Tiled<D>(D);
     impl<D: Dot> Body for Tiled<D> {
         fn run<A: Left, O: Out>(self, call: &mut Call<'_>) -> Result<(), KernelError> {
-            let p: &MatmulInt8 = downcast(call.problem);
-            let inputs = call.inputs.try_into().expect("seven inputs");
-            let x = operands::<A, O>(p, inputs, &mut call.outputs[0])?;
-            let packed = call.plan.and_then(|plan| plan.downcast_ref::<PackedB>());
+            let p: &MatmulInt8 = downcast(call.problem());
+            let (packed, pool) = (call.plan::<PackedB>(), call.pool());
             if packed.is_some_and(|packed| !packed.fits::<D>(p)) {
                 return Err(KernelError::Unsupported("the plan was made for another problem".into()));
             }
-            driver::matmul(self.0, p, x, packed, call.pool, call.workspace);
+            let (x, workspace) = Operands::<A, O>::of(call);
+            driver::matmul(self.0, p, x, packed, pool, workspace);
             Ok(())
         }
     }
@@ -345,9 +275,6 @@ fn run<D: Dot>(call: &mut Call<'_>) -> Result<(), KernelError> {
 
 /// B, packed.
 #[cfg(target_arch = "x86_64")]
-fn plan<D: Dot>(p: &dyn Problem, _: Types, inputs: &[Slice<'_>]) -> Result<Plan, KernelError> {
-    let p: &MatmulInt8 = downcast(p);
-    let b = <i8 as Element>::slice(inputs[1]).expect("the port's dtype");
-    long_enough([("b", b.len(), p.k * p.n)])?;
-    Ok(Box::new(PackedB::new(proof::<D>()?, p, b)))
+fn plan<D: Dot>(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
+    Ok(Box::new(PackedB::new(proof::<D>()?, downcast(inputs.problem()), inputs.input(1))))
 }

@@ -146,7 +146,8 @@ fn from_columns<D: Dot>(p: &MatmulInt8, b: &[i8], cols: Range<usize>, words: &mu
     }
     for (j, column) in cols.enumerate() {
         let groups = b[column * p.k..][..p.k].chunks(D::PRODUCTS);
-        for (to, group) in words[j..].iter_mut().step_by(width).zip(groups) {
+        // Without a word, where k is 0, there is no place j.
+        for (to, group) in words.iter_mut().skip(j).step_by(width).zip(groups) {
             *to = b_word::<D>(std::array::from_fn(|i| group.get(i).copied().unwrap_or(0)));
         }
     }

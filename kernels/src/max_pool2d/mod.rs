@@ -10,7 +10,7 @@
 //! ```
 //! NCHW has sixteen outputs of a row side by side (`planes`), NHWC sixteen channels of an output (`pixels`).
 //!
-//! NaN: larger than any number; the last one under a window is found. Errors: a short operand, a level that the CPU lacks.
+//! NaN: larger than any number; the last one under a window is found. Errors: a level that the CPU lacks.
 
 mod pixels;
 mod planes;
@@ -20,9 +20,10 @@ use etalon_reference::ops::images::ImageLayout;
 use etalon_reference::ops::max_pool2d::MaxPool2d;
 use etalon_reference::{Element, Threshold, Types};
 
+use crate::call::{Call, elements};
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -40,7 +41,7 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 /// A number that is compared.
-pub trait Number: Element + PartialOrd {
+pub(crate) trait Number: Element + PartialOrd {
     /// −∞.
     const LEAST: Self;
 }
@@ -113,38 +114,13 @@ impl<T: Number, I: Place, const N: usize> Best<T, I, N> {
 }
 
 /// The operands.
-pub struct Operands<'a, T> {
+struct Operands<'a, T> {
     /// Images.
-    pub x: &'a [T],
+    x: &'a [T],
     /// Largest elements.
-    pub y: &'a mut [T],
+    y: &'a mut [T],
     /// Positions; empty if the problem has none.
-    pub index: &'a mut [i64],
-}
-
-impl<'a, T: Number> Operands<'a, T> {
-    fn checked(self, p: &MaxPool2d) -> Result<Operands<'a, T>, KernelError> {
-        let positions = if p.index { p.y.len() } else { 0 };
-        let y = p.y.len();
-        long_enough([("x", self.x.len(), p.x.len()), ("y", self.y.len(), y), ("index", self.index.len(), positions)])?;
-        let (y, index) = (&mut self.y[..p.y.len()], &mut self.index[..positions]);
-        Ok(Operands { x: &self.x[..p.x.len()], y, index })
-    }
-}
-
-/// The pooling, with the instructions of `isa`.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or the CPU lacks the instructions.
-pub fn max_pool2d<T: Number>(
-    problem: &MaxPool2d,
-    isa: Isa,
-    operands: Operands<'_, T>,
-    pool: &Pool,
-    workspace: &mut Workspace,
-) -> Result<(), KernelError> {
-    let operands = operands.checked(problem)?;
-    with_lanes(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
+    index: &'a mut [i64],
 }
 
 struct Step<'a, T> {
@@ -171,16 +147,15 @@ impl<T: Number> Work for Step<'_, T> {
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    match call.types {
+    match call.types() {
         Types::F64 => typed::<f64>(call, isa),
         _ => typed::<f32>(call, isa),
     }
 }
 
 fn typed<T: Number>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    let x = call.input::<T>(0);
-    let [y, index] = &mut *call.outputs else { panic!("two outputs") };
-    let y = T::slice_mut(y.reborrow()).expect("the port's dtype");
-    let index = i64::slice_mut(index.reborrow()).expect("the port's dtype");
-    max_pool2d(downcast(call.problem), isa, Operands { x, y, index }, call.pool, call.workspace)
+    let (problem, pool, x) = (downcast(call.problem()), call.pool(), call.input(0));
+    let ([y, index], workspace) = call.outputs();
+    let operands: Operands<'_, T> = Operands { x, y: elements(y), index: elements(index) };
+    with_lanes(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
 }

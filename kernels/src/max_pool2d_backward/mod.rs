@@ -5,7 +5,7 @@
 //! scatter, whose limit is memory, so that one kernel serves every level. Tasks are planes, or in NHWC bands of channels of
 //! an image; each adds in the order of the outputs.
 //!
-//! Error: as the problem's tolerance says. Errors: a short operand; a position outside its plane.
+//! Error: as the problem's tolerance says. Errors: a position outside its plane.
 
 mod planes;
 
@@ -14,8 +14,9 @@ use etalon_reference::ops::images::ImageLayout;
 use etalon_reference::ops::max_pool2d_backward::MaxPool2dBackward;
 use etalon_reference::{Threshold, Types};
 
+use crate::call::Call;
 use crate::isa::Isa;
-use crate::kernel::{Call, Kernel, KernelError, long_enough};
+use crate::kernel::{Kernel, KernelError};
 use crate::max_pool2d::Number;
 use crate::pool::Pool;
 
@@ -23,41 +24,35 @@ const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", planes::BAND as i64)];
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] =
-    &[Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], |call| match call.types {
+    &[Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], |call| match call.types() {
         Types::F64 => typed::<f64>(call),
         _ => typed::<f32>(call),
     })
     .with_thresholds(THRESHOLDS)];
 
 /// The operands.
-pub struct Operands<'a, T> {
+struct Operands<'a, T> {
     /// Upstream gradient.
-    pub dy: &'a [T],
+    dy: &'a [T],
     /// Positions that the forward pass found.
-    pub index: &'a [i64],
+    index: &'a [i64],
     /// The images' gradient.
-    pub dx: &'a mut [T],
+    dx: &'a mut [T],
 }
 
 /// A number that is added.
-pub trait Summand: Number + std::ops::AddAssign {}
+trait Summand: Number + std::ops::AddAssign {}
 impl Summand for f32 {}
 impl Summand for f64 {}
 
 /// The gradient.
-///
-/// # Errors
-/// [`KernelError`] if an operand is too short or a position lies outside its plane.
-pub fn max_pool2d_backward<T: Summand>(
+fn max_pool2d_backward<T: Summand>(
     problem: &MaxPool2dBackward,
     operands: Operands<'_, T>,
     pool: &Pool,
 ) -> Result<(), KernelError> {
-    let (x, y) = (&problem.pool.x, &problem.pool.y);
-    let Operands { dy, index, dx } = operands;
-    long_enough([("dy", dy.len(), y.len()), ("index", index.len(), y.len()), ("dx", dx.len(), x.len())])?;
-    let operands = Operands { dy: &dy[..y.len()], index: &index[..y.len()], dx: &mut dx[..x.len()] };
     let outside = planes::Outside::default();
+    let x = &problem.pool.x;
     match x.layout {
         ImageLayout::Nchw => planes::by_planes(&problem.pool, operands, pool, &outside),
         ImageLayout::Nhwc => planes::by_channels(&problem.pool, operands, pool, &outside),
@@ -68,6 +63,6 @@ pub fn max_pool2d_backward<T: Summand>(
 
 fn typed<T: Summand>(call: &mut Call<'_>) -> Result<(), KernelError> {
     let (dy, index) = (call.input::<T>(0), call.input::<i64>(1));
-    let dx = T::slice_mut(call.outputs[0].reborrow()).expect("the port's dtype");
-    max_pool2d_backward(downcast(call.problem), Operands { dy, index, dx }, call.pool)
+    let (problem, pool) = (downcast(call.problem()), call.pool());
+    max_pool2d_backward(problem, Operands { dy, index, dx: call.output(0) }, pool)
 }

@@ -1,6 +1,6 @@
 //! Wrong activations and wrong gradients of them.
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::activation::Activation;
 use etalon_reference::ops::activation_backward::ActivationBackward;
@@ -48,7 +48,7 @@ pub static WRONG: &[Wrong] = &[
 
 /// y of one function, changed by x.
 fn of_x(call: &mut Call<'_>, function: &str, change: impl Fn(&mut f64, f64)) -> Result {
-    let asked = downcast::<Activation>(call.problem).function.name == function;
+    let asked = downcast::<Activation>(call.problem()).function.name == function;
     spoil::after(FORWARD, call, |call, _, out| {
         if asked {
             Zip::from(&mut out[0]).and(&spoil::inputs(call)[0]).for_each(|y, &x| change(y, x));
@@ -58,7 +58,7 @@ fn of_x(call: &mut Call<'_>, function: &str, change: impl Fn(&mut f64, f64)) -> 
 
 /// The outputs for one function, changed by the inputs.
 fn after(call: &mut Call<'_>, function: &str, change: impl Fn(&[ArrayD<f64>], &mut [ArrayD<f64>])) -> Result {
-    let asked = downcast::<ActivationBackward>(call.problem).function.name == function;
+    let asked = downcast::<ActivationBackward>(call.problem()).function.name == function;
     spoil::after(BACKWARD, call, |call, _, out| {
         if asked {
             change(&spoil::inputs(call), out);

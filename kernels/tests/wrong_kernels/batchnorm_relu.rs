@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu::{BatchnormRelu, ImageLayout, Mode};
 use ndarray::{ArrayD, ArrayViewD, Axis};
@@ -114,7 +114,7 @@ pub static WRONG: &[Wrong] = &[
         })
     }),
     wrong("sums-by-thread", "the mean is summed in as many parts as there are threads", |call| {
-        let parts = call.pool.threads();
+        let parts = call.pool().threads();
         training(call, |x, inputs, out| {
             let count = x.images.count();
             for (c, values) in inputs[0].axis_iter(Axis(1)).enumerate() {
@@ -128,7 +128,7 @@ pub static WRONG: &[Wrong] = &[
 ];
 
 fn problem(call: &Call<'_>) -> BatchnormRelu {
-    downcast::<BatchnormRelu>(call.problem).clone()
+    downcast::<BatchnormRelu>(call.problem()).clone()
 }
 
 /// The right outputs, changed in training.

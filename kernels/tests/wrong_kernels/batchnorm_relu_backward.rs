@@ -1,6 +1,6 @@
 //! Wrong gradients of batch normalisation.
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::Problem;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::batchnorm_relu_backward::BatchnormReluBackward;
@@ -57,7 +57,7 @@ pub static WRONG: &[Wrong] = &[
 ];
 
 fn problem(call: &Call<'_>) -> BatchnormReluBackward {
-    downcast::<BatchnormReluBackward>(call.problem).clone()
+    downcast::<BatchnormReluBackward>(call.problem()).clone()
 }
 
 fn after(

@@ -1,6 +1,6 @@
 //! Wrong convolutions.
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
 use etalon_reference::ops::images::ImageLayout;
@@ -112,13 +112,13 @@ pub static WRONG: &[Wrong] = &[
         })
     }),
     wrong("sums-by-thread", "the sums are rounded once more where there is more than one thread", |call| {
-        let threads = call.pool.threads() as f64;
+        let threads = call.pool().threads() as f64;
         spoil::after(NAME, call, |_, _, out| out[0].mapv_inplace(|y| y * (1.0 + (threads - 1.0) * f64::powi(2.0, -24))))
     }),
 ];
 
 fn problem(call: &Call<'_>) -> Conv2d {
-    downcast::<Conv2d>(call.problem).clone()
+    downcast::<Conv2d>(call.problem()).clone()
 }
 
 /// Where a product finds its factors: output (k, ·, j), channel c of the group and tap (r, s).

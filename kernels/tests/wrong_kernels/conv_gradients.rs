@@ -1,6 +1,6 @@
 //! Wrong gradients of convolutions, and wrong transposed convolutions.
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::Problem;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv_transpose2d::ConvTranspose2d;
@@ -39,14 +39,14 @@ pub static WRONG: &[Wrong] = &[
         })
     }),
     data("padding-exchanged", "the zeros before and behind the rows change places", |call| {
-        let mut p = downcast::<Conv2dBackwardData>(call.problem).clone();
+        let mut p = downcast::<Conv2dBackwardData>(call.problem()).clone();
         let rows = &mut p.conv.rows;
         (rows.before, rows.after) = (rows.after, rows.before);
         on(DATA, call, &p)
     }),
     data("lost-residue", "the last residue of the stride stays 0", |call| {
         spoil::after(DATA, call, |call, _, out| {
-            let stride = downcast::<Conv2dBackwardData>(call.problem).conv.cols.stride;
+            let stride = downcast::<Conv2dBackwardData>(call.problem()).conv.cols.stride;
             if stride > 1 {
                 out[0].axis_iter_mut(Axis(3)).skip(stride - 1).step_by(stride).for_each(|mut column| column.fill(0.0));
             }
@@ -80,7 +80,7 @@ pub static WRONG: &[Wrong] = &[
     }),
     weights("dbias-of-one-image", "dbias is that of the first image", |call| {
         spoil::after(WEIGHTS, call, |call, _, out| {
-            if downcast::<Conv2dBackwardWeights>(call.problem).bias {
+            if downcast::<Conv2dBackwardWeights>(call.problem()).bias {
                 let dy = spoil::inputs(call).swap_remove(0);
                 if dy.shape()[0] > 0 {
                     out[1] = dy.index_axis(Axis(0), 0).sum_axis(Axis(2)).sum_axis(Axis(1));
@@ -90,7 +90,7 @@ pub static WRONG: &[Wrong] = &[
     }),
     transposed("bias-in-each-tap", "the bias is added where a tap meets the output alone", |call| {
         spoil::after(TRANSPOSED, call, |call, _, out| {
-            let p: &ConvTranspose2d = downcast(call.problem);
+            let p: &ConvTranspose2d = downcast(call.problem());
             let inputs = spoil::inputs(call);
             if p.bias {
                 let plain = ConvTranspose2d { bias: false, ..p.clone() }.reference(&inputs).remove(0);
@@ -100,7 +100,7 @@ pub static WRONG: &[Wrong] = &[
     }),
     transposed("added-lost", "the rows added to the output are not written", |call| {
         spoil::after(TRANSPOSED, call, |call, before, out| {
-            let [added, _] = downcast::<ConvTranspose2d>(call.problem).added;
+            let [added, _] = downcast::<ConvTranspose2d>(call.problem()).added;
             let rows = out[0].shape()[2];
             for row in rows.saturating_sub(added)..rows {
                 let old: ArrayD<f64> = before[0].index_axis(Axis(2), row).to_owned();
@@ -109,7 +109,7 @@ pub static WRONG: &[Wrong] = &[
         })
     }),
     transposed("next-group", "each group takes the weights of the next", |call| {
-        let groups = downcast::<ConvTranspose2d>(call.problem).conv.groups;
+        let groups = downcast::<ConvTranspose2d>(call.problem()).conv.groups;
         with_inputs(TRANSPOSED, call, |inputs| {
             let whole = inputs[1].clone();
             let filters = whole.shape()[0];
@@ -122,7 +122,7 @@ pub static WRONG: &[Wrong] = &[
         spoil::after(BACKWARD, call, |call, _, out| {
             let mut inputs = spoil::inputs(call);
             inputs[1] = out[0].clone();
-            out[1] = downcast::<ConvTranspose2dBackward>(call.problem).reference(&inputs).remove(1);
+            out[1] = downcast::<ConvTranspose2dBackward>(call.problem()).reference(&inputs).remove(1);
         })
     }),
     Wrong::new(BACKWARD, "dbias-of-x", "dbias sums the channels of x", |call| {
@@ -139,7 +139,7 @@ fn with_inputs(operator: &str, call: &mut Call<'_>, change: impl FnOnce(&mut [Ar
     spoil::after(operator, call, |call, _, out| {
         let mut inputs = spoil::inputs(call);
         change(&mut inputs);
-        out.clone_from_slice(&call.problem.reference(&inputs));
+        out.clone_from_slice(&call.problem().reference(&inputs));
     })
 }
 

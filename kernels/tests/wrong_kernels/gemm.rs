@@ -1,6 +1,6 @@
 //! Wrong GEMMs.
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::Types;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::{Activation, Gemm};
@@ -53,7 +53,7 @@ pub static WRONG: &[Wrong] = &[
         spoil::right("gemm", call)?;
         let gemm = gemm(call);
         if gemm.c.row > gemm.n && gemm.m > 1 && gemm.batch > 0 && gemm.n > 0 {
-            match call.types {
+            match call.types() {
                 Types::F64 => call.output::<f64>(0)[gemm.n] = 0.0,
                 _ => call.output::<f32>(0)[gemm.n] = 0.0,
             }
@@ -131,21 +131,21 @@ pub static WRONG: &[Wrong] = &[
     })
     .in_f64(),
     wrong("sums-by-thread", "the sum is split at a place that depends on the number of threads", |call| {
-        let parts = call.pool.threads();
+        let parts = call.pool().threads();
         split_sum(call, |gemm| gemm.k.div_ceil(parts).max(1))
     })
     .own_order(),
     wrong("stale-workspace", "adds to scratch memory that it takes for zeros", |call| {
-        let last = call.workspace.slice::<f32>(1024)[1023];
+        let last = call.workspace().slice::<f32>(1024)[1023];
         spoil::right("gemm", call)?;
-        call.workspace.slice::<f32>(1024)[1023] = 1e-3;
+        call.workspace().slice::<f32>(1024)[1023] = 1e-3;
         let mut out = spoil::outputs(call);
         out[0].iter_mut().take(1).for_each(|x| *x += f64::from(last));
         spoil::write(call, &out);
         Ok(())
     }),
     wrong("sums-by-alignment", "the first products are peeled off up to a boundary of 32 bytes", |call| {
-        let start = match call.types {
+        let start = match call.types() {
             Types::F64 => call.input::<f64>(0).as_ptr().addr(),
             _ => call.input::<f32>(0).as_ptr().addr(),
         };
@@ -159,17 +159,15 @@ pub static WRONG: &[Wrong] = &[
         split_sum(call, |gemm| if gemm.batch > 1 { 3 } else { usize::MAX })
     })
     .own_order(),
-    wrong("trusts-lengths", "a short A is indexed, not answered", |call| {
-        let needed = gemm(call).a_len();
-        let found = call.inputs[0].len();
-        assert!(found >= needed, "index out of bounds: the len is {found}");
+    wrong("reads-input-c", "C is read from the input, which need not be given, not from the output", |call| {
+        let c = spoil::inputs(call).remove(2);
+        spoil::write(call, &[c]);
         spoil::right("gemm", call)
-    })
-    .deadly(),
+    }),
 ];
 
 fn gemm(call: &Call<'_>) -> Gemm {
-    downcast::<Gemm>(call.problem).clone()
+    downcast::<Gemm>(call.problem()).clone()
 }
 
 /// Nothing but a product.

@@ -1,6 +1,6 @@
 //! Wrong gradients of GEMM.
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gemm::Activation;
 use etalon_reference::ops::gemm_backward::GemmBackward;
@@ -68,7 +68,7 @@ pub static WRONG: &[Wrong] = &[
 ];
 
 fn problem(call: &Call<'_>) -> GemmBackward {
-    downcast::<GemmBackward>(call.problem).clone()
+    downcast::<GemmBackward>(call.problem()).clone()
 }
 
 fn after(call: &mut Call<'_>, change: impl FnOnce(&GemmBackward, &[ArrayD<f64>], &mut [ArrayD<f64>])) -> Result {

@@ -12,15 +12,17 @@ mod conv_gradients;
 mod gemm;
 mod gemm_backward;
 mod generic;
+mod lenient;
 mod max_pool2d;
 mod misdeeds;
 mod spoil;
 
 use std::path::Path;
 
+use etalon_kernels::call::Call;
 use etalon_kernels::check::suite::{Extent, Question, Rejection, examine};
 use etalon_kernels::isa::Isa;
-use etalon_kernels::kernel::{Call, Kernel, KernelError};
+use etalon_kernels::kernel::{Kernel, KernelError};
 use etalon_kernels::registry;
 use etalon_reference::Types;
 

@@ -1,6 +1,6 @@
 //! Wrong poolings and wrong gradients of them.
 
-use etalon_kernels::kernel::Call;
+use etalon_kernels::call::Call;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::max_pool2d::MaxPool2d;
 use etalon_reference::ops::max_pool2d_backward::MaxPool2dBackward;
@@ -38,7 +38,7 @@ pub static WRONG: &[Wrong] = &[
         spoil::after(NAME, call, |_, _, out| out[1].mapv_inplace(|place| place % pool.x.w as f64))
     }),
     Wrong::new(BACKWARD, "last-wins", "an element that several windows found gets the last gradient alone", |call| {
-        let MaxPool2dBackward { pool } = downcast::<MaxPool2dBackward>(call.problem).clone();
+        let MaxPool2dBackward { pool } = downcast::<MaxPool2dBackward>(call.problem()).clone();
         spoil::after(BACKWARD, call, |call, _, out| {
             let inputs = spoil::inputs(call);
             for (at, dy) in inputs[0].indexed_iter() {
@@ -63,7 +63,7 @@ pub static WRONG: &[Wrong] = &[
 ];
 
 fn pool(call: &Call<'_>) -> MaxPool2d {
-    downcast::<MaxPool2d>(call.problem).clone()
+    downcast::<MaxPool2d>(call.problem()).clone()
 }
 
 /// Outputs by another rule of what is larger: whether the value is found, from it and the best so far.

@@ -3,15 +3,15 @@
 use std::env;
 use std::process::Command;
 
+use etalon_kernels::call::Call;
 use etalon_kernels::check::suite::Question;
-use etalon_kernels::kernel::Call;
 use etalon_reference::{Element, with_dtype};
 
 use super::{Wrong, all, judge, smallest, spoil};
 
 /// Reads the element behind the last of input 0.
 pub fn reads_behind(call: &mut Call<'_>) -> spoil::Result {
-    if call.types == etalon_reference::Types::F32 {
+    if call.types() == etalon_reference::Types::F32 {
         let input = call.input::<f32>(0);
         if !input.is_empty() {
             // SAFETY: none. The access is the bug that the guard page must show.
@@ -23,7 +23,7 @@ pub fn reads_behind(call: &mut Call<'_>) -> spoil::Result {
 
 /// Reads the element before the first of input 1.
 pub fn reads_before(call: &mut Call<'_>) -> spoil::Result {
-    if call.types == etalon_reference::Types::F32 {
+    if call.types() == etalon_reference::Types::F32 {
         let input = call.input::<f32>(1);
         if !input.is_empty() {
             // SAFETY: none. The access is the bug that the guard page must show.
@@ -35,7 +35,7 @@ pub fn reads_before(call: &mut Call<'_>) -> spoil::Result {
 
 /// Writes the element behind the last of the first output.
 pub fn write_behind(call: &mut Call<'_>) {
-    with_dtype!(call.outputs[0].dtype(), T => {
+    with_dtype!(call.problem().outputs(call.types())[0].dtype, T => {
         let output = call.output::<T>(0);
         if !output.is_empty() {
             // SAFETY: none. The access is the bug that zones and guard pages must show.
@@ -46,7 +46,7 @@ pub fn write_behind(call: &mut Call<'_>) {
 
 /// Writes to input 0, through a pointer as a C library would have it.
 pub fn change_an_input(call: &mut Call<'_>) {
-    with_dtype!(call.inputs[0].dtype(), T => {
+    with_dtype!(call.problem().inputs(call.types())[0].dtype, T => {
         if let Some(&first) = call.input::<T>(0).first() {
             let other = if T::DTYPE.is_float() { T::from_f64(0.125) } else { <T as Element>::from_bits(!first.bits()) };
             // SAFETY: none. Writing behind a shared reference is the bug that the comparison of inputs must show.

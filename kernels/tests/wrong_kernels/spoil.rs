@@ -1,8 +1,9 @@
 //! What wrong kernels are made of: the right one, and arrays in f64 to spoil.
 
-use etalon_kernels::kernel::{Call, KernelError};
+use etalon_kernels::call::{Call, Signature};
+use etalon_kernels::kernel::KernelError;
 use etalon_kernels::registry;
-use etalon_reference::{Data, Port, Problem, gather, scatter};
+use etalon_reference::{Data, Element, Port, Problem, gather, scatter, with_dtype};
 use ndarray::ArrayD;
 
 pub type Result = std::result::Result<(), KernelError>;
@@ -13,34 +14,27 @@ pub fn right(operator: &str, call: &mut Call<'_>) -> Result {
     (entry.kernel("scalar").expect("it has a scalar kernel").run)(call)
 }
 
-/// The operator's scalar kernel, on another problem with the same operands.
+/// The operator's scalar kernel, on another problem with the same operands, of which one is an output.
 pub fn right_on(operator: &str, problem: &dyn Problem, call: &mut Call<'_>) -> Result {
-    let mut outputs: Vec<_> = call.outputs.iter_mut().map(|output| output.reborrow()).collect();
-    let mut call = Call {
-        problem,
-        types: call.types,
-        inputs: call.inputs,
-        outputs: &mut outputs,
-        pool: call.pool,
-        workspace: &mut *call.workspace,
-        plan: None,
-    };
-    right(operator, &mut call)
+    let signature = Signature::new(problem, call.types());
+    let (inputs, pool): (Vec<_>, _) = (call.inputs().collect(), call.pool());
+    let (mut outputs, workspace) = call.outputs::<1>();
+    right(operator, &mut signature.call(&inputs, &mut outputs, pool, workspace, None)?)
 }
 
 /// The inputs as logical arrays.
 pub fn inputs(call: &Call<'_>) -> Vec<ArrayD<f64>> {
-    let ports = call.problem.inputs(call.types);
-    ports.iter().zip(call.inputs).map(|(port, input)| array(port, input.to_data())).collect()
+    let ports = call.problem().inputs(call.types());
+    ports.iter().zip(call.inputs()).map(|(port, input)| array(port, input.to_data())).collect()
 }
 
 /// The outputs as logical arrays.
 pub fn outputs(call: &Call<'_>) -> Vec<ArrayD<f64>> {
-    let ports = call.problem.outputs(call.types);
-    ports.iter().zip(&*call.outputs).map(|(port, output)| array(port, output.as_slice().to_data())).collect()
+    let ports = call.problem().outputs(call.types());
+    ports.iter().zip(call.held()).map(|(port, output)| array(port, output.to_data())).collect()
 }
 
-/// Zeros stand for what a short buffer lacks; the right kernel refuses it afterwards.
+/// Zeros stand for an input that is not given, because no kernel reads it.
 fn array(port: &Port, data: Data) -> ArrayD<f64> {
     let mut values = data.to_f64();
     values.resize(values.len().max(port.layout.span()), 0.0);
@@ -49,11 +43,13 @@ fn array(port: &Port, data: Data) -> ArrayD<f64> {
 
 /// Writes logical arrays to the outputs, rounded.
 pub fn write(call: &mut Call<'_>, arrays: &[ArrayD<f64>]) {
-    let ports = call.problem.outputs(call.types);
-    for ((port, output), array) in ports.iter().zip(call.outputs.iter_mut()).zip(arrays) {
-        let mut data = output.as_slice().to_data();
+    let ports = call.problem().outputs(call.types());
+    let held: Vec<Data> = call.held().map(|output| output.to_data()).collect();
+    for (index, ((port, mut data), array)) in ports.iter().zip(held).zip(arrays).enumerate() {
         scatter(&port.layout, array, &mut data);
-        output.copy_from(data.as_slice());
+        with_dtype!(port.dtype, T => {
+            call.output::<T>(index).copy_from_slice(T::slice(data.as_slice()).expect("the port's dtype"));
+        });
     }
 }
 

@@ -2,12 +2,12 @@
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::conv2d::Conv2d;
-use etalon_reference::{Element, Problem, Slice};
 
 use super::DEPTH;
 use super::weights::{Filters, Weights, len};
 use crate::aligned::AlignedVec;
-use crate::conv2d::operands::{Order, long_enough};
+use crate::call::Inputs;
+use crate::conv2d::operands::Order;
 use crate::faults::fault;
 use crate::gemm::tile::Tile;
 use crate::isa::Isa;
@@ -72,7 +72,7 @@ pub fn panel(isa: Isa) -> usize {
 }
 
 /// The weights, transformed for F(m).
-pub fn plan(problem: &dyn Problem, inputs: &[Slice<'_>], isa: Isa, m: usize) -> Result<Plan, KernelError> {
+pub fn plan(inputs: &Inputs<'_>, isa: Isa, m: usize) -> Result<Plan, KernelError> {
     struct Make<'a>(&'a Conv2d, &'a [f32], usize, usize);
     impl Work for Make<'_> {
         type Output = Transformed;
@@ -86,9 +86,7 @@ pub fn plan(problem: &dyn Problem, inputs: &[Slice<'_>], isa: Isa, m: usize) -> 
             }
         }
     }
-    let p: &Conv2d = downcast(problem);
-    let w = f32::slice(inputs[1]).ok_or_else(|| KernelError::Unsupported("weights that are not f32".into()))?;
-    let w = long_enough("w", w, p.weights().iter().product())?;
+    let (p, w) = (downcast(inputs.problem()), inputs.input(1));
     Ok(Box::new(with_lanes(isa, Make(p, w, panel(isa), m)).map_err(KernelError::Isa)?))
 }
 
