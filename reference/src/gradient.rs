@@ -30,10 +30,13 @@ pub struct Gradient {
     pub linear: fn(&dyn Problem) -> &'static [usize],
     /// The forward problem of a gradient problem, where autograd over it is a witness: it computes anew what the
     /// gradient takes as kept. `None` where that need not belong to the other inputs.
-    pub autograd: Option<fn(&dyn Problem) -> Box<dyn Problem>>,
+    pub autograd: Option<ForwardOf>,
     /// Whether the forward function has a kink within the step of these inputs, where differences mean nothing.
     pub near_kink: NearKink,
 }
+
+/// The forward problem of a gradient problem.
+pub type ForwardOf = fn(&dyn Problem) -> Box<dyn Problem>;
 
 /// Whether a forward problem has a kink within a step of its inputs.
 pub type NearKink = fn(&dyn Problem, &[ArrayD<f64>], f64) -> bool;

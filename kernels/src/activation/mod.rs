@@ -13,8 +13,8 @@ mod functions;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::activation::{Activation, Extents};
-use etalon_reference::ops::activation_functions::Alpha;
-use etalon_reference::{Threshold, Types};
+use etalon_reference::ops::activation_functions::{Alpha, PRELU};
+use etalon_reference::{Domain, Threshold, Types};
 
 use self::channels::Channels;
 pub use self::flat::What;
@@ -31,11 +31,22 @@ use crate::pool::Pool;
 const THRESHOLDS: &[Threshold] =
     &[Threshold::bytes("y", TASK * size_of::<f32>()), Threshold::bytes("y", STREAM_BYTES), Threshold::axis("s", 16)];
 
+/// One function of twelve has αs, and with one α takes the way of the others.
+const PATHS: &[Domain] = &[
+    Domain { name: "one α", fixed: &[("f", &[PRELU]), ("c", &[1]), ("n", &[2, 3, 5]), ("s", &[3, 8, 130])] },
+    Domain { name: "αs by rows", fixed: &[("f", &[PRELU]), ("c", &[3, 17, 33]), ("n", &[2, 5]), ("s", &[1])] },
+    Domain { name: "αs by planes", fixed: &[("f", &[PRELU]), ("c", &[3, 5]), ("n", &[2, 5]), ("s", &[3, 17, 130])] },
+];
+
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, &[Types::F32], |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
-    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx2", Isa::Avx2, &[Types::F32], |call| run(call, Isa::Avx2))
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
+    Kernel::new("avx512", Isa::Avx512, &[Types::F32], |call| run(call, Isa::Avx512))
+        .with_thresholds(THRESHOLDS)
+        .with_paths(PATHS),
 ];
 
 /// `y = f(x)` with the instructions of `isa`. `alpha` is empty but for PReLU.

@@ -33,8 +33,9 @@ const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", rows::ROWS as i64),
 ];
 
-/// dα is a sum over pieces or chunks, which other functions do not have.
+/// dα is a sum over pieces or chunks, which other functions do not have; with one α, all elements are one plane.
 const PATHS: &[Domain] = &[
+    Domain { name: "one α", fixed: &[("f", &[PRELU]), ("c", &[1]), ("n", &[2, 3, 5]), ("s", &[3, 8, 130])] },
     Domain { name: "dα by pieces of planes", fixed: &[("f", &[PRELU]), ("s", LONG)] },
     Domain { name: "dα by chunks of rows", fixed: &[("f", &[PRELU]), ("s", &[1]), ("n", MANY)] },
 ];

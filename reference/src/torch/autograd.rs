@@ -7,7 +7,9 @@
 use tch::{IValue, TchError, Tensor};
 
 use super::script::{Script, arguments};
-use super::{Forward, TWINS, Way};
+use super::{TWINS, Twin, Way};
+use crate::gradient::ForwardOf;
+use crate::tolerance::one_chain;
 use crate::{Gradient, Problem, Takes, Types, ops};
 
 /// A gradient that autograd gives.
@@ -15,17 +17,22 @@ use crate::{Gradient, Problem, Takes, Types, ops};
 pub struct Autograd {
     gradient: &'static Gradient,
     /// The forward problem of a gradient problem.
-    of: fn(&dyn Problem) -> Box<dyn Problem>,
+    of: ForwardOf,
     /// The forward operator by libtorch.
-    forward: Forward,
+    forward: &'static Twin,
 }
 
 impl Autograd {
     /// Of the gradient operator of this name, if it says that autograd is a witness.
     pub(super) fn find(op: &str) -> Option<Autograd> {
         let gradient = ops::find(op)?.gradient?;
-        let forward = TWINS.iter().find(|twin| twin.op == gradient.forward.name)?.forward;
+        let forward = TWINS.iter().find(|twin| twin.op == gradient.forward.name)?;
         Some(Autograd { gradient, of: gradient.autograd?, forward })
+    }
+
+    /// That of the gradient's own sums, or of the forward pass, which is made anew.
+    pub(super) fn slack(self, problem: &dyn Problem) -> f64 {
+        one_chain(&problem.sums()).max((self.forward.slack)(&*(self.of)(problem)))
     }
 
     /// The gradients.
@@ -76,7 +83,7 @@ impl Graph {
         for &input in wanted.iter().flatten() {
             operands[input] = operands[input].f_set_requires_grad(true)?;
         }
-        let outputs = tch::with_grad(|| forward(&*first, &operands))?;
+        let outputs = tch::with_grad(|| (forward.forward)(&*first, &operands))?;
         let variables: Vec<&Tensor> = wanted.iter().flatten().map(|&input| &operands[input]).collect();
         let script = script(upstreams.len(), variables.len())?;
         let losses = upstreams.iter().map(|(output, _)| &outputs[*output]);

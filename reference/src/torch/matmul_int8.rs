@@ -57,7 +57,9 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
 /// `_int_mm`. Of u8 it takes the numbers 128 less; what depends on weights alone is computed before.
 fn int_mm(p: &MatmulInt8, operands: &Operands<'_>) -> Result<Way, TchError> {
     let [a, b, za, zb, bias, scale, zero] = &operands.inputs[..] else { panic!("seven inputs") };
-    let [a, b, scale, zero] = [a, b, scale, zero].map(Tensor::shallow_clone);
+    let [a, scale, zero] = [a, scale, zero].map(Tensor::shallow_clone);
+    // With a B that lies transposed, some shapes give wrong numbers (m = k = 1, n = 33): it gets weights that lie by rows.
+    let b = b.f_contiguous()?;
     let unsigned = a.kind() == Kind::Uint8;
     if !(unsigned || p.za || p.bias || p.relu) && p.zb == Per::None && zero.numel() == 0 {
         let outputs = operands.outputs()?;

@@ -36,7 +36,6 @@ pub use activation::Elementwise;
 use autograd::Autograd;
 pub use way::{Place, Way};
 
-use crate::tolerance::one_chain;
 use crate::{Data, Fill, Operator, Port, Problem, Tolerance, Types};
 
 /// Outputs from inputs.
@@ -108,7 +107,7 @@ impl By {
     fn slack(self, problem: &dyn Problem) -> f64 {
         match self {
             By::Functions(twin) => (twin.slack)(problem),
-            By::Autograd(_) => one_chain(&problem.sums()),
+            By::Autograd(gradient) => gradient.slack(problem),
         }
     }
 
