@@ -122,6 +122,7 @@ struct Figure {
     of: String,
     asked: usize,
     found: usize,
+    equivalent: usize,
     interval: Option<(f64, f64)>,
     median_seconds: Option<f64>,
     most_seconds: Option<f64>,
@@ -137,6 +138,7 @@ pub fn detection() -> Vec<Value> {
     let one = |f: Figure| {
         context! {
             of => f.of, asked => f.asked, found => f.found, rate => percent(f.found as f64 / f.asked as f64),
+            equivalent => f.equivalent, strict => percent(f.found as f64 / (f.asked - f.equivalent) as f64),
             interval => f.interval.map(|(low, high)| format!("{} to {}", percent(low), percent(high))),
             median => f.median_seconds, most => f.most_seconds,
         }

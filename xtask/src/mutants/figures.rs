@@ -1,5 +1,6 @@
 //! The few figures that METHODOLOGY and reports give.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
 
@@ -7,7 +8,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::faults::Planted;
-use super::results::{Outcome, Results, Set};
+use super::results::{Outcome, Reason, Results, Set};
 use crate::workspace::Workspace;
 
 const BEGIN: &str = "<!-- detection:begin -->";
@@ -22,7 +23,9 @@ pub struct Figure {
     pub asked: usize,
     /// How many of them were found.
     pub found: usize,
-    /// The 95 % interval of the share, if they are a sample.
+    /// How many of the others give the same results for every input.
+    pub equivalent: usize,
+    /// The 95 % interval of the share that was found, if they are a sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<(f64, f64)>,
     /// Seconds to the first failure: the median.
@@ -32,19 +35,21 @@ pub struct Figure {
 }
 
 /// Of planted faults, mutants of kernels, mutants of checks.
-pub fn figures(results: &Results, planted: &[Planted]) -> Vec<Figure> {
+pub fn figures(results: &Results, planted: &[Planted], reasons: &HashMap<String, Reason>) -> Vec<Figure> {
     let of = |set, of| {
         let counts = |key: &str| set != Set::Faults || planted.iter().any(|fault| fault.name == key);
         let viable = results.latest().filter(|v| v.set == set && v.outcome != Outcome::Unviable && counts(&v.key));
-        let (mut asked, mut seconds) = (0, Vec::new());
+        let (mut asked, mut equivalent, mut seconds) = (0, 0, Vec::new());
         for verdict in viable {
             asked += 1;
+            let same = verdict.outcome == Outcome::Survived && reasons.get(&verdict.key).is_some_and(|r| r.equivalent);
+            equivalent += usize::from(same);
             seconds.extend((verdict.outcome == Outcome::Caught).then_some(verdict.seconds));
         }
         seconds.sort_by(f64::total_cmp);
         let interval = (set != Set::Faults && asked > 0).then(|| wilson(seconds.len(), asked));
         let (median_seconds, most_seconds) = (seconds.get(seconds.len() / 2).copied(), seconds.last().copied());
-        Figure { of, asked, found: seconds.len(), interval, median_seconds, most_seconds }
+        Figure { of, asked, found: seconds.len(), equivalent, interval, median_seconds, most_seconds }
     };
     vec![
         of(Set::Faults, "planted faults"),
@@ -56,7 +61,8 @@ pub fn figures(results: &Results, planted: &[Planted]) -> Vec<Figure> {
 /// The figures as a table.
 pub fn markdown(figures: &[Figure]) -> String {
     let mut table = String::from(
-        "| made wrong | asked | found | rate, 95 % interval | seconds to the first failure: median, most |\n|---|--:|--:|---|---|\n",
+        "| made wrong | asked | found | rate, 95 % interval | survived, but equivalent | rate without those | seconds to the first failure: median, most |\n\
+         |---|--:|--:|---|--:|---|---|\n",
     );
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     for f in figures.iter().filter(|f| f.asked > 0) {
@@ -64,8 +70,12 @@ pub fn markdown(figures: &[Figure]) -> String {
             f.interval.map_or(String::new(), |(low, high)| format!(" ({} to {})", percent(low), percent(high)));
         let seconds =
             f.median_seconds.zip(f.most_seconds).map_or("–".into(), |(median, most)| format!("{median}, {most}"));
-        let rate = percent(f.found as f64 / f.asked as f64);
-        let _ = writeln!(table, "| {} | {} | {} | {rate} %{interval} | {seconds} |", f.of, f.asked, f.found);
+        let [rate, strict] = [f.asked, f.asked - f.equivalent].map(|of| percent(f.found as f64 / of as f64));
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {rate} %{interval} | {} | {strict} % | {seconds} |",
+            f.of, f.asked, f.found, f.equivalent
+        );
     }
     table
 }
@@ -130,16 +140,23 @@ mod tests {
             verdict(Set::Kernels, "k3", Outcome::Unviable),
         ]);
         let planted = [faults::Planted { name: "a.one".into(), kind: "bits".into(), what: "wrong".into() }];
-        let table = markdown(&figures(&results, &planted));
-        assert!(table.contains("\n| planted faults | 1 | 1 | 100.0 % | 2, 2 |\n"), "{table}");
-        assert!(table.ends_with("\n| mutants of kernels | 2 | 1 | 50.0 % (9.5 to 90.5) | 2, 2 |\n"), "{table}");
+        let reason = |equivalent| HashMap::from([("k2".to_owned(), Reason { equivalent, text: "so".into() })]);
+        let table = markdown(&figures(&results, &planted, &reason(false)));
+        assert!(table.contains("\n| planted faults | 1 | 1 | 100.0 % | 0 | 100.0 % | 2, 2 |\n"), "{table}");
+        let row = "\n| mutants of kernels | 2 | 1 | 50.0 % (9.5 to 90.5) | 0 | 50.0 % | 2, 2 |\n";
+        assert!(table.ends_with(row), "{table}");
+        // A survivor that no check of results can find is counted beside the rate, never in it.
+        let table = markdown(&figures(&results, &planted, &reason(true)));
+        let row = "\n| mutants of kernels | 2 | 1 | 50.0 % (9.5 to 90.5) | 1 | 100.0 % | 2, 2 |\n";
+        assert!(table.ends_with(row), "{table}");
     }
 
     #[test]
     fn what_is_told_is_what_was_found() {
         let workspace = Workspace::find().expect("this checkout");
         let results = results::Results::read(&workspace).expect("results");
-        let figures = figures(&results, &faults::planted(&workspace).expect("a table"));
+        let reasons = results::reasons(&workspace).expect("reasons");
+        let figures = figures(&results, &faults::planted(&workspace).expect("a table"), &reasons);
         let file =
             |name: &str| fs::read_to_string(workspace.root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let told = file("METHODOLOGY.md");

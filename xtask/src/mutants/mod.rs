@@ -36,7 +36,7 @@ use crate::workspace::Workspace;
 #[command(after_help = "\
 Results are appended to reports/mutants/results.jsonl; a mutant that has a result is not judged again, so that a sample is
 gathered over several runs. Its order depends on the seed alone. A survivor's reason is a line of reports/mutants/reasons.tsv:
-its key, a tab, the reason.
+its key, `equivalent` if it gives the same results for every input or else `missed`, and the reason, with tabs between them.
 
 Exit codes: 0 every planted fault is found and every survivor has a reason; 1 otherwise; 4 set-up.
 
@@ -192,7 +192,7 @@ fn conclude(
     let text = summary::render(results, planted, &reasons);
     output::line(&text)?;
     results::write_summary(workspace, &text)?;
-    figures::write(workspace, &figures::figures(results, planted))?;
+    figures::write(workspace, &figures::figures(results, planted, &reasons))?;
     if !mutants.is_empty() {
         note!("== cargo-mutants makes {} mutants of kernels and checks", mutants.len());
     }

@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::gate::Found;
@@ -157,17 +157,37 @@ fn parse(text: &str) -> anyhow::Result<Vec<Verdict>> {
     lines.map(|(at, line)| serde_json::from_str(line).with_context(|| format!("line {}", at + 1))).collect()
 }
 
+/// Why a mutant survived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Whether it gives the same results for every input: no check of results can find it.
+    pub equivalent: bool,
+    /// In a sentence.
+    pub text: String,
+}
+
 /// Why survivors may survive, by key.
-pub fn reasons(workspace: &Workspace) -> anyhow::Result<HashMap<String, String>> {
+pub fn reasons(workspace: &Workspace) -> anyhow::Result<HashMap<String, Reason>> {
     let path = folder(workspace).join("reasons.tsv");
     if !path.exists() {
         return Ok(HashMap::new());
     }
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    read_reasons(&text).with_context(|| path.display().to_string())
+}
+
+fn read_reasons(text: &str) -> anyhow::Result<HashMap<String, Reason>> {
     let rows = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     rows.map(|row| {
-        let (key, reason) = row.split_once('\t').with_context(|| format!("{}: no tab in `{row}`", path.display()))?;
-        Ok((key.trim().to_owned(), reason.trim().to_owned()))
+        let [key, kind, text] = row.splitn(3, '\t').collect::<Vec<_>>()[..] else {
+            bail!("expected key, kind and reason with tabs between them, found `{row}`");
+        };
+        let equivalent = match kind {
+            "equivalent" => true,
+            "missed" => false,
+            other => bail!("expected `equivalent` or `missed`, found `{other}`"),
+        };
+        Ok((key.trim().to_owned(), Reason { equivalent, text: text.trim().to_owned() }))
     })
     .collect()
 }
@@ -194,5 +214,15 @@ mod tests {
         let latest: Vec<_> = results.latest().map(|v| (&*v.key, v.outcome, v.seconds)).collect();
         assert_eq!(latest, [("a", Outcome::Caught, 1.3), ("b", Outcome::Caught, 1.3)]);
         assert!(parse("{}\n").is_err());
+    }
+
+    #[test]
+    fn a_reason_says_of_which_kind_it_is() {
+        let read = |text: &str| read_reasons(text);
+        let reasons = read("# a comment\nab\tequivalent\tspeed alone\n\ncd\tmissed\tno test\n").expect("reasons");
+        assert_eq!(reasons["ab"], Reason { equivalent: true, text: "speed alone".into() });
+        assert!(!reasons["cd"].equivalent);
+        assert!(read("ab\tspeed alone\n").is_err());
+        assert!(read("ab\tother\tspeed alone\n").is_err());
     }
 }

@@ -5,16 +5,16 @@ use std::fmt::Write;
 
 use super::faults::Planted;
 use super::figures::{self, Figure};
-use super::results::{Outcome, Results, Set, Verdict};
+use super::results::{Outcome, Reason, Results, Set, Verdict};
 
 /// The page: planted faults by kind, the samples' rates with their intervals, and who survived.
-pub fn render(results: &Results, planted: &[Planted], reasons: &HashMap<String, String>) -> String {
+pub fn render(results: &Results, planted: &[Planted], reasons: &HashMap<String, Reason>) -> String {
     let mut page = String::from(
         "# Do the checks find faults?\n\nWritten by `cargo xtask mutants` from `results.jsonl`. METHODOLOGY says what is asked.\n",
     );
     let latest: Vec<&Verdict> = results.latest().collect();
     own(&mut page, &latest, planted);
-    samples(&mut page, &latest, &figures::figures(results, &[]).split_off(1));
+    samples(&mut page, &latest, &figures::figures(results, &[], reasons).split_off(1));
     survivors(&mut page, &latest, reasons);
     page
 }
@@ -68,21 +68,26 @@ fn samples(page: &mut String, latest: &[&Verdict], figures: &[Figure]) {
     let unviable = latest.iter().filter(|v| v.outcome == Outcome::Unviable).count();
     let _ = write!(
         page,
-        "\n## Mutants\n\nA random sample of what cargo-mutants makes. {unviable} more do not compile.\n\n{}",
+        "\n## Mutants\n\nA random sample of what cargo-mutants makes. {unviable} more do not compile. An equivalent mutant gives the \
+         same results for every input, so that no check of results can find it; each has its reason below.\n\n{}",
         figures::markdown(figures)
     );
 }
 
 /// Who survived, and why.
-fn survivors(page: &mut String, latest: &[&Verdict], reasons: &HashMap<String, String>) {
+fn survivors(page: &mut String, latest: &[&Verdict], reasons: &HashMap<String, Reason>) {
     let survivors: Vec<_> = latest.iter().filter(|v| v.set != Set::Faults && v.outcome == Outcome::Survived).collect();
     if survivors.is_empty() {
         return;
     }
-    let _ = write!(page, "\n### Survivors\n\n| key | mutant | reason |\n|---|---|---|\n");
+    let _ = write!(page, "\n### Survivors\n\n| key | mutant | equivalent | reason |\n|---|---|---|---|\n");
     for v in survivors {
-        let reason = reasons.get(&v.key).map_or("**none yet**", String::as_str);
-        let _ = writeln!(page, "| {} | `{}` | {reason} |", v.key, v.name.replace('|', "\\|"));
+        let reason = reasons.get(&v.key);
+        let (equivalent, reason) = match reason {
+            Some(Reason { equivalent, text }) => (if *equivalent { "yes" } else { "no" }, text.as_str()),
+            None => ("", "**none yet**"),
+        };
+        let _ = writeln!(page, "| {} | `{}` | {equivalent} | {reason} |", v.key, v.name.replace('|', "\\|"));
     }
 }
 
@@ -125,7 +130,10 @@ mod tests {
             verdict(Set::Kernels, "k3", Outcome::Survived),
             verdict(Set::Kernels, "k4", Outcome::Unviable),
         ]);
-        let reasons = HashMap::from([("k2".to_owned(), "it decides speed alone".to_owned())]);
+        let reasons = HashMap::from([(
+            "k2".to_owned(),
+            Reason { equivalent: true, text: "it decides speed alone".into() },
+        )]);
         let page = render(&results, &planted, &reasons);
         for line in [
             "1 of 2 found; 3 are planted.",
@@ -134,9 +142,9 @@ mod tests {
             "| `a.two` | wrong | **nobody** | 2 |",
             "| `a.three` | wrong | not asked yet |  |",
             "1 more do not compile.",
-            "| mutants of kernels | 3 | 1 | 33.3 % (6.1 to 79.2) | 2, 2 |",
-            "| k2 | `k2` | it decides speed alone |",
-            "| k3 | `k3` | **none yet** |",
+            "| mutants of kernels | 3 | 1 | 33.3 % (6.1 to 79.2) | 1 | 50.0 % | 2, 2 |",
+            "| k2 | `k2` | yes | it decides speed alone |",
+            "| k3 | `k3` |  | **none yet** |",
         ] {
             assert!(page.contains(line), "`{line}` is not in\n{page}");
         }
