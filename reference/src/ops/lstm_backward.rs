@@ -175,7 +175,7 @@ impl Problem for LstmBackward {
         ])
     }
 
-    /// The running error of each element: see [`lstm_backward_bounds`](super::lstm_backward_bounds).
+    /// The running error of each element: see `lstm_backward_bounds.rs`.
     fn tolerance(&self, types: Types, _: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         bounds(self, types, inputs, &Kept::as_given(inputs), expected)
     }

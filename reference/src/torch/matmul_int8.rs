@@ -58,8 +58,11 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
 fn int_mm(p: &MatmulInt8, operands: &Operands<'_>) -> Result<Way, TchError> {
     let [a, b, za, zb, bias, scale, zero] = &operands.inputs[..] else { panic!("seven inputs") };
     let [a, scale, zero] = [a, scale, zero].map(Tensor::shallow_clone);
-    // With a B that lies transposed, some shapes give wrong numbers (m = k = 1, n = 33): it gets weights that lie by rows.
-    let b = b.f_contiguous()?;
+    // Of a B that lies transposed with k = 1, `_int_mm` takes the stride between rows for their length, and gives wrong
+    // numbers: it gets weights that lie by rows, with strides that say so.
+    let mut by_rows = b.f_new_empty([p.k as i64, p.n as i64], (Kind::Int8, b.device()))?;
+    by_rows.f_copy_(b)?;
+    let b = by_rows;
     let unsigned = a.kind() == Kind::Uint8;
     if !(unsigned || p.za || p.bias || p.relu) && p.zb == Per::None && zero.numel() == 0 {
         let outputs = operands.outputs()?;

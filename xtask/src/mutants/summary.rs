@@ -130,10 +130,8 @@ mod tests {
             verdict(Set::Kernels, "k3", Outcome::Survived),
             verdict(Set::Kernels, "k4", Outcome::Unviable),
         ]);
-        let reasons = HashMap::from([(
-            "k2".to_owned(),
-            Reason { equivalent: true, text: "it decides speed alone".into() },
-        )]);
+        let reasons =
+            HashMap::from([("k2".to_owned(), Reason { equivalent: true, text: "it decides speed alone".into() })]);
         let page = render(&results, &planted, &reasons);
         for line in [
             "1 of 2 found; 3 are planted.",
