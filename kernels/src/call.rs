@@ -55,15 +55,9 @@ impl Operand {
 impl<'p> Signature<'p> {
     /// That of a problem with operands of these types. It allocates: keep it for all calls with the problem.
     pub fn new(problem: &'p dyn Problem, types: Types) -> Signature<'p> {
-        let (ports, mut unread) = (problem.outputs(types), problem.unread_inputs());
-        // What an output starts from, kernels read there.
-        unread.extend(ports.iter().filter_map(|port| match port.initial {
-            Initial::Input(input) => Some(input),
-            Initial::Poison => None,
-        }));
         let mut inputs: Vec<Operand> = problem.inputs(types).iter().map(Operand::new).collect();
-        unread.into_iter().for_each(|input| inputs[input].needed = false);
-        Signature { problem, types, inputs, outputs: ports.iter().map(Operand::new).collect() }
+        unread(problem, types).into_iter().for_each(|input| inputs[input].needed = false);
+        Signature { problem, types, inputs, outputs: problem.outputs(types).iter().map(Operand::new).collect() }
     }
 
     /// A call with these operands: inputs and outputs in the problem's order, absent ones empty. Outputs that are updated
@@ -101,6 +95,16 @@ impl<'p> Signature<'p> {
         self.inputs.iter().zip(slices).try_for_each(|(asked, given)| asked.check(given.dtype(), given.len()))?;
         Ok(Inputs { signature: self, slices })
     }
+}
+
+/// The inputs that kernels do not look at: those of which the problem says so, and those that outputs start from, which
+/// kernels read there.
+pub(crate) fn unread(problem: &dyn Problem, types: Types) -> Vec<usize> {
+    let started = problem.outputs(types).into_iter().filter_map(|port| match port.initial {
+        Initial::Input(input) => Some(input),
+        Initial::Poison => None,
+    });
+    started.chain(problem.unread_inputs()).collect()
 }
 
 fn count(what: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {

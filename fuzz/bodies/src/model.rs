@@ -42,7 +42,7 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
 fn amend(operator: &str, model: &mut Model, point: &Point) {
     match operator {
         "batchnorm_relu_backward" => batchnorm_relu::backward(model, point),
-        "lstm_backward" => lstm::backward(model, point),
+        "lstm_backward" => lstm::backward(model),
         _ => {}
     }
 }

@@ -8,13 +8,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use etalon_reference::compare::Verdict;
-use etalon_reference::tensor::Initial;
 use etalon_reference::{Case, Data, Fill, Operator, Problem, Types, gather, scatter};
 
 use super::draw::{Drawing, Quota};
 use super::shrink::smallest;
 use super::{Guard, Outcome, Placement, Pools, Prepared};
-use crate::call::Signature;
+use crate::call::{Signature, unread};
 use crate::kernel::{Kernel, KernelError};
 use crate::workspace::Workspace;
 
@@ -257,12 +256,7 @@ impl Bench {
     /// input that kernels do not read, empty: the same bits.
     fn short_buffers(&self, p: &Prepared, kernel: &Kernel, one: Mode) -> Result<(), String> {
         let ports = p.problem.outputs(p.types);
-        // An input that only initialises an output is not read by the kernel.
-        let initial = ports.iter().filter_map(|port| match port.initial {
-            Initial::Input(input) => Some(input),
-            Initial::Poison => None,
-        });
-        let unread: Vec<usize> = initial.chain(p.problem.unread_inputs()).collect();
+        let unread = unread(&*p.problem, p.types);
         let names: Vec<&str> = p.problem.inputs(p.types).iter().chain(&ports).map(|port| port.name).collect();
         let outputs = super::initial_outputs(&*p.problem, p.types, &p.inputs);
         let whole: Vec<Data> = p.inputs.iter().chain(&outputs).cloned().collect();

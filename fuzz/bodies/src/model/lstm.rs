@@ -37,6 +37,6 @@ pub fn lstm(point: &Point) -> Model {
 }
 
 /// Both biases have the gradient db.
-pub fn backward(model: &mut Model, _: &Point) {
+pub fn backward(model: &mut Model) {
     model.rename("db_ih", "db");
 }
