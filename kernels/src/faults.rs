@@ -109,6 +109,8 @@ pub static ALL: &[Fault] = faults! {
     "conv2d_backward_data.crop-left" Rare "by pixels, columns that no tap meets are counted in elements"
     "conv2d_backward_data.unturned" Rare
         "taps of weights that are read as they lie are not turned, behind the first 16 channels"
+    "conv2d_backward_data.turned-second-chunk" Rare
+        "a 3×3 residue by Winograd's algorithm: behind the first 16 channels, the turned weights are those of the first ones"
     "conv2d_backward_data.many-taps" Threshold "taps behind the 32nd of a dimension are lost"
     "conv2d_backward_weights.fifth-image" Count "the fifth image forgets those before"
     "conv2d_backward_weights.depthwise-second-chunk" Threshold

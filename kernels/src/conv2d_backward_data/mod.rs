@@ -66,7 +66,26 @@ pub(crate) const PATHS: &[Domain] = &[
     Domain { name: "many columns of taps", fixed: &[("s", MANY_TAPS), ("r", &[1, 2]), ("w", &[41, 43]), ("dw", &[1])] },
     Domain { name: "depthwise 3x3", fixed: &[("r", &[3]), ("s", &[3]), ("c", &[1]), ("k", &[1]), ("g", &[3, 17, 33])] },
     Domain { name: "depthwise 5x5", fixed: &[("r", &[5]), ("s", &[5]), ("c", &[1]), ("k", &[1]), ("g", &[3, 17, 33])] },
+    RESIDUES_3X3,
 ];
+
+/// One residue of several is 3×3, of channels that Winograd's algorithm takes: it reads weights that were turned before.
+const RESIDUES_3X3: Domain = Domain {
+    name: "residues of 3x3",
+    fixed: &[
+        ("r", &[5, 6]),
+        ("s", &[5, 6]),
+        ("sh", &[2]),
+        ("sw", &[2]),
+        ("dh", &[1]),
+        ("dw", &[1]),
+        ("h", &[9, 21]),
+        ("w", &[9, 21]),
+        ("c", &[32, 33]),
+        ("k", &[33, 48]),
+        ("g", &[1, 2]),
+    ],
+};
 
 const MANY_TAPS: &[i64] = &[turn::KNOWN as i64, turn::KNOWN as i64 + 1, turn::KNOWN as i64 + 8];
 
@@ -108,38 +127,49 @@ fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), 
     spread(p, by, Adjoint { dy, w, bias: &[], dx: elements(dx) }, pool, workspace)
 }
 
-/// The bound of Winograd's algorithm, where it is chosen: strides of 1 leave one convolution.
+/// The bound of an adjoint whose residues are computed as [`Fast`] chooses: the canonical one, and Winograd's where its
+/// algorithm computes a residue. `operands` are dy, w and the bias, or an empty array.
 pub fn adjoint_tolerance(
     p: &Conv2d,
     types: Types,
-    inputs: [&ArrayD<f64>; 3],
+    operands: [&ArrayD<f64>; 3],
     expected: &[ArrayD<f64>],
-) -> Option<Vec<Tolerance>> {
-    let (row, col) = residues(&p.rows).next().zip(residues(&p.cols).next())?;
-    let conv = of_residue(p, p.y.n, &row, &col, !inputs[2].is_empty())?;
-    let Way::Winograd(m) = fast_way(&conv) else { return None };
-    if (p.rows.stride, p.cols.stride) != (1, 1) {
-        return None;
+    canonical: Vec<Tolerance>,
+) -> Vec<Tolerance> {
+    let [dy, w, bias] = operands;
+    let [Tolerance::Bound { mut formula, mut bound }] = <[_; 1]>::try_from(canonical).expect("one output") else {
+        panic!("an adjoint's results are rounded")
+    };
+    for (row, col) in residues(&p.rows).flat_map(|row| residues(&p.cols).map(move |col| (row, col))) {
+        let Some(conv) = of_residue(p, p.y.n, &row, &col, !bias.is_empty()) else { continue };
+        let Way::Winograd(m) = fast_way(&conv) else { continue };
+        let turned = ArrayD::from_shape_fn(conv.weights().to_vec(), |at| {
+            let (group, c) = (at[0] / p.group_in(), at[0] % p.group_in());
+            let [r, s] = [(&row, at[2], conv.rows.taps), (&col, at[3], conv.cols.taps)]
+                .map(|(places, t, taps)| places.tap + (taps - 1 - t) * places.step);
+            w[[group * p.group_out() + at[1], c, r, s]]
+        });
+        // Without the outputs that no tap reaches, where the padding is wider than that.
+        let kept = |unused: [usize; 2], extent: usize| Slice::from(unused[0]..unused[0] + extent);
+        let rows = dy.slice_axis(Axis(2), kept(row.unused, conv.x.h));
+        let reached = rows.slice_axis(Axis(3), kept(col.unused, conv.x.w)).to_owned();
+        let none = ArrayD::zeros(vec![0]);
+        let inputs = [reached, turned, none, bias.clone()];
+        let [rows, cols] = [(&row, p.rows.stride), (&col, p.cols.stride)]
+            .map(|(places, stride)| Slice::new(places.first as isize, None, stride as isize));
+        let here = expected[0].slice_axis(Axis(2), rows).slice_axis(Axis(3), cols).to_owned();
+        let of_conv = etalon_reference::ops::winograd::tolerance(m, &conv, types, &inputs, &[here]);
+        let Some(Tolerance::Bound { formula: winograd, bound: own }) = of_conv.first() else { unreachable!() };
+        formula = winograd;
+        bound.slice_axis_mut(Axis(2), rows).slice_axis_mut(Axis(3), cols).assign(own);
     }
-    let [dy, w, bias] = inputs;
-    let turned = ArrayD::from_shape_fn(conv.weights().to_vec(), |at| {
-        let (group, c) = (at[0] / p.group_in(), at[0] % p.group_in());
-        w[[group * p.group_out() + at[1], c, p.rows.taps - 1 - at[2], p.cols.taps - 1 - at[3]]]
-    });
-    // Without the outputs that no tap reaches, where the padding is wider than that.
-    let kept = |unused: [usize; 2], extent: usize| Slice::from(unused[0]..unused[0] + extent);
-    let rows = dy.slice_axis(Axis(2), kept(row.unused, conv.x.h));
-    let reached = rows.slice_axis(Axis(3), kept(col.unused, conv.x.w)).to_owned();
-    let none = ArrayD::zeros(vec![0]);
-    let inputs = [reached, turned, none, bias.clone()];
-    Some(etalon_reference::ops::winograd::tolerance(m, &conv, types, &inputs, expected))
+    vec![Tolerance::bound(formula, bound, &expected[0])]
 }
 
 fn tolerance(problem: &dyn Problem, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
     let p = &downcast::<Conv2dBackwardData>(problem).conv;
-    let none = ArrayD::zeros(vec![0]);
-    adjoint_tolerance(p, types, [&inputs[0], &inputs[1], &none], expected)
-        .unwrap_or_else(|| problem.tolerance(types, Fill::Real, inputs, expected))
+    let canonical = problem.tolerance(types, Fill::Real, inputs, expected);
+    adjoint_tolerance(p, types, [&inputs[0], &inputs[1], &ArrayD::zeros(vec![0])], expected, canonical)
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

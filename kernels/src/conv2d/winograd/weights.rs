@@ -53,6 +53,9 @@ impl Filters<'_> {
         for square in 0..squares {
             let (from, len) = match self.order {
                 Order::ChannelsFirst => (c * 9 + square * LANES, LANES.min(9 * count - square * LANES)),
+                Order::TapsFirst if fault!("conv2d_backward_data.turned-second-chunk") => {
+                    (square * self.channels, count)
+                }
                 Order::TapsFirst => (square * self.channels + c, count),
                 Order::Exchanged | Order::Transformed => (square * self.outputs * 9, 9),
             };
