@@ -149,8 +149,10 @@ pub fn limit(all: &[Peak], work: &Work, accumulator: DType, isa: &str, threads: 
     };
     let rate = match work.unit {
         Unit::Fma => Some(find("fma", isa, accumulator.name(), "")?),
-        Unit::Dot if accumulator.is_float() => Some(find("dpbf16", isa, "bf16", "")?),
         // The best that the level has, whatever the kernel uses of it.
+        Unit::Dot if accumulator.is_float() => {
+            Some(find("dpbf16", isa, "bf16", "").or_else(|| find("fma", isa, "f32", ""))?)
+        }
         Unit::Dot => Some(find("vnni", isa, "i8", "").or_else(|| find("maddwd", isa, "i8", ""))?),
         Unit::Integer | Unit::Transcendental => None,
     };

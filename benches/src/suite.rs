@@ -84,7 +84,10 @@ pub fn subjects(filter: &str, types: Option<Types>, profile: Profile) -> Result<
                 continue;
             }
             // Networks are summed in f32.
-            let wanted = |d: &&Types| types.is_none_or(|only| only == **d) && (!workload.brief || **d == Types::F32);
+            let wanted = |d: &&Types| {
+                let timed = workload.types.is_empty() || workload.types.contains(d);
+                types.is_none_or(|only| only == **d) && timed && (!workload.brief || **d == Types::F32)
+            };
             for &types in entry.operator.types.iter().filter(wanted) {
                 let subject = of_workload(entry, workload, types)?;
                 let small_enough = subject.problem.work(types).operations <= profile.flops();

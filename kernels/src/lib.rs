@@ -39,6 +39,8 @@ pub mod conv2d_backward_weights;
 pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
 pub mod disjoint;
+#[cfg(target_arch = "x86_64")]
+mod dotted;
 pub mod dropout;
 pub mod dropout_backward;
 pub mod faults;

@@ -169,6 +169,8 @@ pub struct Workload {
     pub brief: bool,
     /// Where networks find its operands.
     pub cache: Cache,
+    /// The types it is timed in; none for all of the operator's.
+    pub types: &'static [Types],
 }
 
 impl Workload {
@@ -177,7 +179,7 @@ impl Workload {
 
     /// A workload of the profiles that take their time.
     pub const fn new(name: &'static str, point: &'static str, source: &'static str) -> Workload {
-        Workload { name, point, source, networks: &[], smoke: false, brief: false, cache: Cache::Warm }
+        Workload { name, point, source, networks: &[], smoke: false, brief: false, cache: Cache::Warm, types: &[] }
     }
 
     /// As a layer of networks.
@@ -188,6 +190,11 @@ impl Workload {
     /// In the profile `smoke`, too.
     pub const fn smoke(self) -> Workload {
         Workload { smoke: true, ..self }
+    }
+
+    /// Timed in these types alone.
+    pub const fn in_types(self, types: &'static [Types]) -> Workload {
+        Workload { types, ..self }
     }
 
     /// For the sums of its networks alone.

@@ -27,6 +27,7 @@ use super::epilogue::{Finish, Fold};
 use super::pack::{A_LINE, DEPTH, PackedB, copy_a, pack_b, wants_copy};
 use super::skinny::{self, Stream};
 use super::tile::{Block, Tile, part};
+use super::widened;
 use crate::disjoint::Disjoint;
 use crate::faults::{fault, read_behind};
 use crate::isa::tile::Operands;
@@ -70,6 +71,7 @@ pub const THRESHOLDS: &[Threshold] = &[
     Threshold::bytes("b", skinny::DOTS_FROM),
     Threshold::bytes("b", LARGE_B_BYTES),
     Threshold::bytes("a", skinny::ROWS_FROM),
+    Threshold::bytes("out", size_of::<half::bf16>() * widened::BLOCK),
     Threshold::operations((WORTH_NS * FLOPS_A_NS) as i64),
     Threshold::operations(AHEAD_FLOPS as i64),
 ];

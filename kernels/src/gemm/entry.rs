@@ -1,17 +1,25 @@
 //! From a call to the driver: dtype and ISA chosen.
 
 use etalon_reference::Types;
+use etalon_reference::narrow::{F8e4m3, F8e5m2};
 use etalon_reference::operator::downcast;
+use etalon_reference::ops::gemm;
 
+#[cfg(target_arch = "x86_64")]
+use super::bf16;
 use super::driver::{self, Source, Task};
 use super::epilogue::{Along, Finish};
 use super::product::product;
 use super::skinny::Stream;
-use super::{Float, Gemm, PackedB, scalar};
+use super::{Float, Gemm, PackedB, scalar, widened};
 use crate::call::{Call, Inputs, elements};
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2Token, Avx512Token};
+use crate::isa::dot::Dot;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::narrow::{Convert, Narrow};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{Avx2Token, Avx512Token, Bf16Token};
 use crate::kernel::{KernelError, Plan};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -78,7 +86,12 @@ pub(super) fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
     match call.types() {
         Types::F32 => in_order::<f32>(call),
         Types::F64 => in_order::<f64>(call),
-        other => Err(unsupported(other)),
+        _ => with_short!(call.types(), E, O => {
+            let p = downcast(call.problem());
+            let (x, workspace) = widened::Operands::<E, O>::of(call);
+            widened::plainly(p, x, workspace);
+            Ok(())
+        }),
     }
 }
 
@@ -95,7 +108,7 @@ pub(super) fn avx2(call: &mut Call<'_>) -> Result<(), KernelError> {
     match call.types() {
         Types::F32 => tiled(call, super::avx2::F32(token2()?)),
         Types::F64 => tiled(call, super::avx2::F64(token2()?)),
-        other => Err(unsupported(other)),
+        _ => short(call, super::avx2::F32(token2()?), token2()?),
     }
 }
 
@@ -105,7 +118,7 @@ pub(super) fn avx512(call: &mut Call<'_>) -> Result<(), KernelError> {
     match call.types() {
         Types::F32 => tiled(call, super::avx512::F32(token512()?)),
         Types::F64 => tiled(call, super::avx512::F64(token512()?)),
-        other => Err(unsupported(other)),
+        _ => short(call, super::avx512::F32(token512()?), token512()?),
     }
 }
 
@@ -127,6 +140,72 @@ pub(super) fn plan_avx512(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
         Types::F64 => plan(inputs, super::avx512::F64(token512()?)),
         other => Err(unsupported(other)),
     }
+}
+
+/// The value of an expression that is generic in the element types of A and B, `$e`, and of C, `$o`.
+macro_rules! with_short {
+    ($types:expr, $e:ident, $o:ident => $result:expr) => {{
+        macro_rules! of {
+            ($a:ty, $c:ty) => {{
+                type $e = $a;
+                type $o = $c;
+                $result
+            }};
+        }
+        match $types {
+            gemm::BF16 => of!(half::bf16, half::bf16),
+            gemm::BF16F32 => of!(half::bf16, f32),
+            gemm::F16 => of!(half::f16, half::f16),
+            gemm::F16F32 => of!(half::f16, f32),
+            gemm::E4M3F32 => of!(F8e4m3, f32),
+            gemm::E5M2F32 => of!(F8e5m2, f32),
+            other => Err(unsupported(other)),
+        }
+    }};
+}
+use with_short;
+
+/// Operands of 16 and 8 bits.
+#[cfg(target_arch = "x86_64")]
+fn short<X: Stream<T = f32>, L: Convert>(call: &mut Call<'_>, tile: X, lanes: L) -> Result<(), KernelError> {
+    with_short!(call.types(), E, O => {
+        let (p, pool) = (downcast(call.problem()), call.pool());
+        let (x, workspace) = widened::Operands::<E, O>::of(call);
+        widened::gemm((tile, lanes), p, x, pool, workspace);
+        Ok(())
+    })
+}
+
+/// The kernels `avx512-bf16` and `avx512-bf16-prepacked`.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn avx512_bf16(call: &mut Call<'_>) -> Result<(), KernelError> {
+    match call.types() {
+        gemm::BF16 => dotted::<half::bf16>(call),
+        gemm::BF16F32 => dotted::<f32>(call),
+        other => Err(unsupported(other)),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn dotted<O: Narrow>(call: &mut Call<'_>) -> Result<(), KernelError> {
+    let (p, pool, packed) = (downcast(call.problem()), call.pool(), call.plan::<crate::dotted::PackedB>());
+    if packed.is_some_and(|packed| !packed.fits::<Bf16Token>(&bf16::size(p))) {
+        return Err(KernelError::Unsupported("the plan was made for another problem".into()));
+    }
+    let (x, workspace) = widened::Operands::<half::bf16, O>::of(call);
+    bf16::gemm(machine()?, p, x, packed, pool, workspace);
+    Ok(())
+}
+
+/// The plan of `avx512-bf16-prepacked`.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn plan_bf16(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
+    Ok(Box::new(bf16::plan(machine()?, downcast(inputs.problem()), inputs.input(1))))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn machine() -> Result<bf16::Machine, KernelError> {
+    Ok(bf16::Machine { dot: Bf16Token::proof().map_err(KernelError::Isa)?, lanes: token512()? })
 }
 
 fn plan<X: Stream>(inputs: &Inputs<'_>, tile: X) -> Result<Plan, KernelError> {

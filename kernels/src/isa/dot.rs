@@ -1,17 +1,17 @@
-//! Dot products of 8-bit integers, added in vectors of i32.
+//! Dot products of short elements: 8-bit integers, added in vectors of i32, and bf16, added in vectors of f32.
 //!
 //! Operands come in *words* of 32 bits: [`Dot::PRODUCTS`] neighbours along k, four bytes each for the instructions of
-//! VNNI, two 16-bit integers for those before. A word of A is for all lanes, each lane has its own word of B, and an
-//! instruction or two add the products of both words to the lane's sum. Nothing saturates: `vpdpbusd` adds four
-//! products of u8 and s8 in 32 bits, `vpmaddwd` two products of numbers of at most 9 bits. (`vpmaddubsw` would saturate
-//! in 16 bits.)
+//! VNNI, two 16-bit integers for those before, two bf16. A word of A is for all lanes, each lane has its own word of B,
+//! and an instruction or two add the products of both words to the lane's sum. Integers do not saturate: `vpdpbusd` adds
+//! four products of u8 and s8 in 32 bits, `vpmaddwd` two products of numbers of at most 9 bits. (`vpmaddubsw` would
+//! saturate in 16 bits.) `vdpbf16ps` takes subnormal numbers for 0, and makes 0 of subnormal results.
 //!
 //! The tokens implement the trait, as for [`wide`](super::wide): who has one has proof that the CPU has the
 //! instructions.
 
 use std::arch::x86_64::*;
 
-use super::{Avx2Token, Avx512Token, AvxVnniToken, Extension, Isa, VnniToken};
+use super::{Avx2Token, Avx512Token, AvxVnniToken, Bf16Token, Extension, Isa, VnniToken};
 
 /// Words of a line of A: [`sums`] reads lines at a fixed distance.
 pub const CHUNK: usize = 256;
@@ -37,11 +37,13 @@ pub trait Job {
     fn run(self);
 }
 
-/// Vectors of i32 that products of 8-bit integers are added to.
+/// Vectors that products of words are added to.
 pub trait Dot: Copy + Send + Sync + 'static {
-    /// A vector of i32.
+    /// A vector of words.
     type V: Copy;
-    /// Its lanes.
+    /// A vector of sums.
+    type S: Copy;
+    /// Lanes of either.
     const LANES: usize;
     /// Products in a word: 4 or 2.
     const PRODUCTS: usize;
@@ -62,6 +64,14 @@ pub trait Dot: Copy + Send + Sync + 'static {
     /// # Panics
     /// If there are fewer.
     fn load(self, from: &[i32]) -> Self::V;
+    /// Nothing summed yet.
+    fn zero(self) -> Self::S;
+    /// `sum` and the products of a word of A, which is in every lane, with words of B.
+    fn dot(self, sum: Self::S, a: Self::V, b: Self::V) -> Self::S;
+}
+
+/// Vectors of i32 that products of 8-bit integers are added to.
+pub trait Integers: Dot<S = <Self as Dot>::V> {
     /// To the first elements.
     ///
     /// # Panics
@@ -80,8 +90,6 @@ pub trait Dot: Copy + Send + Sync + 'static {
     fn mul(self, x: Self::V, y: Self::V) -> Self::V;
     /// The larger one.
     fn max(self, x: Self::V, y: Self::V) -> Self::V;
-    /// `sum` and the products of a word of A, which is in every lane, with words of B.
-    fn dot(self, sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// `rint(min(max(f32(x)·scale, low), high)) + zero`; `low` for NaN.
     ///
     /// # Panics
@@ -91,13 +99,13 @@ pub trait Dot: Copy + Send + Sync + 'static {
 
 /// A word of A. VNNI takes bytes, the others 16-bit integers, of which a word has two.
 #[inline(always)]
-pub fn a_word<D: Dot>(group: [u8; 4]) -> i32 {
+pub fn a_word<D: Integers>(group: [u8; 4]) -> i32 {
     if D::PRODUCTS == 4 { i32::from_le_bytes(group) } else { i32::from(group[0]) | i32::from(group[1]) << 16 }
 }
 
 /// A word of B.
 #[inline(always)]
-pub fn b_word<D: Dot>(group: [i8; 4]) -> i32 {
+pub fn b_word<D: Integers>(group: [i8; 4]) -> i32 {
     if D::PRODUCTS == 4 {
         i32::from_le_bytes(group.map(|x| x as u8))
     } else {
@@ -111,9 +119,9 @@ pub fn b_word<D: Dot>(group: [i8; 4]) -> i32 {
 /// # Panics
 /// If A is shorter than B asks for.
 #[inline(always)]
-pub fn sums<D: Dot, const R: usize>(d: D, a: &[i32], b: &[i32]) -> [[D::V; VECTORS]; R] {
+pub fn sums<D: Dot, const R: usize>(d: D, a: &[i32], b: &[i32]) -> [[D::S; VECTORS]; R] {
     let width = VECTORS * D::LANES;
-    let mut sums = [[d.splat(0); VECTORS]; R];
+    let mut sums = [[d.zero(); VECTORS]; R];
     assert!(R <= D::ROWS && a.len() >= b.len().div_ceil(CHUNK * width) * D::ROWS * LINE, "A is too short");
     for (a, b) in a.chunks_exact(D::ROWS * LINE).zip(b.chunks(CHUNK * width)) {
         for (step, b) in b.chunks_exact(width).enumerate() {
@@ -137,8 +145,8 @@ pub fn bytes_mut(x: &mut [i8]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len()) }
 }
 
-/// Implements [`Dot`] for a token; the intrinsics are those of the vector's width.
-macro_rules! dot {
+/// Implements [`Integers`] for a token; the intrinsics are those of the vector's width.
+macro_rules! integers {
     (
         $token:ident, $v:ty, $lanes:literal, $products:literal, $rows:literal, $lacks:expr, $features:literal,
         [$set1:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $max:ident],
@@ -148,6 +156,7 @@ macro_rules! dot {
     ) => {
         impl Dot for $token {
             type V = $v;
+            type S = $v;
             const LANES: usize = $lanes;
             const PRODUCTS: usize = $products;
             const ROWS: usize = $rows;
@@ -175,6 +184,18 @@ macro_rules! dot {
                 // SAFETY: the token is proof; the array is a vector.
                 unsafe { $load(from.as_ptr().cast()) }
             }
+            #[inline(always)]
+            fn zero(self) -> $v {
+                self.splat(0)
+            }
+            #[inline(always)]
+            fn dot(self, $sum: $v, $a: $v, $b: $v) -> $v {
+                // SAFETY: the token is proof.
+                unsafe { $dot }
+            }
+        }
+
+        impl Integers for $token {
             #[inline(always)]
             fn store(self, x: $v, to: &mut [i32]) {
                 let to: &mut [i32; $lanes] = to.first_chunk_mut().expect("a whole vector");
@@ -209,11 +230,6 @@ macro_rules! dot {
                 unsafe { $max(x, y) }
             }
             #[inline(always)]
-            fn dot(self, $sum: $v, $a: $v, $b: $v) -> $v {
-                // SAFETY: the token is proof.
-                unsafe { $dot }
-            }
-            #[inline(always)]
             fn requantize(self, x: $v, scale: &[f32], range: Range) -> $v {
                 let scale: &[f32; $lanes] = scale.first_chunk().expect("a scale per lane");
                 // With a NaN, the instruction gives its second operand.
@@ -230,7 +246,7 @@ macro_rules! dot {
 
 macro_rules! dot512 {
     ($token:ident, $products:literal, $lacks:expr, $features:literal, |$sum:ident, $a:ident, $b:ident| $dot:expr) => {
-        dot!(
+        integers!(
             $token, __m512i, 16, $products, 12, $lacks, $features,
             [_mm512_set1_epi32 _mm512_loadu_si512 _mm512_storeu_si512 _mm512_add_epi32 _mm512_sub_epi32
              _mm512_mullo_epi32 _mm512_max_epi32],
@@ -244,7 +260,7 @@ macro_rules! dot512 {
 
 macro_rules! dot256 {
     ($token:ident, $products:literal, $lacks:expr, $features:literal, |$sum:ident, $a:ident, $b:ident| $dot:expr) => {
-        dot!(
+        integers!(
             $token, __m256i, 8, $products, 6, $lacks, $features,
             [_mm256_set1_epi32 _mm256_loadu_si256 _mm256_storeu_si256 _mm256_add_epi32 _mm256_sub_epi32
              _mm256_mullo_epi32 _mm256_max_epi32],
@@ -270,3 +286,51 @@ dot512!(Avx512Token, 2, Isa::Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2,fm
 dot512!(VnniToken, 4, Extension::Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c", |sum, a, b| {
     _mm512_dpbusd_epi32(sum, a, b)
 });
+
+impl Dot for Bf16Token {
+    type V = __m512i;
+    type S = __m512;
+    const LANES: usize = 16;
+    const PRODUCTS: usize = 2;
+    const ROWS: usize = 12;
+
+    fn proof() -> Result<Bf16Token, String> {
+        Bf16Token::detect().ok_or_else(|| format!("the CPU lacks {}", Extension::Bf16))
+    }
+    #[inline(always)]
+    fn enter<J: Job>(self, job: J) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c")]
+        fn with_features<J: Job>(job: J) {
+            job.run()
+        }
+        // SAFETY: the token is proof.
+        unsafe { with_features(job) }
+    }
+    #[inline(always)]
+    fn splat(self, x: i32) -> __m512i {
+        // SAFETY: the token is proof.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn load(self, from: &[i32]) -> __m512i {
+        let from: &[i32; 16] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the token is proof; the array is a vector.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn zero(self) -> __m512 {
+        // SAFETY: the token is proof.
+        unsafe { _mm512_setzero_ps() }
+    }
+    #[inline(always)]
+    fn dot(self, sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        // SAFETY: the token is proof; a vector of bf16 has any bits.
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            )
+        }
+    }
+}

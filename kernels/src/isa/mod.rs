@@ -20,6 +20,7 @@ pub mod evict;
 mod extension;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+pub mod narrow;
 #[cfg(target_arch = "x86_64")]
 pub mod peaks;
 #[cfg(target_arch = "x86_64")]
@@ -153,4 +154,8 @@ token!(
 token!(
     /// Proof that the CPU has [`Extension::Vnni`] and its level: it makes calling a function with both sound.
     VnniToken, Extension::Vnni
+);
+token!(
+    /// Proof that the CPU has [`Extension::Bf16`] and its level: it makes calling a function with both sound.
+    Bf16Token, Extension::Bf16
 );

@@ -33,13 +33,13 @@ use etalon_reference::ops::matmul_int8::{self, MatmulInt8};
 use etalon_reference::{Element, Types};
 
 #[cfg(target_arch = "x86_64")]
-pub use self::pack::PackedB;
-#[cfg(target_arch = "x86_64")]
 use crate::call::Inputs;
 use crate::call::{Call, elements};
+#[cfg(target_arch = "x86_64")]
+use crate::dotted::{self, PackedB};
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
-use crate::isa::dot::{CHUNK, Dot, Range};
+use crate::isa::dot::{CHUNK, Dot, Integers, Range};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::{Avx2Token, Avx512Token, AvxVnniToken, Extension, VnniToken};
 #[cfg(target_arch = "x86_64")]
@@ -56,7 +56,7 @@ const TYPES: &[Types] = matmul_int8::TYPES;
 const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("m", Avx2Token::ROWS as i64),
     Threshold::axis("m", VnniToken::ROWS as i64),
-    Threshold::axis("m", driver::ROWS as i64),
+    Threshold::axis("m", dotted::ROWS as i64),
     Threshold::axis("n", 2 * Avx2Token::LANES as i64),
     Threshold::axis("n", 2 * VnniToken::LANES as i64),
     Threshold::axis("k", VnniToken::PRODUCTS as i64),
@@ -133,7 +133,7 @@ pub trait Out: Element {
     fn range(zero: Option<Self>, relu: bool) -> Range;
     /// Stores finished sums to the first elements.
     #[cfg(target_arch = "x86_64")]
-    fn store<D: Dot>(d: D, x: D::V, to: &mut [Self]);
+    fn store<D: Integers>(d: D, x: D::V, to: &mut [Self]);
 }
 
 impl Out for i32 {
@@ -147,7 +147,7 @@ impl Out for i32 {
     }
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn store<D: Dot>(d: D, x: D::V, to: &mut [i32]) {
+    fn store<D: Integers>(d: D, x: D::V, to: &mut [i32]) {
         d.store(x, to);
     }
 }
@@ -172,7 +172,7 @@ macro_rules! narrow {
             }
             #[cfg(target_arch = "x86_64")]
             #[inline(always)]
-            fn store<D: Dot>(d: D, x: D::V, $to: &mut [$t]) {
+            fn store<D: Integers>(d: D, x: D::V, $to: &mut [$t]) {
                 d.store_bytes(x, $bytes);
             }
         }
@@ -250,19 +250,19 @@ fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn proof<D: Dot>() -> Result<D, KernelError> {
+fn proof<D: Integers>() -> Result<D, KernelError> {
     D::proof().map_err(KernelError::Isa)
 }
 
 /// The kernels of one set of instructions.
 #[cfg(target_arch = "x86_64")]
-fn run<D: Dot>(call: &mut Call<'_>) -> Result<(), KernelError> {
+fn run<D: Integers>(call: &mut Call<'_>) -> Result<(), KernelError> {
     struct Tiled<D>(D);
-    impl<D: Dot> Body for Tiled<D> {
+    impl<D: Integers> Body for Tiled<D> {
         fn run<A: Left, O: Out>(self, call: &mut Call<'_>) -> Result<(), KernelError> {
             let p: &MatmulInt8 = downcast(call.problem());
             let (packed, pool) = (call.plan::<PackedB>(), call.pool());
-            if packed.is_some_and(|packed| !packed.fits::<D>(p)) {
+            if packed.is_some_and(|packed| !packed.fits::<D>(&driver::size(p))) {
                 return Err(KernelError::Unsupported("the plan was made for another problem".into()));
             }
             let (x, workspace) = Operands::<A, O>::of(call);
@@ -275,6 +275,8 @@ fn run<D: Dot>(call: &mut Call<'_>) -> Result<(), KernelError> {
 
 /// B, packed.
 #[cfg(target_arch = "x86_64")]
-fn plan<D: Dot>(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
-    Ok(Box::new(PackedB::new(proof::<D>()?, downcast(inputs.problem()), inputs.input(1))))
+fn plan<D: Integers>(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
+    let p: &MatmulInt8 = downcast(inputs.problem());
+    let bytes = pack::Bytes::<u8> { p, a: &[], b: inputs.input(1), sums_rows: false };
+    Ok(Box::new(PackedB::new(proof::<D>()?, &driver::size(p), &bytes)))
 }

@@ -17,17 +17,42 @@
 //! slope of GELU is at most 1.13, and its evaluation adds at most 8u·|x|: erf is within 2u absolutely, and four more
 //! roundings follow. The same bound applies to kernels that sum in another order and to libtorch. Their chains are
 //! cut by their own blocks; the observed errors, which are published, show how much room is left.
+//!
+//! **Short types.** Operands of bf16, f16 and 8-bit floats are f32 exactly; everything above is computed in f32, the
+//! canonical order, too. `bf16` and `f16` round out once more, to their own type, with unit roundoff v and an underflow of
+//! their own: that adds `v·(|ŷ| + bound)`. `bf16f32`, `f16f32`, `e4m3f32` and `e5m2f32` have C, bias and out in f32.
 
 use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix1, Ix3};
 
 use crate::operator::{elements, size};
 use crate::{
     Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness,
-    tolerance,
+    Work, tolerance,
 };
 
 /// Length of a chunk of the sum over k.
 pub const CHUNK: usize = 256;
+
+/// bf16 throughout, added in f32.
+pub const BF16: Types = Types::all(DType::Bf16);
+/// f16 throughout, added in f32.
+pub const F16: Types = Types::all(DType::F16);
+/// A and B in bf16.
+pub const BF16F32: Types = of_short("bf16f32", &[("a", DType::Bf16), ("b", DType::Bf16)]);
+/// A and B in f16.
+pub const F16F32: Types = of_short("f16f32", &[("a", DType::F16), ("b", DType::F16)]);
+/// A and B in e4m3.
+pub const E4M3F32: Types = of_short("e4m3f32", &[("a", DType::E4m3), ("b", DType::E4m3)]);
+/// A and B in e5m2.
+pub const E5M2F32: Types = of_short("e5m2f32", &[("a", DType::E5m2), ("b", DType::E5m2)]);
+
+/// All types, widest first.
+pub const TYPES: &[Types] = &[Types::F32, Types::F64, BF16, BF16F32, F16, F16F32, E4M3F32, E5M2F32];
+
+/// Short operands; everything else is f32.
+const fn of_short(name: &'static str, ports: &'static [(&'static str, DType)]) -> Types {
+    Types::mixed(name, DType::F32, ports, DType::F32)
+}
 
 const SIZES: &[i64] = &[
     0, 1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 27, 28, 29, 31, 32, 33, 47, 48, 49, 63, 64, 65, 97, 127, 128,
@@ -211,6 +236,44 @@ impl Gemm {
     }
 }
 
+impl Gemm {
+    /// How far each output may be off if a product passes `chain` roundings until the sums are complete.
+    ///
+    /// # Panics
+    /// If the arrays are not the problem's.
+    pub fn bound(&self, chain: usize, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> ArrayD<f64> {
+        let (u, dtype) = (types.accumulator.unit_roundoff(), types.accumulator);
+        // The reference makes as many roundings as the kernel when both compute in f64.
+        let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
+        // One rounding each for α, β·c, the bias.
+        let steps = chain + 3;
+        let mut sum = magnitude(&inputs[0], &inputs[1]) * self.alpha.abs();
+        // No product is formed, whatever the operands hold.
+        if self.k == 0 || self.alpha == 0.0 {
+            sum.fill(0.0);
+        }
+        if self.beta != 0.0 {
+            sum += &(inputs[2].mapv(f64::abs).into_dimensionality::<Ix3>().expect("batch×m×n") * self.beta.abs());
+        }
+        if self.bias {
+            sum += &inputs[3].mapv(f64::abs).into_dimensionality::<Ix1>().expect("n");
+        }
+        let (slope, own) = activation_error(self.activation);
+        let relative = slope * sides * tolerance::gamma(steps, u) + own * u;
+        let mut bound = sum.mapv(|s| relative * s + slope * sides * steps as f64 * dtype.underflow());
+        ndarray::Zip::from(&mut bound)
+            .and(&expected[0].view().into_dimensionality::<Ix3>().expect("batch×m×n"))
+            .for_each(|b, y| {
+                *b += u * y.abs() + dtype.underflow();
+                if types.of("out") != dtype {
+                    let out = types.of("out");
+                    *b += out.unit_roundoff() * (y.abs() + *b) + out.underflow();
+                }
+            });
+        bound.into_dyn()
+    }
+}
+
 /// Elements from the first to one past the last.
 fn span(what: &'static str, x: &Matrix, rows: usize, cols: usize, batch: usize) -> Result<usize, ProblemError> {
     if rows == 0 || cols == 0 || batch == 0 {
@@ -300,32 +363,9 @@ impl Problem for Gemm {
         if fill == Fill::Exact && self.activation != Activation::Gelu {
             return vec![Tolerance::Exact];
         }
-        let (u, dtype) = (types.accumulator.unit_roundoff(), types.accumulator);
-        // The reference makes as many roundings as the kernel when both compute in f64.
-        let sides = if dtype == DType::F64 { 2.0 } else { 1.0 };
-        // One rounding each for α, β·c, the bias.
-        let steps = chain(self.k) + 3;
-        let mut sum = magnitude(&inputs[0], &inputs[1]) * self.alpha.abs();
-        // No product is formed, whatever the operands hold.
-        if self.k == 0 || self.alpha == 0.0 {
-            sum.fill(0.0);
-        }
-        if self.beta != 0.0 {
-            sum += &(inputs[2].mapv(f64::abs).into_dimensionality::<Ix3>().expect("batch×m×n") * self.beta.abs());
-        }
-        if self.bias {
-            sum += &inputs[3].mapv(f64::abs).into_dimensionality::<Ix1>().expect("n");
-        }
-        let (slope, own) = activation_error(self.activation);
-        let relative = slope * sides * tolerance::gamma(steps, u) + own * u;
-        let mut bound = sum.mapv(|s| relative * s + slope * sides * steps as f64 * dtype.underflow());
-        ndarray::Zip::from(&mut bound)
-            .and(&expected[0].view().into_dimensionality::<Ix3>().expect("batch×m×n"))
-            .for_each(|b, y| {
-                *b += u * y.abs() + dtype.underflow();
-            });
-        let formula = "γ(min(k,256)+⌈k/256⌉+3)·(|α|Σ|a||b| + |β||c| + |bias|) + u|y| (GELU: 1.13× + 8u·Σ)";
-        let bound = bound.into_dyn();
+        let bound = self.bound(chain(self.k), types, inputs, expected);
+        let formula =
+            "γ(min(k,256)+⌈k/256⌉+3)·(|α|Σ|a||b| + |β||c| + |bias|) + u|y| (GELU: 1.13× + 8u·Σ; short: + v|y|)";
         vec![match self.activation {
             Activation::None => Tolerance::bound(formula, bound, &expected[0]),
             Activation::Relu | Activation::Gelu => Tolerance::bound_behind_zero(formula, bound, &expected[0]),
@@ -335,6 +375,13 @@ impl Problem for Gemm {
     fn operations(&self) -> (f64, Unit) {
         let [m, n, k, batch] = [self.m, self.n, self.k, self.batch].map(|x| x as f64);
         (2.0 * batch * m * n * k, Unit::Fma)
+    }
+
+    fn work(&self, types: Types) -> Work {
+        let (operations, unit) = self.operations();
+        // There are instructions for the products of bf16.
+        let unit = if types.of("a") == DType::Bf16 { Unit::Dot } else { unit };
+        Work::of((operations, unit), &self.inputs(types), &self.unread_inputs(), &self.outputs(types))
     }
 
     fn differentiable(&self) -> Vec<usize> {
@@ -394,7 +441,7 @@ pub static GEMM: Operator = Operator {
     name: "gemm",
     summary: "out = act(α·A·B + β·C + bias), batched",
     axes: AXES,
-    types: &[Types::F32, Types::F64],
+    types: TYPES,
     make,
     workloads: super::gemm_workloads::WORKLOADS,
     special_values: "NaN and ∞ follow the formula, NaN·0 included; β = 0 does not read C; α = 0 or k = 0 forms no product; ReLU keeps NaN",

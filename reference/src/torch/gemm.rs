@@ -32,9 +32,18 @@ fn product(alpha: f64, x: &Tensor, y: &Tensor) -> Result<Tensor, TchError> {
     if alpha == 1.0 { Ok(product) } else { product.f_mul_scalar(alpha) }
 }
 
+/// f32 of a shorter type; f32 and f64 as they are.
+fn wide(x: &Tensor) -> Result<Tensor, TchError> {
+    match x.kind() {
+        Kind::Float | Kind::Double => Ok(x.shallow_clone()),
+        _ => x.f_to_kind(Kind::Float),
+    }
+}
+
+/// Short types in f32, rounded once.
 fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
     let gemm: &Gemm = downcast(problem);
-    let [a, b, c, bias] = inputs else { panic!("four inputs") };
+    let [a, b, c, bias] = &inputs.iter().map(wide).collect::<Result<Vec<_>, _>>()?[..] else { panic!("four inputs") };
     let mut z = product(gemm.alpha, a, b)?;
     if gemm.beta != 0.0 {
         z = z.f_add(&c.f_mul_scalar(gemm.beta)?)?;
@@ -42,11 +51,12 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     if gemm.bias {
         z = z.f_add(bias)?;
     }
-    Ok(vec![match gemm.activation {
+    let out = match gemm.activation {
         Activation::None => z,
         Activation::Relu => z.f_relu()?,
         Activation::Gelu => z.f_gelu("none")?,
-    }])
+    };
+    Ok(vec![out.f_to_kind(inputs[2].kind())?])
 }
 
 /// In place, on a view of the output.
@@ -66,6 +76,9 @@ fn matrix(x: &Tensor) -> Result<Tensor, TchError> {
 fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
     let gemm: &Gemm = downcast(problem);
     let plain = gemm.alpha == 1.0 && gemm.beta == 0.0;
+    if operands.inputs[0].kind() != operands.inputs[2].kind() {
+        return Ok(vec![of_wide(gemm, operands)?.tried()?]);
+    }
     let mut ways = vec![match (plain, gemm.bias) {
         (true, false) => product_out(gemm, operands)?,
         (true, true) if gemm.batch == 1 => addmm_out(gemm, operands)?,
@@ -95,6 +108,13 @@ fn product_out(gemm: &Gemm, operands: &Operands<'_>) -> Result<Way, TchError> {
         let _ = a.f_mm_out(&c, &b)?;
         activate(activation, &mut c)
     }))
+}
+
+/// Operands that are shorter than C: there is no such product; they are widened in each call.
+fn of_wide(gemm: &Gemm, operands: &Operands<'_>) -> Result<Way, TchError> {
+    let inputs: Vec<Tensor> = operands.inputs.iter().map(Tensor::shallow_clone).collect();
+    let gemm = gemm.clone();
+    Ok(Way::fresh("bmm of f32", move || forward(&gemm, &inputs)))
 }
 
 fn addmm_out(gemm: &Gemm, operands: &Operands<'_>) -> Result<Way, TchError> {
