@@ -111,6 +111,9 @@ pub fn gemm<X: Stream<T = f32>, L: Convert, E: Narrow, O: Narrow>(
 
 /// In plain Rust.
 pub fn plainly<E: Narrow, O: Narrow>(p: &Gemm, x: Operands<'_, E, O>, workspace: &mut Workspace) {
+    if p.n == 0 {
+        return;
+    }
     let lens = [x.a.len(), x.b.len(), x.bias.len(), x.c.len()];
     let [a, b, bias, c] = workspace.slices::<f32, 4>(lens);
     let widen = |from: &[E], to: &mut [f32]| to.iter_mut().zip(from).for_each(|(to, x)| *to = x.widened());

@@ -15,7 +15,8 @@ pub(super) fn tensor(layout: &Layout, data: &Data) -> Result<Tensor, TchError> {
         Data::F64(v) => Tensor::f_from_slice(v),
         Data::F32(v) => Tensor::f_from_slice(v),
         Data::F16(v) => Tensor::f_from_slice(v),
-        Data::Bf16(v) => Tensor::f_from_slice(v),
+        // `tch` takes the bits of bf16 for those of f16.
+        Data::Bf16(_) => narrowed(data, Kind::BFloat16),
         Data::E5m2(_) => narrowed(data, Kind::Float8e5m2),
         Data::E4m3(_) => narrowed(data, Kind::Float8e4m3fn),
         Data::I64(v) => Tensor::f_from_slice(v),
@@ -29,7 +30,7 @@ pub(super) fn tensor(layout: &Layout, data: &Data) -> Result<Tensor, TchError> {
     flat.f_as_strided(shape, strides, None)
 }
 
-/// By way of f32, which holds every value of the 8-bit floats.
+/// By way of f32, which holds every value of the shorter floats.
 fn narrowed(data: &Data, kind: Kind) -> Result<Tensor, TchError> {
     let wide: Vec<f32> = data.to_f64().iter().map(|&x| x as f32).collect();
     Tensor::f_from_slice(&wide)?.f_to_kind(kind)
