@@ -10,7 +10,7 @@ const REFUSED: [(&[&str], &str); 13] = [
     (&["gemm/scalar/f32/nosuch=3/t1#real-1"], "unknown axis `nosuch`"),
     (&["gemm/scalar/f32/-/t100000#real-1"], "100000 threads are more than the 1024"),
     (&["gemm/scalar/f32/-/t0#real-1"], "is not of the form"),
-    (&["gemm/scalar/bf16/-/t1#real-1"], "scalar does not compute bf16"),
+    (&["gemm/scalar/i8/-/t1#real-1"], "scalar does not compute i8"),
     (&["nosuch"], "nothing contains `nosuch`"),
     (&["nosuch", "--list"], "nothing contains `nosuch`"),
     (&["nosuch", "--workloads"], "nothing contains `nosuch`"),

@@ -193,7 +193,13 @@ fn dotted<O: Narrow>(call: &mut Call<'_>) -> Result<(), KernelError> {
         return Err(KernelError::Unsupported("the plan was made for another problem".into()));
     }
     let (x, workspace) = widened::Operands::<half::bf16, O>::of(call);
-    bf16::gemm(machine()?, p, x, packed, pool, workspace);
+    let machine = machine()?;
+    if packed.is_none() && super::skinny::fits_short(p) {
+        // It takes as long as it takes to read the wide operand.
+        widened::gemm((super::avx512::F32(machine.lanes), machine.lanes), p, x, pool, workspace);
+    } else {
+        bf16::gemm(machine, p, x, packed, pool, workspace);
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use etalon_reference::ops::gemm::{CHUNK, Gemm};
 
 use super::Float;
 use super::driver::Task;
-use super::epilogue::Fold;
+use super::epilogue::{Finish, Fold};
 use super::tile::{Block, Tile, part};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
@@ -66,11 +66,48 @@ pub trait Stream: Tile {
     fn fold(self, alpha: Self::T, sums: &mut [Self::T], totals: &mut [Self::T]);
 }
 
+/// The loops over the wide operand, whose elements may be shorter than those of the narrow one and of the sums.
+pub trait Streams<T, E>: Copy + Send + Sync {
+    /// Wide outputs side by side in a panel of sums.
+    const LANES: usize;
+    /// Whether elements of the narrow operand must be widened first.
+    const SHORT: bool;
+
+    /// Adds the products of the strip's rows to the sums.
+    fn add_rows(self, strip: Strip<'_, T, E>, sums: &mut [T]);
+
+    /// Adds the dot products of up to `LANES` rows to the sums.
+    fn add_dots(self, strip: Strip<'_, T, E>, sums: &mut [T]);
+
+    /// An element as the sums have it.
+    fn widened(x: E) -> T;
+    /// Elements of the narrow operand that need not be widened.
+    fn same(x: &[E]) -> Option<&[T]>;
+}
+
+impl<X: Stream> Streams<X::T, X::T> for X {
+    const LANES: usize = X::LANES;
+    const SHORT: bool = false;
+
+    fn add_rows(self, strip: Strip<'_, X::T>, sums: &mut [X::T]) {
+        Stream::add_rows(self, strip, sums);
+    }
+    fn add_dots(self, strip: Strip<'_, X::T>, sums: &mut [X::T]) {
+        Stream::add_dots(self, strip, sums);
+    }
+    fn widened(x: X::T) -> X::T {
+        x
+    }
+    fn same(x: &[X::T]) -> Option<&[X::T]> {
+        Some(x)
+    }
+}
+
 /// Part of the operands, for one chunk.
 #[derive(Clone, Copy, Debug)]
-pub struct Strip<'a, T> {
+pub struct Strip<'a, T, E = T> {
     /// The wide operand from its first element.
-    pub w: &'a [T],
+    pub w: &'a [E],
     /// Elements between its lines.
     pub w_line: usize,
     /// Wide outputs.
@@ -108,11 +145,13 @@ struct View {
     w_line: usize,
     x_k: usize,
     x_q: usize,
+    /// The narrow operand's elements are shorter than the sums'.
+    short: bool,
 }
 
 impl View {
     /// `None` if no operand is narrow, or the wide one's elements are not side by side.
-    fn new(p: &Gemm) -> Option<View> {
+    fn new(p: &Gemm, short: bool) -> Option<View> {
         let down = p.n < p.m;
         let (narrow, wide) = if down { (p.n, p.m) } else { (p.m, p.n) };
         let (w_k, w_r) = if down { (p.a.col, p.a.row) } else { (p.b.row, p.b.col) };
@@ -122,29 +161,31 @@ impl View {
             (_, 1) => (Lie::Dots, w_r),
             _ => return None,
         };
-        (narrow <= NARROW).then_some(View { lie, down, wide, narrow, w_line, x_k, x_q })
+        (narrow <= NARROW).then_some(View { lie, down, wide, narrow, w_line, x_k, x_q, short })
     }
 
     /// Whether reading the wide operand takes longer than computing.
     fn pays<T>(&self, k: usize) -> bool {
         let bytes = self.wide * k * size_of::<T>();
         match self.lie {
+            // Tiles would widen and pack all of it.
+            _ if self.short => true,
             Lie::Rows => bytes >= ROWS_FROM,
             Lie::Dots => bytes >= DOTS_FROM || self.narrow <= DOTS_NARROW,
         }
     }
 
     /// Wide outputs of a strip.
-    fn strip<X: Stream>(&self) -> usize {
+    fn strip<T>(&self, lanes: usize) -> usize {
         match self.lie {
-            Lie::Rows => PANEL_BYTES / size_of::<X::T>() / self.narrow / X::LANES * X::LANES,
-            Lie::Dots => X::LANES,
+            Lie::Rows => PANEL_BYTES / size_of::<T>() / self.narrow / lanes * lanes,
+            Lie::Dots => lanes,
         }
     }
 
     /// Whether the narrow operand is packed.
     fn packs_x(&self) -> bool {
-        self.lie == Lie::Dots && (self.x_k != 1 || self.narrow > 1)
+        self.short || self.lie == Lie::Dots && (self.x_k != 1 || self.narrow > 1)
     }
 
     /// Products of all outputs that are added before the next ones: whole chunks.
@@ -155,23 +196,41 @@ impl View {
 
 /// All outputs, if an operand is narrow; `false` if none is, and nothing is done.
 pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool, workspace: &mut Workspace) -> bool {
-    let p = x.p;
     let (Some(a), Some(b)) = (x.a.plain(), x.b.plain()) else { return false };
+    of_elements((tile, tile), x.p, x.finish, (a, b), c, pool, workspace)
+}
+
+/// Whether short operands are taken.
+pub fn fits_short(p: &Gemm) -> bool {
+    p.k > 0 && p.alpha != 0.0 && View::new(p, true).is_some()
+}
+
+/// The same for operands of any element that there are loops for.
+pub fn of_elements<X: Stream, S: Streams<X::T, E>, E: Copy + Sync>(
+    loops: (X, S),
+    p: &Gemm,
+    finish: Finish<'_, X::T>,
+    (a, b): (&[E], &[E]),
+    c: &mut [X::T],
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> bool {
     if p.k == 0 || p.alpha == 0.0 {
         return false;
     }
-    let Some(view) = View::new(p).filter(|view| pool.is_eager() || view.pays::<X::T>(p.k)) else { return false };
-    let bytes = [p.batch, view.wide, p.k, size_of::<X::T>()].iter().fold(1u64, |all, &x| all.saturating_mul(x as u64));
+    let view = View::new(p, S::SHORT).filter(|view| pool.is_eager() || view.pays::<E>(p.k));
+    let Some(view) = view else { return false };
+    let bytes = [p.batch, view.wide, p.k, size_of::<E>()].iter().fold(1u64, |all, &x| all.saturating_mul(x as u64));
     let threads = pool.threads_for(bytes / BYTES_A_NS);
-    let parts = if p.batch >= threads { 1 } else { threads.div_ceil(p.batch).min(view.wide.div_ceil(X::LANES)) };
+    let parts = if p.batch >= threads { 1 } else { threads.div_ceil(p.batch).min(view.wide.div_ceil(S::LANES)) };
     let tasks = p.batch * parts;
-    let panel = view.strip::<X>().min(view.wide.next_multiple_of(X::LANES)) * view.narrow;
+    let panel = view.strip::<X::T>(S::LANES).min(view.wide.next_multiple_of(S::LANES)) * view.narrow;
     let packed = if view.packs_x() { (view.depth::<X::T>(p.k) + X_PAD) * view.narrow } else { 0 };
     let each = (2 * panel + packed).next_multiple_of(64);
     let scratch = Disjoint::new(workspace.slice::<X::T>(each * threads.min(tasks)));
     let out = Disjoint::new(c);
     let body = |task: usize, worker: usize| {
-        let (z, range) = (task / parts, part(view.wide, X::LANES, parts, task % parts));
+        let (z, range) = (task / parts, part(view.wide, S::LANES, parts, task % parts));
         // SAFETY: a worker runs one task at a time, and no other worker has its index.
         let scratch = unsafe { scratch.part(worker * each..(worker + 1) * each) };
         let step = if view.down { p.c.row } else { 1 };
@@ -179,8 +238,8 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
         let mut block = unsafe { Block::new(&out, z * p.c.batch + range.start * step, p.c.row) };
         let (a, b) = (&a[(z * p.a.batch).min(a.len())..], &b[(z * p.b.batch).min(b.len())..]);
         let (w, narrow) = if view.down { (a, b) } else { (b, a) };
-        let part = Part { x, view: &view, w, narrow, range, panel };
-        part.outputs(tile, &mut block, scratch);
+        let part = Part { p, finish, view: &view, w, narrow, range, panel };
+        part.outputs(loops, &mut block, scratch);
     };
     if threads == 1 || tasks == 1 {
         (0..tasks).for_each(|task| body(task, 0));
@@ -193,53 +252,61 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
 }
 
 /// A range of the wide outputs of one matrix, by one thread.
-struct Part<'a, T: Float> {
-    x: &'a Task<'a, T>,
+struct Part<'a, T, E> {
+    p: &'a Gemm,
+    finish: Finish<'a, T>,
     view: &'a View,
     /// The wide operand.
-    w: &'a [T],
+    w: &'a [E],
     /// The narrow one.
-    narrow: &'a [T],
+    narrow: &'a [E],
     range: Range<usize>,
     /// Elements of a strip's sums.
     panel: usize,
 }
 
-impl<T: Float> Part<'_, T> {
-    fn outputs<X: Stream<T = T>>(&self, tile: X, out: &mut Block<'_, T>, scratch: &mut [T]) {
-        let Part { x, view, w, narrow, range, panel } = self;
-        let (p, panel) = (x.p, *panel);
+impl<T: Float, E: Copy> Part<'_, T, E> {
+    fn outputs<X: Stream<T = T>, S: Streams<T, E>>(
+        &self,
+        (tile, streams): (X, S),
+        out: &mut Block<'_, T>,
+        scratch: &mut [T],
+    ) {
+        let Part { p, finish, view, w, narrow, range, panel } = self;
+        let panel = *panel;
         let (sums, rest) = scratch.split_at_mut(panel);
         let (totals, packed) = rest.split_at_mut(panel);
-        let (alpha, beta) = (X::T::from_f64(p.alpha), X::T::from_f64(p.beta));
-        let depth = view.depth::<X::T>(p.k);
+        let (alpha, beta) = (T::from_f64(p.alpha), T::from_f64(p.beta));
+        let (depth, strip) = (view.depth::<T>(p.k), view.strip::<T>(S::LANES));
         for k0 in (0..p.k).step_by(depth) {
             let end = p.k.min(k0 + depth);
-            let (x_k, x_q) = if view.packs_x() { (1, depth + X_PAD) } else { (view.x_k, view.x_q) };
-            let narrow = if view.packs_x() {
-                pack(&narrow[k0 * view.x_k..], view, end - k0, x_q, packed);
-                &*packed
-            } else {
-                &narrow[k0 * view.x_k..]
+            let from = &narrow[k0 * view.x_k..];
+            let (narrow, x_k, x_q) = match S::same(from).filter(|_| !view.packs_x()) {
+                Some(x) => (x, view.x_k, view.x_q),
+                None => {
+                    let line = depth + X_PAD;
+                    pack(from, view, end - k0, line, packed, S::widened);
+                    (&*packed, 1, line)
+                }
             };
-            for r in range.clone().step_by(view.strip::<X>()) {
-                if fault!("gemm.skinny-second-strip") && view.lie == Lie::Rows && r == range.start + view.strip::<X>() {
+            for r in range.clone().step_by(strip) {
+                if fault!("gemm.skinny-second-strip") && view.lie == Lie::Rows && r == range.start + strip {
                     continue;
                 }
-                let wide = view.strip::<X>().min(range.end - r);
-                let used = wide.next_multiple_of(X::LANES) * view.narrow;
+                let wide = strip.min(range.end - r);
+                let used = wide.next_multiple_of(S::LANES) * view.narrow;
                 let (sums, totals) = (&mut sums[..used], &mut totals[..used]);
                 let finish = if view.down {
-                    x.finish.part(r..r + wide, 0..view.narrow)
+                    finish.part(r..r + wide, 0..view.narrow)
                 } else {
-                    x.finish.part(0..view.narrow, r..r + wide)
+                    finish.part(0..view.narrow, r..r + wide)
                 };
                 let first = k0 == 0 || fault!("gemm.skinny-second-depth");
                 let fold = Fold { alpha, beta, first, last: end == p.k, finish };
-                let mut panel = Panel { lanes: X::LANES, view, start: r - range.start, wide };
+                let mut panel = Panel { lanes: S::LANES, view, start: r - range.start, wide };
                 panel.load(totals, out, &fold);
                 if !fault!("gemm.skinny-stale-sums") {
-                    sums.fill(X::T::default());
+                    sums.fill(T::default());
                 }
                 for k in (k0..end).step_by(CHUNK) {
                     let from = match view.lie {
@@ -257,8 +324,8 @@ impl<T: Float> Part<'_, T> {
                         narrow: view.narrow,
                     };
                     match view.lie {
-                        Lie::Rows => tile.add_rows(strip, sums),
-                        Lie::Dots => tile.add_dots(strip, sums),
+                        Lie::Rows => streams.add_rows(strip, sums),
+                        Lie::Dots => streams.add_dots(strip, sums),
                     }
                     tile.fold(alpha, sums, totals);
                 }
@@ -269,14 +336,14 @@ impl<T: Float> Part<'_, T> {
 }
 
 /// Copies the narrow operand so that products lie side by side, `line` elements between narrow indices.
-fn pack<T: Float>(x: &[T], view: &View, depth: usize, line: usize, packed: &mut [T]) {
+fn pack<T, E: Copy>(x: &[E], view: &View, depth: usize, line: usize, packed: &mut [T], widened: fn(E) -> T) {
     for (q, packed) in packed.chunks_mut(line).enumerate().take(view.narrow) {
         let x = &x[q * view.x_q..];
         if view.x_k == 1 {
-            packed[..depth].copy_from_slice(&x[..depth]);
+            packed[..depth].iter_mut().zip(x).for_each(|(packed, &x)| *packed = widened(x));
         } else {
             for (k, packed) in packed[..depth].iter_mut().enumerate() {
-                *packed = x[k * view.x_k];
+                *packed = widened(x[k * view.x_k]);
             }
         }
     }

@@ -15,7 +15,8 @@ use etalon_reference::ops::gemm::{Gemm, Matrix};
 use super::driver::{self, Lowered, Source, Task};
 use super::epilogue::{Along, Finish};
 use super::scalar;
-use super::skinny::Stream;
+use super::short::{Short, widen_first};
+use super::skinny::{self, Stream};
 use crate::call::{Call, elements};
 use crate::disjoint::chunks;
 use crate::faults::fault;
@@ -75,7 +76,10 @@ pub fn gemm<X: Stream<T = f32>, L: Convert, E: Narrow, O: Narrow>(
     let lines = |cols: usize| Matrix { row: cols.max(1), col: 1, batch: 0 };
     let of_lines = Gemm { a: lines(p.k), b: lines(p.n), ..p.clone() };
     if let Some(c) = <f32 as Element>::slice_mut(O::erase_mut(x.c)) {
-        let (a, b) = (Widened::new(l, x.a, p.a, 0), Widened::new(l, x.b, p.b, 0));
+        if skinny::of_elements((tile, Short(l)), p, finish, (x.a, x.b), c, pool, inner) {
+            return;
+        }
+        let (a, b) = (Widened { l, x: x.a, at: p.a }, Widened { l, x: x.b, at: p.b });
         let task = Task { p: &of_lines, a: Source::Lowered(&a), b: Source::Lowered(&b), finish };
         return driver::gemm(tile, &task, c, pool, inner);
     }
@@ -91,10 +95,14 @@ pub fn gemm<X: Stream<T = f32>, L: Convert, E: Narrow, O: Narrow>(
                 enter(l, Line { from, to });
             }
         }
-        let a = Widened::new(l, x.a, p.a, z * p.a.batch + top * p.a.row);
-        let b = Widened::new(l, x.b, p.b, z * p.b.batch);
-        let task = Task { p: &part, a: Source::Lowered(&a), b: Source::Lowered(&b), finish };
-        driver::gemm(tile, &task, block, pool, inner);
+        let a = &x.a[(z * p.a.batch + top * p.a.row).min(x.a.len())..];
+        let b = &x.b[(z * p.b.batch).min(x.b.len())..];
+        let thin = Gemm { a: p.a, b: p.b, ..part.clone() };
+        if !skinny::of_elements((tile, Short(l)), &thin, finish, (a, b), block, pool, inner) {
+            let (a, b) = (Widened { l, x: a, at: p.a }, Widened { l, x: b, at: p.b });
+            let task = Task { p: &part, a: Source::Lowered(&a), b: Source::Lowered(&b), finish };
+            driver::gemm(tile, &task, block, pool, inner);
+        }
         if fault!("gemm.short-second-block") && top > 0 {
             continue;
         }
@@ -147,7 +155,7 @@ impl<E: Narrow> Job for Line<'_, E> {
         let ((from, rest), (to, rest_to)) = (self.from.as_chunks(), self.to.as_chunks_mut());
         from.iter().zip(to).for_each(|(from, to)| l.store(E::widen(l, from), to));
         if !rest.is_empty() {
-            l.store_first(E::widen(l, &filled(rest)), &mut rest_to[..rest.len()]);
+            l.store_first(widen_first(l, rest), &mut rest_to[..rest.len()]);
         }
     }
 }
@@ -174,26 +182,11 @@ impl<O: Narrow> Job for Round<'_, O> {
     }
 }
 
-/// The first elements, then zeros.
-#[inline(always)]
-fn filled<E: Narrow>(from: &[E]) -> [E; LANES] {
-    let mut all = [E::default(); LANES];
-    all[..from.len()].copy_from_slice(from);
-    all
-}
-
 /// Matrices of shorter elements, written as f32.
 struct Widened<'a, E, L> {
     l: L,
     x: &'a [E],
     at: Matrix,
-}
-
-impl<'a, E: Narrow, L: Convert> Widened<'a, E, L> {
-    /// Those from element `start` of `x`.
-    fn new(l: L, x: &'a [E], at: Matrix, start: usize) -> Widened<'a, E, L> {
-        Widened { l, x: &x[start.min(x.len())..], at }
-    }
 }
 
 impl<E: Narrow, L: Convert> Lowered<f32> for Widened<'_, E, L> {
@@ -245,13 +238,7 @@ impl<E: Narrow> Write<'_, E> {
             for left in (0..self.width).step_by(LANES) {
                 let square = std::array::from_fn(|j| match left + j < self.cols {
                     false => l.splat(0.0),
-                    true => {
-                        let from = &self.x[(left + j) * self.col + first..];
-                        match from.first_chunk() {
-                            Some(from) if deep == LANES => E::widen(l, from),
-                            _ => E::widen(l, &filled(&from[..deep])),
-                        }
-                    }
+                    true => widen_first(l, &self.x[(left + j) * self.col + first..][..deep]),
                 });
                 for (x, to) in l.transpose(square).into_iter().zip(to.chunks_mut(self.line)).take(deep) {
                     l.store_first(x, &mut to[left..self.width.min(left + LANES)]);

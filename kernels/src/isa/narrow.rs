@@ -15,6 +15,11 @@ use super::{Avx2Token, Avx512Token};
 
 /// Vectors of f32 that are made of shorter elements, given as bits.
 pub trait Convert: Wide<f32> {
+    /// Vectors that fit the registers beside a few more.
+    const ROWS: usize;
+
+    /// Asks for the cache line of the element at `index`, which need not exist, in the second cache.
+    fn ahead<E>(self, of: &[E], index: usize);
     /// f16 to f32.
     fn of_f16(self, x: &[u16; LANES]) -> Self::F;
     /// f32 to f16.
@@ -189,6 +194,8 @@ pub fn with_converters<J: Job>(isa: Isa, job: J) -> Result<J::Output, String> {
 }
 
 impl Convert for Scalar {
+    const ROWS: usize = 4;
+    fn ahead<E>(self, _: &[E], _: usize) {}
     fn of_f16(self, x: &[u16; LANES]) -> [f32; LANES] {
         x.map(|x| f16::from_bits(x).widened())
     }
@@ -210,6 +217,12 @@ mod x86 {
     use super::*;
 
     impl Convert for Avx2Token {
+        const ROWS: usize = 4;
+        #[inline(always)]
+        fn ahead<E>(self, of: &[E], index: usize) {
+            // SAFETY: a prefetch accesses nothing; any address is fine.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(of.as_ptr().wrapping_add(index).cast()) };
+        }
         #[inline(always)]
         fn of_f16(self, x: &[u16; LANES]) -> Self::F {
             // SAFETY: the token is proof; sixteen elements are read.
@@ -248,6 +261,12 @@ mod x86 {
     }
 
     impl Convert for Avx512Token {
+        const ROWS: usize = 8;
+        #[inline(always)]
+        fn ahead<E>(self, of: &[E], index: usize) {
+            // SAFETY: a prefetch accesses nothing; any address is fine.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(of.as_ptr().wrapping_add(index).cast()) };
+        }
         #[inline(always)]
         fn of_f16(self, x: &[u16; LANES]) -> Self::F {
             // SAFETY: the token is proof; sixteen elements are read.

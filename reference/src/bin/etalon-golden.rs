@@ -17,7 +17,7 @@ use etalon_reference::{Case, Fill, Operator, Point, Problem, Types, Witness, arr
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Cases for each operator.
+/// Cases for each operator at least: each of its types has one of either fill.
 const CASES: usize = 12;
 /// Elements of all outputs of a case at most.
 const ELEMENTS: usize = 48;
@@ -64,7 +64,7 @@ fn answers(operator: &'static Operator) -> Result<Vec<Golden>, Box<dyn Error>> {
         Kind::Choice(names) => names.len(),
         Kind::Int { .. } => 1,
     });
-    while cases.len() < CASES.max(members) {
+    while cases.len() < CASES.max(members).max(2 * operator.types.len()) {
         let turn = cases.len();
         let member = family.map(|axis| (axis.name, (turn % members) as i64));
         let types = operator.types[(turn / 2) % operator.types.len()];

@@ -76,7 +76,10 @@ fn matrix(x: &Tensor) -> Result<Tensor, TchError> {
 fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
     let gemm: &Gemm = downcast(problem);
     let plain = gemm.alpha == 1.0 && gemm.beta == 0.0;
-    if operands.inputs[0].kind() != operands.inputs[2].kind() {
+    let [kind, of_c] = [0, 2].map(|i| operands.inputs[i].kind());
+    // A short result that another function goes on with is rounded between.
+    let steps = gemm.activation != Activation::None || gemm.beta != 0.0 && gemm.bias;
+    if kind != of_c || steps && !matches!(kind, Kind::Float | Kind::Double) {
         return Ok(vec![of_wide(gemm, operands)?.tried()?]);
     }
     let mut ways = vec![match (plain, gemm.bias) {
@@ -110,7 +113,7 @@ fn product_out(gemm: &Gemm, operands: &Operands<'_>) -> Result<Way, TchError> {
     }))
 }
 
-/// Operands that are shorter than C: there is no such product; they are widened in each call.
+/// In f32, to which operands are widened in each call: where C is longer than they are there is no other product.
 fn of_wide(gemm: &Gemm, operands: &Operands<'_>) -> Result<Way, TchError> {
     let inputs: Vec<Tensor> = operands.inputs.iter().map(Tensor::shallow_clone).collect();
     let gemm = gemm.clone();
