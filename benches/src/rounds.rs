@@ -16,6 +16,11 @@ const WARM_UP: Duration = Duration::from_micros(300);
 /// The same on several threads: the workers of the one before it spin for a while, its own have to wake, and a CPU that has
 /// been idle takes most of a millisecond to run wide vectors at full speed.
 const WARM_UP_THREADS: Duration = Duration::from_millis(3);
+/// And so many calls, unless they are long: operands of some megabytes, which another subject's have pushed out of a last
+/// cache that others share, are all back only after several passes.
+const WARM_UP_CALLS: usize = 6;
+/// What these calls may take.
+const WARM_UP_MOST: Duration = Duration::from_millis(8);
 /// Calls in a sample at most, where operands are evicted before each of them.
 const EVICTED_CALLS: usize = 16;
 /// Rounds at most of a subject alone.
@@ -72,10 +77,12 @@ impl Method<'_> {
 
     /// Calls the subject outside the clock, at least once.
     fn warm_up(&self, subject: &mut dyn Subject) {
-        let start = Instant::now();
+        let (start, mut calls) = (Instant::now(), 0);
         loop {
             subject.call();
-            if start.elapsed() >= self.warm_up_time() {
+            calls += 1;
+            let time = start.elapsed();
+            if time >= self.warm_up_time() && (calls >= WARM_UP_CALLS || time >= WARM_UP_MOST) {
                 return;
             }
         }

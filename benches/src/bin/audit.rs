@@ -117,7 +117,8 @@ fn run(arguments: &Arguments) -> Result<u8> {
             }
             beside = true;
             bar.inc(1);
-            match audit::audit(&record, arguments.launches) {
+            let again = || run.time(subject, &prepared, kernel, pool, Cache::Warm, true);
+            match audit::audit(&record, arguments.launches, again) {
                 Ok(of_case) => {
                     for row in of_case {
                         bar.suspend(|| line(shown(&subject.path(), &row)))?;
