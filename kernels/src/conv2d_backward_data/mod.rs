@@ -127,7 +127,7 @@ fn compute<T: Float>(call: &mut Call<'_>, by: &impl Convolver<T>) -> Result<(), 
     spread(p, by, Adjoint { dy, w, bias: &[], dx: elements(dx) }, pool, workspace)
 }
 
-/// The bound of an adjoint whose residues are computed as [`Fast`] chooses: the canonical one, and Winograd's where its
+/// The bound of an adjoint whose residues are computed as `fast-…` choose: the canonical one, and Winograd's where its
 /// algorithm computes a residue. `operands` are dy, w and the bias, or an empty array.
 pub fn adjoint_tolerance(
     p: &Conv2d,
