@@ -267,13 +267,16 @@ mod tests {
         assert!(cold > 1.5 * warm, "{cold} ns from memory, {warm} ns from a cache");
     }
 
-    /// A long call once, a short one for as long as caches take to fill.
+    /// A long call once, one of less than a millisecond or two several times, a short one for as long as caches take to
+    /// fill.
     #[test]
     fn every_turn_begins_with_calls_outside_the_clock() {
-        let (mut short, mut long) = (spin(100), spin(10_000_000));
+        let (mut short, mut middle, mut long) = (spin(100), spin(200_000), spin(100_000_000));
         SMOKE.turn(&mut short, 1);
+        SMOKE.turn(&mut middle, 1);
         SMOKE.turn(&mut long, 1);
         assert!(short.calls > 10, "{} calls", short.calls);
+        assert!(middle.calls > 3, "{} calls", middle.calls);
         assert_eq!(long.calls, 2);
     }
 }
