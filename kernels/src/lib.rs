@@ -38,6 +38,7 @@ pub mod conv2d_backward_data;
 pub mod conv2d_backward_weights;
 pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
+pub mod dequantize;
 pub mod disjoint;
 #[cfg(target_arch = "x86_64")]
 mod dotted;
@@ -56,5 +57,6 @@ pub mod matmul_int8;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;
 pub mod pool;
+pub mod quantize;
 pub mod registry;
 pub mod workspace;

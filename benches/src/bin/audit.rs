@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
         let prepared = prepare(subject);
         let mut beside = false;
         for pool in &pools {
-            let record = run.time(subject, &prepared, kernel, pool, Cache::Warm, true);
+            let record = run.time(subject, &prepared, kernel, pool, Cache::Warm, (true, 1.0));
             reasons.extend(record.reason.clone());
             if record.status == Status::Failed {
                 bar.suspend(|| {

@@ -13,6 +13,7 @@ mod gradient;
 mod lstm;
 mod matmul_int8;
 mod pool;
+mod quantize;
 
 use etalon_reference::{Operator, Point, Types};
 
@@ -34,6 +35,8 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "matmul_int8" => matmul_int8::matmul_int8,
         "lstm" => lstm::lstm,
         "max_pool2d" => pool::max_pool2d,
+        "quantize" => quantize::quantize,
+        "dequantize" => quantize::dequantize,
         _ => return None,
     })
 }

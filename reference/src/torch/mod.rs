@@ -24,6 +24,7 @@ mod lstm;
 mod matmul_int8;
 mod pixels;
 mod pool;
+mod quantize;
 mod script;
 mod tensors;
 mod way;
@@ -73,6 +74,8 @@ static TWINS: &[Twin] = &[
     gemm::GEMM,
     gemm::GEMM_BACKWARD,
     matmul_int8::MATMUL_INT8,
+    quantize::QUANTIZE,
+    quantize::DEQUANTIZE,
     batchnorm::BATCHNORM_RELU,
     batchnorm::BATCHNORM_RELU_BACKWARD,
     conv::CONV2D,
