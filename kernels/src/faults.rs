@@ -158,6 +158,7 @@ pub static ALL: &[Fault] = faults! {
     "activation.second-image" Count "by planes, PReLU takes the first channel's α for all images but the first"
     "activation_backward.passes-at-zero" Plain "ReLU passes the gradient where x = 0"
     "activation_backward.second-piece" Threshold "dα lacks the second 1024 elements of each plane"
+    "matmul_int4.third-group" Threshold "the third group of a row is not added"
     "quantize.fifth-group" Threshold "groups of a row behind the fourth take the fourth one's scale"
     "quantize.last-of-group" Plain "what follows a group's last 16 elements is not written"
     "dequantize.first-zero-point" Plain "every row and group takes the first one's zero point"

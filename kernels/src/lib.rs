@@ -53,6 +53,7 @@ pub mod kernel;
 pub mod lstm;
 pub mod lstm_backward;
 pub mod math;
+pub mod matmul_int4;
 pub mod matmul_int8;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;

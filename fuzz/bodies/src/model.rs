@@ -11,6 +11,7 @@ mod dropout;
 mod gemm;
 mod gradient;
 mod lstm;
+mod matmul_int4;
 mod matmul_int8;
 mod pool;
 mod quantize;
@@ -35,6 +36,7 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "matmul_int8" => matmul_int8::matmul_int8,
         "lstm" => lstm::lstm,
         "max_pool2d" => pool::max_pool2d,
+        "matmul_int4" => matmul_int4::matmul_int4,
         "quantize" => quantize::quantize,
         "dequantize" => quantize::dequantize,
         _ => return None,

@@ -30,6 +30,7 @@ pub mod lstm_backward;
 mod lstm_backward_bounds;
 pub mod lstm_bounds;
 mod lstm_workloads;
+pub mod matmul_int4;
 pub mod matmul_int8;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;
@@ -49,6 +50,7 @@ macro_rules! each_operator {
             gemm: GEMM,
             gemm_backward: GEMM_BACKWARD,
             matmul_int8: MATMUL_INT8,
+            matmul_int4: MATMUL_INT4,
             quantize: QUANTIZE,
             dequantize: DEQUANTIZE,
             batchnorm_relu: BATCHNORM_RELU,

@@ -21,6 +21,7 @@ pub mod deviations;
 mod dropout;
 mod gemm;
 mod lstm;
+mod matmul_int4;
 mod matmul_int8;
 mod pixels;
 mod pool;
@@ -74,6 +75,7 @@ static TWINS: &[Twin] = &[
     gemm::GEMM,
     gemm::GEMM_BACKWARD,
     matmul_int8::MATMUL_INT8,
+    matmul_int4::MATMUL_INT4,
     quantize::QUANTIZE,
     quantize::DEQUANTIZE,
     batchnorm::BATCHNORM_RELU,
