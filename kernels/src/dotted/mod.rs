@@ -34,6 +34,14 @@ pub struct Size {
     pub of_b: usize,
 }
 
+impl Size {
+    /// Operations, at least those of a depth of 1; a product and its addition count two.
+    pub fn operations(&self) -> u64 {
+        let sizes = [self.batch, self.m, self.n, self.k.max(1)];
+        sizes.iter().fold(2, |all, &x| u64::saturating_mul(all, x as u64))
+    }
+}
+
 /// How B is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {

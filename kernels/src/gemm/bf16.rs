@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use etalon_reference::operator::downcast;
-use etalon_reference::ops::gemm::{Activation, Gemm, activation_error, magnitude};
+use etalon_reference::ops::gemm::{Gemm, activation_error, magnitude};
 use etalon_reference::{Problem, Threshold, Tolerance, Types};
 use half::bf16;
 use ndarray::ArrayD;
@@ -82,8 +82,7 @@ pub fn gemm<O: Narrow>(
     }
     let Machine { dot, lanes } = machine;
     let size = size(p);
-    let operations = [p.batch, p.m, p.n, p.k.max(1)].iter().fold(2u64, |all, &x| all.saturating_mul(x as u64));
-    let threads = pool.threads_for(operations / OPERATIONS_A_NS);
+    let threads = pool.threads_for(size.operations() / OPERATIONS_A_NS);
     let cut = Cut::new::<Bf16Token>(&size, threads);
     let own = if packed.is_some() { 0 } else { Shape::new::<Bf16Token>(&size).words() };
     let ([words, scratch], [bias]) = workspace.slices2::<i32, f32, 2, 1>([own, cut.scratch()], [x.bias.len()]);
@@ -273,8 +272,5 @@ pub fn tolerance(
         bound += &flushed.into_dyn();
     }
     let formula = "γ(min(k,512)+⌈k/512⌉+3)·(|α|Σ|a||b| + |β||c| + |bias|) + u|y| + Σ|subnormal products| + v|y|";
-    vec![match p.activation {
-        Activation::None => Tolerance::bound(formula, bound, &expected[0]),
-        Activation::Relu | Activation::Gelu => Tolerance::bound_behind_zero(formula, bound, &expected[0]),
-    }]
+    vec![p.bounded(formula, bound, &expected[0])]
 }

@@ -72,7 +72,7 @@ impl<E: Narrow> Rows<'_, E> {
         let rows: [&[E]; N] = std::array::from_fn(|r| &s.w[(k + r) * s.w_line..][..s.wide]);
         let vectors = self.sums.as_chunks_mut::<LANES>().0.chunks_exact_mut(s.narrow);
         for (j, sums) in (0..s.wide).step_by(LANES).zip(vectors) {
-            (0..N).for_each(|r| l.ahead(s.w, (k + N + r) * s.w_line + j));
+            (0..N).for_each(|r| l.prefetch(s.w, (k + N + r) * s.w_line + j));
             let row: [L::F; N] = std::array::from_fn(|r| widen_first(l, &rows[r][j..]));
             for (q, sums) in sums.iter_mut().enumerate() {
                 let x = &s.x[k * s.x_k + q * s.x_q..];
@@ -102,7 +102,7 @@ impl<E: Narrow> Job for Dots<'_, E> {
         let lines: [&[E]; LANES] = std::array::from_fn(|r| &s.w[r.min(s.wide - 1) * s.w_line..][..s.depth]);
         for k in (0..s.depth).step_by(LANES) {
             let square = std::array::from_fn(|r| {
-                l.ahead(s.w, r.min(s.wide - 1) * s.w_line + k + AHEAD_BYTES / size_of::<E>());
+                l.prefetch(s.w, r.min(s.wide - 1) * s.w_line + k + AHEAD_BYTES / size_of::<E>());
                 widen_first(l, &lines[r][k..])
             });
             let columns = l.transpose(square);

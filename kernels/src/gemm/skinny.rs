@@ -336,7 +336,7 @@ impl<T: Float, E: Copy> Part<'_, T, E> {
 }
 
 /// Copies the narrow operand so that products lie side by side, `line` elements between narrow indices.
-fn pack<T, E: Copy>(x: &[E], view: &View, depth: usize, line: usize, packed: &mut [T], widened: fn(E) -> T) {
+fn pack<T, E: Copy>(x: &[E], view: &View, depth: usize, line: usize, packed: &mut [T], widened: impl Fn(E) -> T) {
     for (q, packed) in packed.chunks_mut(line).enumerate().take(view.narrow) {
         let x = &x[q * view.x_q..];
         if view.x_k == 1 {

@@ -64,10 +64,9 @@ pub fn gemm<X: Stream<T = f32>, L: Convert, E: Narrow, O: Narrow>(
     if p.m == 0 || p.n == 0 || p.batch == 0 {
         return;
     }
-    let in_place = size_of::<O>() == size_of::<f32>();
-    let rows = if in_place || p.batch * p.m * p.n <= BLOCK { p.m } else { (BLOCK / p.n).max(ROWS).min(p.m) };
-    let matrices = if rows == p.m && p.batch * p.m * p.n <= BLOCK { p.batch } else { 1 };
-    let block = if in_place { 0 } else { matrices * rows * p.n };
+    let whole = p.batch * p.m * p.n <= BLOCK;
+    let (matrices, rows) = if whole { (p.batch, p.m) } else { (1, (BLOCK / p.n).max(ROWS).min(p.m)) };
+    let block = if O::DTYPE == f32::DTYPE { 0 } else { matrices * rows * p.n };
     let (scratch, inner) = workspace.slice_and_inner::<f32>(x.bias.len() + block);
     let (bias, block) = scratch.split_at_mut(x.bias.len());
     enter(l, Line { from: x.bias, to: bias });

@@ -18,8 +18,6 @@ pub trait Convert: Wide<f32> {
     /// Vectors that fit the registers beside a few more.
     const ROWS: usize;
 
-    /// Asks for the cache line of the element at `index`, which need not exist, in the second cache.
-    fn ahead<E>(self, of: &[E], index: usize);
     /// f16 to f32.
     fn of_f16(self, x: &[u16; LANES]) -> Self::F;
     /// f32 to f16.
@@ -27,7 +25,12 @@ pub trait Convert: Wide<f32> {
     /// The upper halves of f32, the lower ones 0: bf16 to f32.
     fn of_bf16(self, x: &[u16; LANES]) -> Self::F;
     /// f32 to bf16.
-    fn to_bf16(self, x: Self::F) -> [u16; LANES];
+    #[inline(always)]
+    fn to_bf16(self, x: Self::F) -> [u16; LANES] {
+        let mut lanes = [0.0; LANES];
+        self.store(x, &mut lanes);
+        lanes.map(upper_half)
+    }
 }
 
 /// An element that f32 has all values of.
@@ -195,7 +198,6 @@ pub fn with_converters<J: Job>(isa: Isa, job: J) -> Result<J::Output, String> {
 
 impl Convert for Scalar {
     const ROWS: usize = 4;
-    fn ahead<E>(self, _: &[E], _: usize) {}
     fn of_f16(self, x: &[u16; LANES]) -> [f32; LANES] {
         x.map(|x| f16::from_bits(x).widened())
     }
@@ -204,9 +206,6 @@ impl Convert for Scalar {
     }
     fn of_bf16(self, x: &[u16; LANES]) -> [f32; LANES] {
         x.map(|x| bf16::from_bits(x).widened())
-    }
-    fn to_bf16(self, x: [f32; LANES]) -> [u16; LANES] {
-        x.map(upper_half)
     }
 }
 
@@ -218,11 +217,6 @@ mod x86 {
 
     impl Convert for Avx2Token {
         const ROWS: usize = 4;
-        #[inline(always)]
-        fn ahead<E>(self, of: &[E], index: usize) {
-            // SAFETY: a prefetch accesses nothing; any address is fine.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(of.as_ptr().wrapping_add(index).cast()) };
-        }
         #[inline(always)]
         fn of_f16(self, x: &[u16; LANES]) -> Self::F {
             // SAFETY: the token is proof; sixteen elements are read.
@@ -252,21 +246,10 @@ mod x86 {
                 [widen(_mm_loadu_si128(at)), widen(_mm_loadu_si128(at.add(1)))]
             }
         }
-        #[inline(always)]
-        fn to_bf16(self, x: Self::F) -> [u16; LANES] {
-            let mut lanes = [0.0; LANES];
-            Wide::<f32>::store(self, x, &mut lanes);
-            lanes.map(upper_half)
-        }
     }
 
     impl Convert for Avx512Token {
         const ROWS: usize = 8;
-        #[inline(always)]
-        fn ahead<E>(self, of: &[E], index: usize) {
-            // SAFETY: a prefetch accesses nothing; any address is fine.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(of.as_ptr().wrapping_add(index).cast()) };
-        }
         #[inline(always)]
         fn of_f16(self, x: &[u16; LANES]) -> Self::F {
             // SAFETY: the token is proof; sixteen elements are read.
@@ -287,12 +270,6 @@ mod x86 {
                 let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
             }
-        }
-        #[inline(always)]
-        fn to_bf16(self, x: Self::F) -> [u16; LANES] {
-            let mut lanes = [0.0; LANES];
-            Wide::<f32>::store(self, x, &mut lanes);
-            lanes.map(upper_half)
         }
     }
 }

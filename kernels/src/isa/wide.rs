@@ -149,7 +149,7 @@ pub trait Wide<T: Vectors = f32>: Copy + Send + Sync {
     /// Streamed lines come before what is written hereafter.
     fn fence(self);
     /// Asks for the cache line of the element at `index`, which need not exist, in the second cache.
-    fn prefetch(self, of: &[T], index: usize);
+    fn prefetch<E>(self, of: &[E], index: usize);
     /// The first `n` lanes; 0 in the others.
     fn first(self, x: Self::F, n: usize) -> Self::F;
     /// Sum.

@@ -34,8 +34,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
     }
     let size = size(p);
     let shape = Shape::new::<D>(&size);
-    let operations = [p.m, p.n, p.k.max(1)].iter().fold(2u64, |all, &x| all.saturating_mul(x as u64));
-    let threads = pool.threads_for(operations / OPERATIONS_A_NS);
+    let threads = pool.threads_for(size.operations() / OPERATIONS_A_NS);
     let cut = Cut::new::<D>(&size, threads);
     let own = |len: usize| if packed.is_some() { 0 } else { len };
     let columns = shape.columns();

@@ -237,6 +237,17 @@ impl Gemm {
 }
 
 impl Gemm {
+    /// A formula and its value for each element, behind the activation.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn bounded(&self, formula: &'static str, bound: ArrayD<f64>, expected: &ArrayD<f64>) -> Tolerance {
+        match self.activation {
+            Activation::None => Tolerance::bound(formula, bound, expected),
+            Activation::Relu | Activation::Gelu => Tolerance::bound_behind_zero(formula, bound, expected),
+        }
+    }
+
     /// How far each output may be off if a product passes `chain` roundings until the sums are complete.
     ///
     /// # Panics
@@ -366,10 +377,7 @@ impl Problem for Gemm {
         let bound = self.bound(chain(self.k), types, inputs, expected);
         let formula =
             "γ(min(k,256)+⌈k/256⌉+3)·(|α|Σ|a||b| + |β||c| + |bias|) + u|y| (GELU: 1.13× + 8u·Σ; short: + v|y|)";
-        vec![match self.activation {
-            Activation::None => Tolerance::bound(formula, bound, &expected[0]),
-            Activation::Relu | Activation::Gelu => Tolerance::bound_behind_zero(formula, bound, &expected[0]),
-        }]
+        vec![self.bounded(formula, bound, &expected[0])]
     }
 
     fn operations(&self) -> (f64, Unit) {

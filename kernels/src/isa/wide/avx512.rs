@@ -67,7 +67,7 @@ macro_rules! wide {
                 unsafe { _mm_sfence() };
             }
             #[inline(always)]
-            fn prefetch(self, of: &[$t], index: usize) {
+            fn prefetch<E>(self, of: &[E], index: usize) {
                 // SAFETY: a prefetch accesses nothing; any address is fine.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(of.as_ptr().wrapping_add(index).cast()) };
             }

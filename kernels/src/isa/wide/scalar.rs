@@ -49,7 +49,7 @@ macro_rules! scalar {
             #[inline(always)]
             fn fence(self) {}
             #[inline(always)]
-            fn prefetch(self, _: &[$t], _: usize) {}
+            fn prefetch<E>(self, _: &[E], _: usize) {}
             #[inline(always)]
             fn first(self, x: Self::F, n: usize) -> Self::F {
                 std::array::from_fn(|i| if i < n { x[i] } else { 0.0 })
