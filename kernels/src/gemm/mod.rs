@@ -30,7 +30,7 @@ pub(crate) mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod stream;
 pub(crate) mod tile;
-mod widened;
+pub(crate) mod widened;
 
 use etalon_reference::Types;
 use etalon_reference::ops::gemm::{self, Gemm};

@@ -182,10 +182,13 @@ impl<O: Narrow> Job for Round<'_, O> {
 }
 
 /// Matrices of shorter elements, written as f32.
-struct Widened<'a, E, L> {
-    l: L,
-    x: &'a [E],
-    at: Matrix,
+pub struct Widened<'a, E, L> {
+    /// The vectors.
+    pub l: L,
+    /// The elements.
+    pub x: &'a [E],
+    /// Where they lie.
+    pub at: Matrix,
 }
 
 impl<E: Narrow, L: Convert> Lowered<f32> for Widened<'_, E, L> {

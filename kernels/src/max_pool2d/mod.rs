@@ -12,7 +12,7 @@
 //!
 //! NaN: larger than any number; the last one under a window is found. Errors: a level that the CPU lacks.
 
-mod pixels;
+pub(crate) mod pixels;
 mod planes;
 
 use etalon_reference::operator::downcast;

@@ -1,0 +1,461 @@
+//! Products of codes of 4 or 2 bits: sixteen words of 32 bits, each with eight or sixteen codes of an output, times elements
+//! of A.
+//!
+//! A step multiplies some codes of each word with an element of A, which is in every lane, and adds the products to the
+//! lane's sum: one code and an f32, two codes and two bf16, or four codes and four signed bytes. So a row of A is
+//! prepared as [`Products::STEPS`] elements for the codes of a word. Integers do not saturate; `vdpbf16ps` takes subnormal
+//! numbers for 0, and makes 0 of subnormal results.
+//!
+//! The tokens implement the trait, as for [`dot`](super::dot).
+
+use std::arch::x86_64::*;
+
+use etalon_reference::Element;
+use half::bf16;
+
+use super::dot::{self, Dot};
+use super::narrow::{Convert, Narrow};
+use super::wide::{LANES, Wide};
+use super::{Avx2Token, Avx512Token, Bf16Token, VnniToken};
+
+/// Codes of a word at most: of 2 bits.
+pub const MOST_CODES: usize = 16;
+/// Steps of a word at most.
+pub const MOST_STEPS: usize = 8;
+/// Codes of 4 bits in a word.
+const CODES: usize = 8;
+
+/// A way to multiply codes.
+pub trait Products: Copy + Send + Sync {
+    /// Vectors of f32 for what becomes of the sums.
+    type Lanes: Convert;
+    /// What a row of A is prepared as.
+    type A: Element;
+    /// Codes, unpacked.
+    type V: Copy;
+    /// A vector of sums.
+    type S: Copy;
+    /// Codes of a word.
+    const CODES: usize;
+    /// Steps of a word.
+    const STEPS: usize;
+    /// Rows that a block has at most.
+    const ROWS: usize;
+    /// Sums that are kept apart, over all rows of a block, so that one instruction need not wait for another.
+    const CHAINS: usize;
+
+    /// Runs `job` in a function that has the instructions.
+    fn enter<J: dot::Job>(self, job: J);
+    /// The vectors.
+    fn lanes(self) -> Self::Lanes;
+    /// Nothing summed yet.
+    fn none(self) -> Self::S;
+    /// The codes of each step; what is behind the last step is anything.
+    fn unpack(self, words: &[i32; LANES]) -> [Self::V; MOST_STEPS];
+    /// `sum` and the products of a step.
+    fn add(self, sum: Self::S, a: Self::A, codes: Self::V) -> Self::S;
+    /// Two sums as one.
+    fn join(self, x: Self::S, y: Self::S) -> Self::S;
+    /// The sum as f32.
+    fn real(self, sum: Self::S) -> <Self::Lanes as Wide<f32>>::F;
+}
+
+/// Elements of A that can be prepared for a way to multiply.
+pub trait Prepare<E: Element>: Products {
+    /// Those for the codes of a word, as elements of its steps.
+    fn prepare(self, x: &[E], to: &mut [Self::A]);
+    /// The sum of some.
+    fn sum(x: &[E]) -> f32;
+}
+
+/// By f32.
+#[derive(Clone, Copy, Debug)]
+pub struct ByF32<L>(pub L);
+
+/// By pairs of bf16.
+#[derive(Clone, Copy, Debug)]
+pub struct ByBf16(pub Bf16Token, pub Avx512Token);
+
+/// By four bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct ByBytes<D, L, const BITS: usize>(pub D, pub L);
+
+/// Sixteen sums, which are added in order.
+#[inline(always)]
+fn sum<E: Narrow>(x: &[E]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0.0f32; LANES];
+    chunks.iter().for_each(|chunk| sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x.widened()));
+    sums.iter_mut().zip(rest).for_each(|(sum, x)| *sum += x.widened());
+    sums.iter().sum()
+}
+
+/// Vectors of f32 that are made of codes.
+pub trait Codes: Convert + Dot {
+    /// Rows of a block, and chains.
+    const SHAPE: (usize, usize);
+    /// The codes of sixteen words, as f32.
+    fn codes(self, words: &[i32; LANES]) -> [Self::F; CODES];
+}
+
+impl Codes for Avx2Token {
+    const SHAPE: (usize, usize) = (2, 4);
+    #[inline(always)]
+    fn codes(self, words: &[i32; LANES]) -> [Self::F; CODES] {
+        // SAFETY: the token is proof; sixteen words are read.
+        unsafe {
+            let at = words.as_ptr().cast::<__m256i>();
+            let halves = [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))];
+            let lowest = _mm256_set1_epi32(15);
+            std::array::from_fn(|j| {
+                let shift = _mm_cvtsi32_si128(4 * j as i32);
+                halves.map(|words| _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(words, shift), lowest)))
+            })
+        }
+    }
+}
+
+impl Codes for Avx512Token {
+    const SHAPE: (usize, usize) = (8, 8);
+    #[inline(always)]
+    fn codes(self, words: &[i32; LANES]) -> [Self::F; CODES] {
+        // SAFETY: the token is proof; sixteen words are read.
+        unsafe {
+            let words = _mm512_loadu_si512(words.as_ptr().cast());
+            let table = _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.);
+            // The instruction looks at the lowest four bits alone.
+            std::array::from_fn(|j| {
+                _mm512_permutexvar_ps(_mm512_srl_epi32(words, _mm_cvtsi32_si128(4 * j as i32)), table)
+            })
+        }
+    }
+}
+
+impl<L: Codes> Products for ByF32<L> {
+    type Lanes = L;
+    type A = f32;
+    type V = L::F;
+    type S = L::F;
+    const CODES: usize = CODES;
+    const STEPS: usize = CODES;
+    const ROWS: usize = L::SHAPE.0;
+    const CHAINS: usize = L::SHAPE.1;
+
+    #[inline(always)]
+    fn enter<J: dot::Job>(self, job: J) {
+        Dot::enter(self.0, job);
+    }
+    #[inline(always)]
+    fn lanes(self) -> L {
+        self.0
+    }
+    #[inline(always)]
+    fn none(self) -> L::F {
+        Wide::splat(self.0, 0.0)
+    }
+    #[inline(always)]
+    fn unpack(self, words: &[i32; LANES]) -> [L::F; MOST_STEPS] {
+        self.0.codes(words)
+    }
+    #[inline(always)]
+    fn add(self, sum: L::F, a: f32, codes: L::F) -> L::F {
+        self.0.fma(Wide::splat(self.0, a), codes, sum)
+    }
+    #[inline(always)]
+    fn join(self, x: L::F, y: L::F) -> L::F {
+        self.0.add(x, y)
+    }
+    #[inline(always)]
+    fn real(self, sum: L::F) -> L::F {
+        sum
+    }
+}
+
+impl<L: Codes, E: Narrow> Prepare<E> for ByF32<L> {
+    #[inline(always)]
+    fn prepare(self, x: &[E], to: &mut [f32]) {
+        to.iter_mut().zip(x).for_each(|(to, x)| *to = x.widened());
+    }
+    #[inline(always)]
+    fn sum(x: &[E]) -> f32 {
+        sum(x)
+    }
+}
+
+impl Products for ByBf16 {
+    type Lanes = Avx512Token;
+    type A = i32;
+    type V = __m512i;
+    type S = __m512;
+    const CODES: usize = CODES;
+    const STEPS: usize = CODES / 2;
+    const ROWS: usize = 8;
+    const CHAINS: usize = 8;
+
+    #[inline(always)]
+    fn enter<J: dot::Job>(self, job: J) {
+        self.0.enter(job);
+    }
+    #[inline(always)]
+    fn lanes(self) -> Avx512Token {
+        self.1
+    }
+    #[inline(always)]
+    fn none(self) -> __m512 {
+        self.0.zero()
+    }
+    /// Step j has code j of the word's lower half, and code j of its upper one.
+    #[inline(always)]
+    fn unpack(self, words: &[i32; LANES]) -> [__m512i; MOST_STEPS] {
+        /// The numbers from 0 to 15 in bf16, twice: the instruction looks at five bits.
+        const TABLE: [bf16; 2 * LANES] = {
+            let mut table = [bf16::ZERO; 2 * LANES];
+            let mut i = 0;
+            while i < table.len() {
+                table[i] = bf16::from_f32_const((i % LANES) as f32);
+                i += 1;
+            }
+            table
+        };
+        // SAFETY: the tokens are proof; sixteen words, and a vector of the table, are read.
+        unsafe {
+            let words = _mm512_loadu_si512(words.as_ptr().cast());
+            let table = _mm512_loadu_si512(TABLE.as_ptr().cast());
+            std::array::from_fn(|j| {
+                _mm512_permutexvar_epi16(_mm512_srl_epi16(words, _mm_cvtsi32_si128(4 * (j as i32 % 4))), table)
+            })
+        }
+    }
+    #[inline(always)]
+    fn add(self, sum: __m512, a: i32, codes: __m512i) -> __m512 {
+        self.0.dot(sum, Dot::splat(self.0, a), codes)
+    }
+    #[inline(always)]
+    fn join(self, x: __m512, y: __m512) -> __m512 {
+        Wide::<f32>::add(self.1, x, y)
+    }
+    #[inline(always)]
+    fn real(self, sum: __m512) -> __m512 {
+        sum
+    }
+}
+
+impl Prepare<bf16> for ByBf16 {
+    #[inline(always)]
+    fn prepare(self, x: &[bf16], to: &mut [i32]) {
+        for (j, to) in to.iter_mut().enumerate() {
+            *to = (u32::from(x[j].to_bits()) | u32::from(x[j + CODES / 2].to_bits()) << 16) as i32;
+        }
+    }
+    #[inline(always)]
+    fn sum(x: &[bf16]) -> f32 {
+        sum(x)
+    }
+}
+
+/// Sums of products of codes and bytes.
+pub trait Bytes: Dot {
+    /// Vectors of sixteen sums.
+    type I: Copy;
+    /// Rows of a block, and chains.
+    const SHAPE: (usize, usize);
+    /// Codes of 4 bits: 0, 2, 4, 6 of sixteen words, and 1, 3, 5, 7, as bytes.
+    fn nibbles(self, words: &[i32; LANES]) -> [Self::I; 2];
+    /// Codes of 2 bits: 0, 4, 8, 12 of sixteen words, and so on, as bytes.
+    fn quarters(self, words: &[i32; LANES]) -> [Self::I; 4];
+    /// Zeros.
+    fn nothing(self) -> Self::I;
+    /// `sum` and the products of four bytes.
+    fn dot4(self, sum: Self::I, a: i32, codes: Self::I) -> Self::I;
+    /// The sum of two.
+    fn plus(self, x: Self::I, y: Self::I) -> Self::I;
+    /// The lanes.
+    fn lanes(self, x: Self::I) -> [i32; LANES];
+}
+
+impl Bytes for Avx2Token {
+    type I = [__m256i; 2];
+    const SHAPE: (usize, usize) = (2, 4);
+    #[inline(always)]
+    fn nibbles(self, words: &[i32; LANES]) -> [[__m256i; 2]; 2] {
+        // SAFETY: the token is proof; sixteen words are read.
+        unsafe {
+            let at = words.as_ptr().cast::<__m256i>();
+            let halves = [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))];
+            let mask = _mm256_set1_epi8(15);
+            [
+                halves.map(|x| _mm256_and_si256(x, mask)),
+                halves.map(|x| _mm256_and_si256(_mm256_srli_epi16::<4>(x), mask)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn quarters(self, words: &[i32; LANES]) -> [[__m256i; 2]; 4] {
+        // SAFETY: the token is proof; sixteen words are read.
+        unsafe {
+            let at = words.as_ptr().cast::<__m256i>();
+            let halves = [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))];
+            let mask = _mm256_set1_epi8(3);
+            [
+                halves.map(|x| _mm256_and_si256(x, mask)),
+                halves.map(|x| _mm256_and_si256(_mm256_srli_epi16::<2>(x), mask)),
+                halves.map(|x| _mm256_and_si256(_mm256_srli_epi16::<4>(x), mask)),
+                halves.map(|x| _mm256_and_si256(_mm256_srli_epi16::<6>(x), mask)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn nothing(self) -> [__m256i; 2] {
+        [Dot::splat(self, 0); 2]
+    }
+    #[inline(always)]
+    fn dot4(self, sum: [__m256i; 2], a: i32, codes: [__m256i; 2]) -> [__m256i; 2] {
+        // Two products of at most 15·128 do not saturate 16 bits.
+        // SAFETY: the token is proof.
+        std::array::from_fn(|half| unsafe {
+            let pairs = _mm256_maddubs_epi16(codes[half], _mm256_set1_epi32(a));
+            _mm256_add_epi32(sum[half], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        })
+    }
+    #[inline(always)]
+    fn plus(self, x: [__m256i; 2], y: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the token is proof.
+        std::array::from_fn(|half| unsafe { _mm256_add_epi32(x[half], y[half]) })
+    }
+    #[inline(always)]
+    fn lanes(self, x: [__m256i; 2]) -> [i32; LANES] {
+        let mut lanes = [0; LANES];
+        // SAFETY: the token is proof; sixteen lanes are written.
+        unsafe {
+            let at = lanes.as_mut_ptr().cast::<__m256i>();
+            _mm256_storeu_si256(at, x[0]);
+            _mm256_storeu_si256(at.add(1), x[1]);
+        }
+        lanes
+    }
+}
+
+macro_rules! bytes512 {
+    ($token:ident, |$sum:ident, $a:ident, $codes:ident| $dot:expr) => {
+        impl Bytes for $token {
+            type I = __m512i;
+            const SHAPE: (usize, usize) = (8, 8);
+            #[inline(always)]
+            fn nibbles(self, words: &[i32; LANES]) -> [__m512i; 2] {
+                // SAFETY: the token is proof; sixteen words are read.
+                unsafe {
+                    let words = _mm512_loadu_si512(words.as_ptr().cast());
+                    let mask = _mm512_set1_epi8(15);
+                    [_mm512_and_si512(words, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(words), mask)]
+                }
+            }
+            #[inline(always)]
+            fn quarters(self, words: &[i32; LANES]) -> [__m512i; 4] {
+                // SAFETY: the token is proof; sixteen words are read.
+                unsafe {
+                    let words = _mm512_loadu_si512(words.as_ptr().cast());
+                    let mask = _mm512_set1_epi8(3);
+                    [
+                        _mm512_and_si512(words, mask),
+                        _mm512_and_si512(_mm512_srli_epi16::<2>(words), mask),
+                        _mm512_and_si512(_mm512_srli_epi16::<4>(words), mask),
+                        _mm512_and_si512(_mm512_srli_epi16::<6>(words), mask),
+                    ]
+                }
+            }
+            #[inline(always)]
+            fn nothing(self) -> __m512i {
+                Dot::splat(self, 0)
+            }
+            #[inline(always)]
+            fn dot4(self, $sum: __m512i, a: i32, $codes: __m512i) -> __m512i {
+                // SAFETY: the token is proof.
+                unsafe {
+                    let $a = _mm512_set1_epi32(a);
+                    $dot
+                }
+            }
+            #[inline(always)]
+            fn plus(self, x: __m512i, y: __m512i) -> __m512i {
+                // SAFETY: the token is proof.
+                unsafe { _mm512_add_epi32(x, y) }
+            }
+            #[inline(always)]
+            fn lanes(self, x: __m512i) -> [i32; LANES] {
+                let mut lanes = [0; LANES];
+                // SAFETY: the token is proof; sixteen lanes are written.
+                unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), x) };
+                lanes
+            }
+        }
+    };
+}
+
+bytes512!(Avx512Token, |sum, a, codes| {
+    // Two products of at most 15·128 do not saturate 16 bits.
+    let pairs = _mm512_maddubs_epi16(codes, a);
+    _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+});
+bytes512!(VnniToken, |sum, a, codes| _mm512_dpbusd_epi32(sum, codes, a));
+
+impl<D: Bytes, L: Convert, const BITS: usize> Products for ByBytes<D, L, BITS> {
+    type Lanes = L;
+    type A = i32;
+    type V = D::I;
+    type S = D::I;
+    const CODES: usize = 32 / BITS;
+    const STEPS: usize = 8 / BITS;
+    const ROWS: usize = D::SHAPE.0;
+    const CHAINS: usize = D::SHAPE.1;
+
+    #[inline(always)]
+    fn enter<J: dot::Job>(self, job: J) {
+        self.0.enter(job);
+    }
+    #[inline(always)]
+    fn lanes(self) -> L {
+        self.1
+    }
+    #[inline(always)]
+    fn none(self) -> D::I {
+        self.0.nothing()
+    }
+    /// Step j has every second (fourth) code from code j on.
+    #[inline(always)]
+    fn unpack(self, words: &[i32; LANES]) -> [D::I; MOST_STEPS] {
+        if BITS == 4 {
+            let nibbles = self.0.nibbles(words);
+            std::array::from_fn(|j| nibbles[j % 2])
+        } else {
+            let quarters = self.0.quarters(words);
+            std::array::from_fn(|j| quarters[j % 4])
+        }
+    }
+    #[inline(always)]
+    fn add(self, sum: D::I, a: i32, codes: D::I) -> D::I {
+        self.0.dot4(sum, a, codes)
+    }
+    #[inline(always)]
+    fn join(self, x: D::I, y: D::I) -> D::I {
+        self.0.plus(x, y)
+    }
+    #[inline(always)]
+    fn real(self, sum: D::I) -> L::F {
+        self.1.load(&self.0.lanes(sum).map(|x| x as f32))
+    }
+}
+
+impl<D: Bytes, L: Convert, const BITS: usize> Prepare<i8> for ByBytes<D, L, BITS> {
+    #[inline(always)]
+    fn prepare(self, x: &[i8], to: &mut [i32]) {
+        let steps = Self::STEPS;
+        for (j, to) in to.iter_mut().enumerate() {
+            *to = i32::from_le_bytes([0, 1, 2, 3].map(|byte| x[j + byte * steps] as u8));
+        }
+    }
+    /// Exact, and rounded once.
+    #[inline(always)]
+    fn sum(x: &[i8]) -> f32 {
+        x.iter().fold(0i32, |sum, &x| sum.wrapping_add(x.into())) as f32
+    }
+}
