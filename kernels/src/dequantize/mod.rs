@@ -76,15 +76,20 @@ impl<Y: Narrow, Q: Byte> Job for Group<'_, Y, Q> {
     #[inline(always)]
     fn run<L: Convert>(self, l: L) {
         let Group { q, scale, zero, y } = self;
-        let ((q, rest), (y, rest_y)) = (q.as_chunks::<LANES>(), y.as_chunks_mut::<LANES>());
-        for (q, y) in q.iter().zip(y) {
+        let whole = q.len() / LANES * LANES;
+        for (q, y) in q.as_chunks::<LANES>().0.iter().zip(y.as_chunks_mut::<LANES>().0) {
             vector(l, q, scale, zero, y);
         }
-        if !rest.is_empty() {
-            let (mut q, mut y) = ([Q::default(); LANES], [Y::default(); LANES]);
-            q[..rest.len()].copy_from_slice(rest);
-            vector(l, &q, scale, zero, &mut y);
-            rest_y.copy_from_slice(&y[..rest.len()]);
+        match (q.last_chunk(), y.last_chunk_mut()) {
+            _ if whole == q.len() => {}
+            // Some of them once more.
+            (Some(q), Some(y)) => vector(l, q, scale, zero, y),
+            _ => {
+                let (mut all, mut to) = ([Q::default(); LANES], [Y::default(); LANES]);
+                all[..q.len()].copy_from_slice(q);
+                vector(l, &all, scale, zero, &mut to);
+                y.copy_from_slice(&to[..q.len()]);
+            }
         }
     }
 }

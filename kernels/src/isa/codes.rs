@@ -18,12 +18,8 @@ use super::narrow::{Convert, Narrow};
 use super::wide::{LANES, Wide};
 use super::{Avx2Token, Avx512Token, Bf16Token, VnniToken};
 
-/// Codes of a word at most: of 2 bits.
+/// Codes of a word at most, and steps: of 2 bits.
 pub const MOST_CODES: usize = 16;
-/// Steps of a word at most.
-pub const MOST_STEPS: usize = 8;
-/// Codes of 4 bits in a word.
-const CODES: usize = 8;
 
 /// A way to multiply codes.
 pub trait Products: Copy + Send + Sync {
@@ -41,7 +37,7 @@ pub trait Products: Copy + Send + Sync {
     const STEPS: usize;
     /// Rows that a block has at most.
     const ROWS: usize;
-    /// Sums that are kept apart, over all rows of a block, so that one instruction need not wait for another.
+    /// Vectors of sums that are kept apart, so that one instruction need not wait for another.
     const CHAINS: usize;
 
     /// Runs `job` in a function that has the instructions.
@@ -51,7 +47,7 @@ pub trait Products: Copy + Send + Sync {
     /// Nothing summed yet.
     fn none(self) -> Self::S;
     /// The codes of each step; what is behind the last step is anything.
-    fn unpack(self, words: &[i32; LANES]) -> [Self::V; MOST_STEPS];
+    fn unpack(self, words: &[i32; LANES]) -> [Self::V; MOST_CODES];
     /// `sum` and the products of a step.
     fn add(self, sum: Self::S, a: Self::A, codes: Self::V) -> Self::S;
     /// Two sums as one.
@@ -70,11 +66,11 @@ pub trait Prepare<E: Element>: Products {
 
 /// By f32.
 #[derive(Clone, Copy, Debug)]
-pub struct ByF32<L>(pub L);
+pub struct ByF32<L, const BITS: usize>(pub L);
 
 /// By pairs of bf16.
 #[derive(Clone, Copy, Debug)]
-pub struct ByBf16(pub Bf16Token, pub Avx512Token);
+pub struct ByBf16<const BITS: usize>(pub Bf16Token, pub Avx512Token);
 
 /// By four bytes.
 #[derive(Clone, Copy, Debug)]
@@ -95,20 +91,20 @@ pub trait Codes: Convert + Dot {
     /// Rows of a block, and chains.
     const SHAPE: (usize, usize);
     /// The codes of sixteen words, as f32.
-    fn codes(self, words: &[i32; LANES]) -> [Self::F; CODES];
+    fn codes<const BITS: usize>(self, words: &[i32; LANES]) -> [Self::F; MOST_CODES];
 }
 
 impl Codes for Avx2Token {
     const SHAPE: (usize, usize) = (2, 4);
     #[inline(always)]
-    fn codes(self, words: &[i32; LANES]) -> [Self::F; CODES] {
+    fn codes<const BITS: usize>(self, words: &[i32; LANES]) -> [Self::F; MOST_CODES] {
         // SAFETY: the token is proof; sixteen words are read.
         unsafe {
             let at = words.as_ptr().cast::<__m256i>();
             let halves = [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))];
-            let lowest = _mm256_set1_epi32(15);
+            let lowest = _mm256_set1_epi32((1 << BITS) - 1);
             std::array::from_fn(|j| {
-                let shift = _mm_cvtsi32_si128(4 * j as i32);
+                let shift = _mm_cvtsi32_si128((BITS * j) as i32);
                 halves.map(|words| _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(words, shift), lowest)))
             })
         }
@@ -116,28 +112,37 @@ impl Codes for Avx2Token {
 }
 
 impl Codes for Avx512Token {
-    const SHAPE: (usize, usize) = (8, 8);
+    const SHAPE: (usize, usize) = (6, 8);
     #[inline(always)]
-    fn codes(self, words: &[i32; LANES]) -> [Self::F; CODES] {
-        // SAFETY: the token is proof; sixteen words are read.
+    fn codes<const BITS: usize>(self, words: &[i32; LANES]) -> [Self::F; MOST_CODES] {
+        /// For each four bits, the number that the lowest ones are: the instruction looks at no others.
+        const fn table(bits: usize) -> [f32; LANES] {
+            let mut table = [0.0; LANES];
+            let mut i = 0;
+            while i < LANES {
+                table[i] = (i & ((1 << bits) - 1)) as f32;
+                i += 1;
+            }
+            table
+        }
+        // SAFETY: the token is proof; sixteen words, and a vector of the table, are read.
         unsafe {
             let words = _mm512_loadu_si512(words.as_ptr().cast());
-            let table = _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.);
-            // The instruction looks at the lowest four bits alone.
+            let table = _mm512_loadu_ps(const { table(BITS) }.as_ptr());
             std::array::from_fn(|j| {
-                _mm512_permutexvar_ps(_mm512_srl_epi32(words, _mm_cvtsi32_si128(4 * j as i32)), table)
+                _mm512_permutexvar_ps(_mm512_srl_epi32(words, _mm_cvtsi32_si128((BITS * j) as i32)), table)
             })
         }
     }
 }
 
-impl<L: Codes> Products for ByF32<L> {
+impl<L: Codes, const BITS: usize> Products for ByF32<L, BITS> {
     type Lanes = L;
     type A = f32;
     type V = L::F;
     type S = L::F;
-    const CODES: usize = CODES;
-    const STEPS: usize = CODES;
+    const CODES: usize = 32 / BITS;
+    const STEPS: usize = 32 / BITS;
     const ROWS: usize = L::SHAPE.0;
     const CHAINS: usize = L::SHAPE.1;
 
@@ -154,8 +159,8 @@ impl<L: Codes> Products for ByF32<L> {
         Wide::splat(self.0, 0.0)
     }
     #[inline(always)]
-    fn unpack(self, words: &[i32; LANES]) -> [L::F; MOST_STEPS] {
-        self.0.codes(words)
+    fn unpack(self, words: &[i32; LANES]) -> [L::F; MOST_CODES] {
+        self.0.codes::<BITS>(words)
     }
     #[inline(always)]
     fn add(self, sum: L::F, a: f32, codes: L::F) -> L::F {
@@ -163,7 +168,7 @@ impl<L: Codes> Products for ByF32<L> {
     }
     #[inline(always)]
     fn join(self, x: L::F, y: L::F) -> L::F {
-        self.0.add(x, y)
+        Wide::<f32>::add(self.0, x, y)
     }
     #[inline(always)]
     fn real(self, sum: L::F) -> L::F {
@@ -171,7 +176,7 @@ impl<L: Codes> Products for ByF32<L> {
     }
 }
 
-impl<L: Codes, E: Narrow> Prepare<E> for ByF32<L> {
+impl<L: Codes, E: Narrow, const BITS: usize> Prepare<E> for ByF32<L, BITS> {
     #[inline(always)]
     fn prepare(self, x: &[E], to: &mut [f32]) {
         to.iter_mut().zip(x).for_each(|(to, x)| *to = x.widened());
@@ -182,14 +187,14 @@ impl<L: Codes, E: Narrow> Prepare<E> for ByF32<L> {
     }
 }
 
-impl Products for ByBf16 {
+impl<const BITS: usize> Products for ByBf16<BITS> {
     type Lanes = Avx512Token;
     type A = i32;
     type V = __m512i;
     type S = __m512;
-    const CODES: usize = CODES;
-    const STEPS: usize = CODES / 2;
-    const ROWS: usize = 8;
+    const CODES: usize = 32 / BITS;
+    const STEPS: usize = 16 / BITS;
+    const ROWS: usize = 6;
     const CHAINS: usize = 8;
 
     #[inline(always)]
@@ -206,23 +211,26 @@ impl Products for ByBf16 {
     }
     /// Step j has code j of the word's lower half, and code j of its upper one.
     #[inline(always)]
-    fn unpack(self, words: &[i32; LANES]) -> [__m512i; MOST_STEPS] {
-        /// The numbers from 0 to 15 in bf16, twice: the instruction looks at five bits.
-        const TABLE: [bf16; 2 * LANES] = {
+    fn unpack(self, words: &[i32; LANES]) -> [__m512i; MOST_CODES] {
+        /// For each five bits, the number that the lowest ones are, in bf16: the instruction looks at no others.
+        const fn table(bits: usize) -> [bf16; 2 * LANES] {
             let mut table = [bf16::ZERO; 2 * LANES];
             let mut i = 0;
             while i < table.len() {
-                table[i] = bf16::from_f32_const((i % LANES) as f32);
+                table[i] = bf16::from_f32_const((i & ((1 << bits) - 1)) as f32);
                 i += 1;
             }
             table
-        };
+        }
         // SAFETY: the tokens are proof; sixteen words, and a vector of the table, are read.
         unsafe {
             let words = _mm512_loadu_si512(words.as_ptr().cast());
-            let table = _mm512_loadu_si512(TABLE.as_ptr().cast());
+            let table = _mm512_loadu_si512(const { table(BITS) }.as_ptr().cast());
             std::array::from_fn(|j| {
-                _mm512_permutexvar_epi16(_mm512_srl_epi16(words, _mm_cvtsi32_si128(4 * (j as i32 % 4))), table)
+                _mm512_permutexvar_epi16(
+                    _mm512_srl_epi16(words, _mm_cvtsi32_si128((BITS * (j % Self::STEPS)) as i32)),
+                    table,
+                )
             })
         }
     }
@@ -240,11 +248,11 @@ impl Products for ByBf16 {
     }
 }
 
-impl Prepare<bf16> for ByBf16 {
+impl<const BITS: usize> Prepare<bf16> for ByBf16<BITS> {
     #[inline(always)]
     fn prepare(self, x: &[bf16], to: &mut [i32]) {
         for (j, to) in to.iter_mut().enumerate() {
-            *to = (u32::from(x[j].to_bits()) | u32::from(x[j + CODES / 2].to_bits()) << 16) as i32;
+            *to = (u32::from(x[j].to_bits()) | u32::from(x[j + Self::STEPS].to_bits()) << 16) as i32;
         }
     }
     #[inline(always)]
@@ -339,7 +347,7 @@ macro_rules! bytes512 {
     ($token:ident, |$sum:ident, $a:ident, $codes:ident| $dot:expr) => {
         impl Bytes for $token {
             type I = __m512i;
-            const SHAPE: (usize, usize) = (8, 8);
+            const SHAPE: (usize, usize) = (6, 8);
             #[inline(always)]
             fn nibbles(self, words: &[i32; LANES]) -> [__m512i; 2] {
                 // SAFETY: the token is proof; sixteen words are read.
@@ -422,7 +430,7 @@ impl<D: Bytes, L: Convert, const BITS: usize> Products for ByBytes<D, L, BITS> {
     }
     /// Step j has every second (fourth) code from code j on.
     #[inline(always)]
-    fn unpack(self, words: &[i32; LANES]) -> [D::I; MOST_STEPS] {
+    fn unpack(self, words: &[i32; LANES]) -> [D::I; MOST_CODES] {
         if BITS == 4 {
             let nibbles = self.0.nibbles(words);
             std::array::from_fn(|j| nibbles[j % 2])

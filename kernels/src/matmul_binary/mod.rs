@@ -11,7 +11,7 @@
 //! Error: none. Errors: instructions that the CPU lacks. Workspace: the rows of A.
 
 #[cfg(target_arch = "x86_64")]
-mod rows;
+mod driver;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::matmul_binary::{B1S32, MatmulBinary};
@@ -37,7 +37,7 @@ const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", LANES as i64),
     Threshold::axis("k", 32),
     Threshold::axis("k", 32 * 31),
-    Threshold::operations((WORTH_NS * rows::OPERATIONS_A_NS) as i64),
+    Threshold::operations((WORTH_NS * driver::OPERATIONS_A_NS) as i64),
 ];
 
 /// The kernels, weakest first; the last one that applies is the default: weights are packed once, in a plan.
@@ -78,18 +78,18 @@ fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
 
 #[cfg(target_arch = "x86_64")]
 fn plan(inputs: &Inputs<'_>) -> Result<Plan, KernelError> {
-    Ok(Box::new(rows::PackedBits::new(downcast(inputs.problem()), inputs.input(1))))
+    Ok(Box::new(driver::PackedBits::new(downcast(inputs.problem()), inputs.input(1))))
 }
 
 #[cfg(target_arch = "x86_64")]
 fn run<B: Bits>(call: &mut Call<'_>) -> Result<(), KernelError> {
     let bits = B::proof().map_err(KernelError::Isa)?;
     let (p, pool): (&MatmulBinary, _) = (downcast(call.problem()), call.pool());
-    let packed = call.plan::<rows::PackedBits>().filter(|packed| packed.fits(p));
+    let packed = call.plan::<driver::PackedBits>().filter(|packed| packed.fits(p));
     let packed =
         packed.ok_or_else(|| KernelError::Unsupported("it wants a plan that was made for the problem".into()))?;
     let a = call.input(0);
     let ([out], workspace) = call.outputs();
-    rows::matmul(bits, p, (a, packed), elements(out), pool, workspace);
+    driver::matmul(bits, p, (a, packed), elements(out), pool, workspace);
     Ok(())
 }

@@ -2,9 +2,8 @@
 
 use etalon_reference::ops::matmul_int8::MatmulInt8;
 
-use super::few;
 use super::pack::Bytes;
-use super::{Left, Operands, Out, of_column};
+use super::{Left, Operands, Out, of_column, rows};
 use crate::dotted::driver::{self, At, Cut, Place, Tiles};
 use crate::dotted::{PackedB, Shape, Size};
 use crate::faults::fault;
@@ -33,8 +32,8 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
     if p.m == 0 || p.n == 0 {
         return;
     }
-    if packed.is_none() && p.transposed && p.m <= few::ROWS && p.k > 0 {
-        return few::matmul(d, p, x, pool, workspace);
+    if packed.is_none() && p.transposed && p.m <= rows::ROWS && p.k > 0 {
+        return rows::matmul(d, p, x, pool, workspace);
     }
     let size = size(p);
     let shape = Shape::new::<D>(&size);

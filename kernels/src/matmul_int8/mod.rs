@@ -11,7 +11,7 @@
 //!   for each panel, for each tile of rows:
 //!     sums of a·b over all k in registers;  + constant − zb·Σa;  requantize, store
 //! ```
-//! A few rows and a transposed B are multiplied without packing (`few`).
+//! A few rows and a transposed B are multiplied without packing (`rows`).
 //!
 //! So every kernel multiplies u8 by s8, for zero points of any kind, and the loop over k is the same for all of them.
 //!
@@ -23,9 +23,9 @@
 #[cfg(target_arch = "x86_64")]
 mod driver;
 #[cfg(target_arch = "x86_64")]
-mod few;
-#[cfg(target_arch = "x86_64")]
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -58,7 +58,7 @@ const TYPES: &[Types] = matmul_int8::TYPES;
 /// Tiles, blocks of rows, panels, words and chunks of them, threads.
 #[cfg(target_arch = "x86_64")]
 const THRESHOLDS: &[Threshold] = &[
-    Threshold::axis("m", few::ROWS as i64),
+    Threshold::axis("m", rows::ROWS as i64),
     Threshold::axis("m", Avx2Token::ROWS as i64),
     Threshold::axis("m", VnniToken::ROWS as i64),
     Threshold::axis("m", dotted::ROWS as i64),

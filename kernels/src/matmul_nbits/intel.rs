@@ -6,14 +6,14 @@ use etalon_reference::{Element, Problem, Threshold, Tolerance, Types};
 use half::bf16;
 use ndarray::ArrayD;
 
-use super::{Operands, PackedW, rows, whole};
+use super::pack::{PackedW, WIDTH};
+use super::{Operands, driver, whole};
 use crate::call::{Call, Inputs};
 use crate::gemm;
 use crate::gemm::skinny::Stream;
 use crate::isa::codes::{ByBf16, ByBytes, ByF32, Bytes, Codes, MOST_CODES, Prepare};
 use crate::isa::dot::Dot;
 use crate::isa::narrow::{Convert, Narrow};
-use crate::isa::wide::LANES;
 use crate::isa::{Avx2Token, Avx512Token, Extension, Isa, VnniToken};
 use crate::kernel::{Kernel, KernelError, Plan};
 use crate::pool::WORTH_NS;
@@ -25,11 +25,11 @@ const BYTES: &[Types] = &[S8F32];
 const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("m", 2),
     Threshold::axis("m", 4),
-    Threshold::axis("m", 8),
-    Threshold::axis("n", LANES as i64),
+    Threshold::axis("m", 6),
+    Threshold::axis("n", WIDTH as i64),
     Threshold::axis("k", MOST_CODES as i64),
     Threshold::axis("group", MOST_CODES as i64),
-    Threshold::operations((WORTH_NS * rows::OPERATIONS_A_NS) as i64),
+    Threshold::operations((WORTH_NS * driver::OPERATIONS_A_NS) as i64),
 ];
 
 pub(super) const AVX2: Kernel = by_gemm("avx2", Isa::Avx2, |call| {
@@ -53,7 +53,11 @@ pub(super) const AVX512_PREPACKED: Kernel =
         .finite_only();
 
 pub(super) const AVX512_BF16_PREPACKED: Kernel = packed("avx512-bf16-prepacked", Isa::Avx512, &[BF16], |call| {
-    run::<_, bf16, bf16>(call, ByBf16(proof()?, proof()?))
+    let (dot, lanes) = (proof()?, proof()?);
+    match bits(call) {
+        4 => run::<_, bf16, bf16>(call, ByBf16::<4>(dot, lanes)),
+        _ => run::<_, bf16, bf16>(call, ByBf16::<2>(dot, lanes)),
+    }
 })
 .with_extensions(&[Extension::Bf16])
 .with_tolerance(tolerance_of_pairs)
@@ -81,7 +85,7 @@ const fn by_gemm(name: &'static str, isa: Isa, run: Run) -> Kernel {
 }
 
 const fn packed(name: &'static str, isa: Isa, types: &'static [Types], run: Run) -> Kernel {
-    Kernel::new(name, isa, types, run).with_supports(four_bits).with_usual_plan(plan).with_thresholds(THRESHOLDS)
+    Kernel::new(name, isa, types, run).with_usual_plan(plan).with_thresholds(THRESHOLDS)
 }
 
 fn proof<D: Dot>() -> Result<D, KernelError> {
@@ -109,26 +113,24 @@ fn reals<X: Stream<T = f32>, L: Convert>(call: &mut Call<'_>, tile: (X, L)) -> R
     Ok(())
 }
 
+fn bits(call: &Call<'_>) -> usize {
+    downcast::<MatmulNbits>(call.problem()).bits
+}
+
 fn packed_reals<L: Codes>(call: &mut Call<'_>, lanes: L) -> Result<(), KernelError> {
-    if call.types() == Types::F32 {
-        run::<_, f32, f32>(call, ByF32(lanes))
-    } else {
-        run::<_, bf16, bf16>(call, ByF32(lanes))
+    match (call.types(), bits(call)) {
+        (Types::F32, 4) => run::<_, f32, f32>(call, ByF32::<_, 4>(lanes)),
+        (Types::F32, _) => run::<_, f32, f32>(call, ByF32::<_, 2>(lanes)),
+        (_, 4) => run::<_, bf16, bf16>(call, ByF32::<_, 4>(lanes)),
+        _ => run::<_, bf16, bf16>(call, ByF32::<_, 2>(lanes)),
     }
 }
 
 fn packed_bytes<D: Bytes, L: Convert>(call: &mut Call<'_>, bytes: D, lanes: L) -> Result<(), KernelError> {
-    if downcast::<MatmulNbits>(call.problem()).bits == 4 {
-        run::<_, i8, f32>(call, ByBytes::<_, _, 4>(bytes, lanes))
-    } else {
-        run::<_, i8, f32>(call, ByBytes::<_, _, 2>(bytes, lanes))
+    match bits(call) {
+        4 => run::<_, i8, f32>(call, ByBytes::<_, _, 4>(bytes, lanes)),
+        _ => run::<_, i8, f32>(call, ByBytes::<_, _, 2>(bytes, lanes)),
     }
-}
-
-/// Reals are multiplied with codes of 4 bits alone.
-fn four_bits(problem: &dyn Problem, types: Types) -> Result<(), String> {
-    let p: &MatmulNbits = downcast(problem);
-    if types == S8F32 || p.bits == 4 { Ok(()) } else { Err("codes of 4 bits only".into()) }
 }
 
 /// Packed weights.
@@ -138,7 +140,7 @@ fn run<M: Prepare<E>, E: Element, O: Narrow>(call: &mut Call<'_>, m: M) -> Resul
     let packed =
         packed.ok_or_else(|| KernelError::Unsupported("it wants a plan that was made for the problem".into()))?;
     let (x, workspace) = Operands::<E, O>::of(call);
-    rows::matmul(m, p, x, packed, pool, workspace);
+    driver::matmul(m, p, x, packed, pool, workspace);
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 //! Two ways:
 //! - `avx2`, `avx512` make f32 of the weights while GEMM packs them (`whole`): the canonical order of real numbers.
 //! - `…-prepacked` take weights that a plan has packed ([`PackedW`]), and unpack codes in registers, once for a block of
-//!   rows (`rows`): so a product with few rows reads 4 or 2 bits a weight, and takes as long as that takes.
+//!   rows (`driver`): so a product with few rows reads 4 or 2 bits a weight, and takes as long as that takes.
 //!
 //! ```text
 //! in a plan:           codes, sixteen rows of weights side by side (`pack` has the order)
@@ -20,11 +20,11 @@
 //! lacks. Workspace: A, prepared, in 4 bytes an element at most; or GEMM's, and for bf16 a block of the output in f32.
 
 #[cfg(target_arch = "x86_64")]
+mod driver;
+#[cfg(target_arch = "x86_64")]
 mod intel;
 #[cfg(target_arch = "x86_64")]
 mod pack;
-#[cfg(target_arch = "x86_64")]
-mod rows;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod whole;

@@ -1,9 +1,9 @@
 //! Weights in the order in which packed products read them.
 //!
-//! Rows of weights, which are columns of the output, lie sixteen side by side: a panel. For each group and each eight (2 bits: sixteen) of
-//! its codes, a panel has a vector of sixteen words of 32 bits, one a row; word `w` of a group begins, in its lowest bits,
+//! Rows of weights, which are columns of the output, lie sixteen side by side, twice: a panel. For each group and each eight (2 bits: sixteen) of
+//! its codes, a panel has two vectors of sixteen words of 32 bits, one a row; word `w` of a group begins, in its lowest bits,
 //! with the code of the group's column `8w` (`16w`). So outputs are lanes. A group that ends within a word has zeros
-//! behind it, and so does a panel that has fewer rows. Scales, as f32, and zero points follow the same order: sixteen for each
+//! behind it, and so does a panel that has fewer rows. Scales, as f32, and zero points follow the same order: 32 for each
 //! group of a panel.
 
 use etalon_reference::ops::matmul_nbits::MatmulNbits;
@@ -12,12 +12,17 @@ use crate::aligned::AlignedVec;
 use crate::isa::narrow::Narrow;
 use crate::isa::wide::LANES;
 
+/// Vectors of a panel.
+pub const VECTORS: usize = 2;
+/// Rows of weights of a panel.
+pub const WIDTH: usize = VECTORS * LANES;
+
 /// Weights, packed once for several calls.
 #[derive(Clone, Debug)]
 pub struct PackedW {
-    /// Codes: panels of [`words`](Shape::words) vectors.
+    /// Codes: panels of [`words`](Shape::words) pairs of vectors.
     pub words: AlignedVec<i32>,
-    /// Scales: panels of as many vectors as there are groups.
+    /// Scales: panels of as many pairs of vectors as there are groups.
     pub scales: AlignedVec<f32>,
     /// Zero points, as scales; 8 where the problem has none.
     pub zeros: AlignedVec<u8>,
@@ -46,7 +51,7 @@ impl Shape {
 
     /// Panels.
     pub fn panels(&self) -> usize {
-        self.n.div_ceil(LANES)
+        self.n.div_ceil(WIDTH)
     }
 
     /// Columns of group `g`.
@@ -76,22 +81,22 @@ impl PackedW {
         let shape = Shape::new(p);
         let (panels, words, groups, line) = (shape.panels(), shape.words(), shape.groups, p.line());
         let mut packed = PackedW {
-            words: AlignedVec::zeroed(panels * words * LANES),
-            scales: AlignedVec::zeroed(panels * groups * LANES),
-            zeros: AlignedVec::zeroed(panels * groups * LANES),
+            words: AlignedVec::zeroed(panels * words * WIDTH),
+            scales: AlignedVec::zeroed(panels * groups * WIDTH),
+            zeros: AlignedVec::zeroed(panels * groups * WIDTH),
             shape,
         };
         for j in 0..p.n {
-            let (panel, lane) = (j / LANES, j % LANES);
+            let (panel, lane) = (j / WIDTH, j % WIDTH);
             let mut at = panel * words;
             for g in 0..groups {
-                let of = (panel * groups + g) * LANES + lane;
+                let of = (panel * groups + g) * WIDTH + lane;
                 packed.scales[of] = scale[j * groups + g].widened();
                 packed.zeros[of] = zero.get(j * groups + g).copied().unwrap_or(p.middle());
                 for columns in shape.columns(g).collect::<Vec<_>>().chunks(shape.codes()) {
                     let code = |k: usize| u32::from(p.code(&w[j * line..], k));
                     let word = columns.iter().enumerate().fold(0u32, |word, (i, &k)| word | code(k) << (p.bits * i));
-                    packed.words[at * LANES + lane] = word as i32;
+                    packed.words[at * WIDTH + lane] = word as i32;
                     at += 1;
                 }
             }

@@ -2,7 +2,7 @@
 //! found. f32 and f64; images in NCHW or NHWC order, without gaps; positions are i64.
 //!
 //! `dx = 0; for each output in ascending (i, j): dx[index] += dy`. In NCHW that is a scatter, at places that data decide
-//! (`planes`); in NHWC sixteen channels are compared with the pixels under the window (`pixels`). Tasks are planes, or images
+//! (`planes`); in NHWC a vector of channels is compared with the pixels under the window (`pixels`). Tasks are planes, or images
 //! and bands of their channels; each adds in the order of the outputs, so that all levels and any number of threads give
 //! equal bits.
 //!
@@ -25,8 +25,7 @@ use crate::pool::Pool;
 
 const FLOATS: &[Types] = &[Types::F32, Types::F64];
 /// Channels side by side, and of a task.
-const THRESHOLDS: &[Threshold] =
-    &[Threshold::axis("c", pixels::LANES as i64), Threshold::axis("c", pixels::BAND as i64)];
+const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::axis("c", pixels::BAND as i64)];
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
@@ -57,11 +56,11 @@ struct Step<'a, T> {
     outside: &'a planes::Outside,
 }
 
-impl<T: Summand> Work for Step<'_, T> {
+impl<T: Summand> Work<T> for Step<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Step { p, operands, pool, outside } = self;
         match p.pool.x.layout {
             ImageLayout::Nchw => planes::by_planes(&p.pool, operands, pool, outside),
@@ -82,7 +81,7 @@ fn typed<T: Summand>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (p, pool): (&MaxPool2dBackward, _) = (downcast(call.problem()), call.pool());
     let outside = planes::Outside::default();
     let operands = Operands { dy, index, dx: call.output(0) };
-    with_lanes::<f32, _>(isa, Step { p, operands, pool, outside: &outside }).map_err(KernelError::Isa)?;
+    with_lanes::<T, _>(isa, Step { p, operands, pool, outside: &outside }).map_err(KernelError::Isa)?;
     let error = |found| KernelError::OutOfRange { operand: "index", found, end: p.pool.x.h * p.pool.x.w };
     outside.found().map_or(Ok(()), |found| Err(error(found)))
 }

@@ -125,15 +125,22 @@ impl<X: Narrow, Q: Byte> Job for Group<'_, X, Q> {
     #[inline(always)]
     fn run<L: Convert>(self, l: L) {
         let Group { x, scale, zero, q } = self;
-        let ((x, rest), (q, rest_q)) = (x.as_chunks::<LANES>(), q.as_chunks_mut::<LANES>());
-        for (x, q) in x.iter().zip(q) {
+        let whole = x.len() / LANES * LANES;
+        for (x, q) in x.as_chunks::<LANES>().0.iter().zip(q.as_chunks_mut::<LANES>().0) {
             vector(l, x, scale, zero, q);
         }
-        if !rest.is_empty() && !fault!("quantize.last-of-group") {
-            let (mut x, mut q) = ([X::default(); LANES], [Q::default(); LANES]);
-            x[..rest.len()].copy_from_slice(rest);
-            vector(l, &x, scale, zero, &mut q);
-            rest_q.copy_from_slice(&q[..rest.len()]);
+        if whole == x.len() || fault!("quantize.last-of-group") {
+            return;
+        }
+        match (x.last_chunk(), q.last_chunk_mut()) {
+            // Some of them once more.
+            (Some(x), Some(q)) => vector(l, x, scale, zero, q),
+            _ => {
+                let (mut all, mut to) = ([X::default(); LANES], [Q::default(); LANES]);
+                all[..x.len()].copy_from_slice(x);
+                vector(l, &all, scale, zero, &mut to);
+                q.copy_from_slice(&to[..x.len()]);
+            }
         }
     }
 }

@@ -222,7 +222,7 @@ impl Problem for MatmulInt8 {
     }
 
     fn operations(&self) -> (f64, Unit) {
-        (2.0 * self.m as f64 * self.n as f64 * self.k as f64, Unit::Dot)
+        (2.0 * self.m as f64 * self.n as f64 * self.k as f64, Unit::DotBytes)
     }
 
     fn degenerate(&self) -> bool {

@@ -213,7 +213,11 @@ impl Problem for MatmulNbits {
     fn work(&self, types: Types) -> Work {
         let (operations, unit) = self.operations();
         // There are instructions for the products of bf16 and of bytes.
-        let unit = if types == Types::F32 { unit } else { Unit::Dot };
+        let unit = match types.of("a") {
+            DType::I8 => Unit::DotBytes,
+            DType::Bf16 => Unit::DotBf16,
+            _ => unit,
+        };
         Work::of((operations, unit), &self.inputs(types), &self.unread_inputs(), &self.outputs(types))
     }
 

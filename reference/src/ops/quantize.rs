@@ -198,13 +198,7 @@ impl Problem for Quantize {
     }
 
     /// libtorch multiplies with 1/scale: two roundings more, which may decide otherwise near a tie.
-    fn witness_tolerance(
-        &self,
-        types: Types,
-        _: Fill,
-        inputs: &[ArrayD<f64>],
-        _: &[ArrayD<f64>],
-    ) -> Vec<Tolerance> {
+    fn witness_tolerance(&self, types: Types, _: Fill, inputs: &[ArrayD<f64>], _: &[ArrayD<f64>]) -> Vec<Tolerance> {
         let slack = 4.0 * types.accumulator.unit_roundoff();
         let bound = self.scheme.map(inputs, |x, scale, _| {
             let quotient = x / scale;

@@ -5,10 +5,10 @@ use std::ops::Range;
 use etalon_reference::ops::matmul_nbits::MatmulNbits;
 
 use super::Operands;
-use super::pack::{PackedW, Shape};
+use super::pack::{PackedW, Shape, VECTORS, WIDTH};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
-use crate::isa::codes::{MOST_CODES, MOST_STEPS, Prepare, Products};
+use crate::isa::codes::{MOST_CODES, Prepare, Products};
 use crate::isa::dot::Job;
 use crate::isa::narrow::Narrow;
 use crate::isa::wide::{LANES, Wide};
@@ -17,6 +17,8 @@ use crate::workspace::Workspace;
 
 /// Operations in a nanosecond of one thread, about.
 pub const OPERATIONS_A_NS: u64 = 40;
+/// Sums of an output at most that are kept apart.
+const CHAINS: usize = 4;
 /// Tasks per thread at least, where the output has as many panels.
 const TASKS: usize = 4;
 
@@ -104,7 +106,7 @@ impl<M: Products, O: Narrow> Job for Panels<'_, M, O> {
             let mut top = 0;
             while top < self.p.m {
                 top += match self.p.m - top {
-                    8.. if M::ROWS >= 8 => self.block::<8>(panel, top),
+                    6.. if M::ROWS >= 6 => self.block::<6>(panel, top),
                     4.. if M::ROWS >= 4 => self.block::<4>(panel, top),
                     2.. if M::ROWS >= 2 => self.block::<2>(panel, top),
                     _ => self.block::<1>(panel, top),
@@ -120,51 +122,58 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
     fn block<const R: usize>(&self, panel: usize, top: usize) -> usize {
         let (m, l, shape) = (self.m, self.m.lanes(), self.packed.shape());
         let (words, groups) = (shape.words(), shape.groups);
-        let mut left = self.packed.words[panel * words * LANES..][..words * LANES].as_chunks::<LANES>().0;
-        let scales = self.packed.scales[panel * groups * LANES..][..groups * LANES].as_chunks::<LANES>().0;
-        let zeros = self.packed.zeros[panel * groups * LANES..][..groups * LANES].as_chunks::<LANES>().0;
+        let mut left = self.packed.words[panel * words * WIDTH..][..words * WIDTH].as_chunks::<LANES>().0;
+        let scales = self.packed.scales[panel * groups * WIDTH..][..groups * WIDTH].as_chunks::<LANES>().0;
+        let zeros = self.packed.zeros[panel * groups * WIDTH..][..groups * WIDTH].as_chunks::<LANES>().0;
         let mut lines: [&[M::A]; R] =
             std::array::from_fn(|r| &self.lines[(top + r) * words * M::STEPS..][..words * M::STEPS]);
-        let chains = (M::CHAINS / R).clamp(1, M::STEPS);
-        let mut totals = [l.splat(0.0); R];
-        for (g, (scale, zero)) in scales.iter().zip(zeros).enumerate() {
-            let (now, later) = left.split_at(shape.words_of(g));
+        let chains = (M::CHAINS / (VECTORS * R)).clamp(1, M::STEPS.min(CHAINS));
+        let mut totals = [[l.splat(0.0); VECTORS]; R];
+        for (g, (scales, zeros)) in scales.chunks_exact(VECTORS).zip(zeros.chunks_exact(VECTORS)).enumerate() {
+            let (now, later) = left.split_at(shape.words_of(g) * VECTORS);
             left = later;
-            let here: [&[M::A]; R] = lines.map(|line| &line[..now.len() * M::STEPS]);
-            lines = lines.map(|line| &line[now.len() * M::STEPS..]);
+            let steps = now.len() / VECTORS * M::STEPS;
+            let here: [&[M::A]; R] = lines.map(|line| &line[..steps]);
+            lines = lines.map(|line| &line[steps..]);
             if fault!("matmul_nbits.third-group") && g == 2 {
                 continue;
             }
-            let mut sums = [[m.none(); MOST_STEPS]; R];
-            for (w, word) in now.iter().enumerate() {
-                let codes = m.unpack(word);
-                for r in 0..R {
-                    let a = &here[r][w * M::STEPS..][..M::STEPS];
-                    for step in 0..M::STEPS {
-                        let chain = step % chains;
-                        sums[r][chain] = m.add(sums[r][chain], a[step], codes[step]);
+            let mut sums = [[[m.none(); CHAINS]; VECTORS]; R];
+            for (w, words) in now.chunks_exact(VECTORS).enumerate() {
+                let codes: [_; VECTORS] = std::array::from_fn(|v| m.unpack(&words[v]));
+                for step in 0..M::STEPS {
+                    let chain = step % chains;
+                    for r in 0..R {
+                        // SAFETY: `w` is below the words of the group, of which each line has the steps.
+                        let a = unsafe { *here[r].get_unchecked(w * M::STEPS + step) };
+                        for v in 0..VECTORS {
+                            sums[r][v][chain] = m.add(sums[r][v][chain], a, codes[v][step]);
+                        }
                     }
                 }
             }
-            let (scale, zero) = (l.load(scale), l.load(&zero.map(|zero| -f32::from(zero))));
-            for (r, (total, sums)) in totals.iter_mut().zip(sums).enumerate() {
-                let mut sum = sums[0];
-                for chain in &sums[1..chains] {
-                    sum = m.join(sum, *chain);
+            for v in 0..VECTORS {
+                let (scale, zero) = (l.load(&scales[v]), l.load(&zeros[v].map(|zero| -f32::from(zero))));
+                for r in 0..R {
+                    let mut sum = sums[r][v][0];
+                    for chain in &sums[r][v][1..chains] {
+                        sum = m.join(sum, *chain);
+                    }
+                    let of_a = l.splat(self.sums[(top + r) * groups + g]);
+                    totals[r][v] = l.fma(scale, l.fma(zero, of_a, m.real(sum)), totals[r][v]);
                 }
-                let of_a = l.splat(self.sums[(top + r) * groups + g]);
-                *total = l.fma(scale, l.fma(zero, of_a, m.real(sum)), *total);
             }
         }
-        let columns = panel * LANES..self.p.n.min((panel + 1) * LANES);
-        for (r, total) in totals.into_iter().enumerate() {
+        let columns = panel * WIDTH..self.p.n.min((panel + 1) * WIDTH);
+        for (r, totals) in totals.into_iter().enumerate() {
             let i = top + r;
             // SAFETY: tasks have different panels, which are columns.
             let out = unsafe { self.out.part(i * self.p.n + columns.start..i * self.p.n + columns.end) };
-            let total = self.a_scale.get(i).map_or(total, |&scale| l.mul(total, l.splat(scale)));
-            let mut lanes = [0.0; LANES];
-            l.store(total, &mut lanes);
-            for (j, (out, total)) in out.iter_mut().zip(lanes).enumerate() {
+            let mut lanes = [[0.0; LANES]; VECTORS];
+            for (total, lanes) in totals.into_iter().zip(&mut lanes) {
+                l.store(self.a_scale.get(i).map_or(total, |&scale| l.mul(total, l.splat(scale))), lanes);
+            }
+            for (j, (out, &total)) in out.iter_mut().zip(lanes.as_flattened()).enumerate() {
                 let bias = self.bias.get(columns.start + j);
                 *out = O::rounded(bias.map_or(total, |bias| total + bias.widened()));
             }
