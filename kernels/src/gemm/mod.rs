@@ -25,7 +25,7 @@ pub(crate) mod openblas;
 mod pack;
 pub(crate) mod product;
 mod scalar;
-mod short;
+pub(crate) mod short;
 pub(crate) mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod stream;

@@ -8,6 +8,7 @@ use super::Operands;
 use super::pack::{PackedW, Shape, VECTORS, WIDTH};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
+use crate::gemm::short::widen_first;
 use crate::isa::codes::{MOST_CODES, Prepare, Products};
 use crate::isa::dot::Job;
 use crate::isa::narrow::Narrow;
@@ -41,12 +42,18 @@ pub fn matmul<M, E, O>(
     let shape = packed.shape();
     let (steps, groups) = (shape.words() * M::STEPS, shape.groups);
     let ([lines], [sums]) = workspace.slices2::<M::A, f32, 1, 1>([p.m * steps], [p.m * groups]);
-    for i in 0..p.m {
-        let (line, sums) = (&mut lines[i * steps..][..steps], &mut sums[i * groups..][..groups]);
-        m.enter(Line { m, shape, from: &x.a[i * p.k..][..p.k], to: line, sums });
-    }
     let operations = [p.m, p.n, p.k.max(1)].iter().fold(2u64, |all, &x| all.saturating_mul(x as u64));
     let threads = pool.threads_for(operations / OPERATIONS_A_NS);
+    {
+        let (lines, sums) = (Disjoint::new(lines), Disjoint::new(sums));
+        let row = |i: usize| {
+            // SAFETY: rows have their own lines and sums.
+            let (to, sums) =
+                unsafe { (lines.part(i * steps..(i + 1) * steps), sums.part(i * groups..(i + 1) * groups)) };
+            m.enter(Line { m, shape, from: &x.a[i * p.k..][..p.k], to, sums });
+        };
+        if threads == 1 || p.m < threads { (0..p.m).for_each(row) } else { pool.run(p.m, |i, _| row(i)) }
+    }
     let panels = shape.panels();
     let tasks = if threads == 1 { 1 } else { (TASKS * threads).min(panels) };
     let Operands { a_scale, bias, out, .. } = x;
@@ -75,12 +82,17 @@ impl<M: Prepare<E>, E: etalon_reference::Element> Job for Line<'_, M, E> {
         for (g, sum) in sums.iter_mut().enumerate() {
             let columns = &from[shape.columns(g)];
             *sum = M::sum(columns);
-            for of_word in columns.chunks(M::CODES) {
-                let mut x = [E::default(); MOST_CODES];
-                x[..of_word.len()].copy_from_slice(of_word);
-                let (step, rest) = to.split_at_mut(M::STEPS);
-                m.prepare(&x[..M::CODES], step);
-                to = rest;
+            let words = columns.chunks_exact(M::CODES);
+            let rest = words.remainder();
+            let (steps, behind) = to.split_at_mut(words.len() * M::STEPS);
+            words.zip(steps.chunks_exact_mut(M::STEPS)).for_each(|(word, step)| m.prepare(word, step));
+            to = behind;
+            if !rest.is_empty() {
+                let mut word = [E::default(); MOST_CODES];
+                word[..rest.len()].copy_from_slice(rest);
+                let (step, behind) = to.split_at_mut(M::STEPS);
+                m.prepare(&word[..M::CODES], step);
+                to = behind;
             }
         }
     }
@@ -127,6 +139,16 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
         let zeros = self.packed.zeros[panel * groups * WIDTH..][..groups * WIDTH].as_chunks::<LANES>().0;
         let mut lines: [&[M::A]; R] =
             std::array::from_fn(|r| &self.lines[(top + r) * words * M::STEPS..][..words * M::STEPS]);
+        let columns = panel * WIDTH..self.p.n.min((panel + 1) * WIDTH);
+        let outs: [&mut [O]; R] = std::array::from_fn(|r| {
+            let row = (top + r) * self.p.n;
+            // SAFETY: tasks have different panels, which are columns.
+            let out = unsafe { self.out.part(row + columns.start..row + columns.end) };
+            // Stores that miss would wait for each other.
+            l.prefetch(out, 0);
+            l.prefetch(out, columns.len() - 1);
+            out
+        });
         let chains = (M::CHAINS / (VECTORS * R)).clamp(1, M::STEPS.min(CHAINS));
         let mut totals = [[l.splat(0.0); VECTORS]; R];
         for (g, (scales, zeros)) in scales.chunks_exact(VECTORS).zip(zeros.chunks_exact(VECTORS)).enumerate() {
@@ -140,14 +162,15 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
             }
             let mut sums = [[[m.none(); CHAINS]; VECTORS]; R];
             for (w, words) in now.chunks_exact(VECTORS).enumerate() {
-                let codes: [_; VECTORS] = std::array::from_fn(|v| m.unpack(&words[v]));
+                let words: [M::W; VECTORS] = std::array::from_fn(|v| m.words(&words[v]));
                 for step in 0..M::STEPS {
                     let chain = step % chains;
+                    let codes = words.map(|words| m.unpack(words, step));
                     for r in 0..R {
                         // SAFETY: `w` is below the words of the group, of which each line has the steps.
                         let a = unsafe { *here[r].get_unchecked(w * M::STEPS + step) };
                         for v in 0..VECTORS {
-                            sums[r][v][chain] = m.add(sums[r][v][chain], a, codes[v][step]);
+                            sums[r][v][chain] = m.add(sums[r][v][chain], a, codes[v]);
                         }
                     }
                 }
@@ -164,18 +187,23 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
                 }
             }
         }
-        let columns = panel * WIDTH..self.p.n.min((panel + 1) * WIDTH);
-        for (r, totals) in totals.into_iter().enumerate() {
-            let i = top + r;
-            // SAFETY: tasks have different panels, which are columns.
-            let out = unsafe { self.out.part(i * self.p.n + columns.start..i * self.p.n + columns.end) };
-            let mut lanes = [[0.0; LANES]; VECTORS];
-            for (total, lanes) in totals.into_iter().zip(&mut lanes) {
-                l.store(self.a_scale.get(i).map_or(total, |&scale| l.mul(total, l.splat(scale))), lanes);
-            }
-            for (j, (out, &total)) in out.iter_mut().zip(lanes.as_flattened()).enumerate() {
-                let bias = self.bias.get(columns.start + j);
-                *out = O::rounded(bias.map_or(total, |bias| total + bias.widened()));
+        for (r, (totals, out)) in totals.into_iter().zip(outs).enumerate() {
+            let scale = self.a_scale.get(top + r).map(|&scale| l.splat(scale));
+            let bias = self.bias.get(columns.clone()).unwrap_or(&[]);
+            for (v, (total, out)) in totals.into_iter().zip(out.chunks_mut(LANES)).enumerate() {
+                let mut total = scale.map_or(total, |scale| l.mul(total, scale));
+                let bias = bias.get(v * LANES..v * LANES + out.len()).unwrap_or(&[]);
+                if !bias.is_empty() {
+                    total = l.add(total, widen_first(l, bias));
+                }
+                match out.first_chunk_mut() {
+                    Some(out) => O::narrow(l, total, out),
+                    None => {
+                        let mut last = [O::default(); LANES];
+                        O::narrow(l, total, &mut last);
+                        out.copy_from_slice(&last[..out.len()]);
+                    }
+                }
             }
         }
         R

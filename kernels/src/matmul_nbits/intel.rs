@@ -126,10 +126,10 @@ fn packed_reals<L: Codes>(call: &mut Call<'_>, lanes: L) -> Result<(), KernelErr
     }
 }
 
-fn packed_bytes<D: Bytes, L: Convert>(call: &mut Call<'_>, bytes: D, lanes: L) -> Result<(), KernelError> {
+fn packed_bytes<D: Bytes>(call: &mut Call<'_>, bytes: D, lanes: D::Lanes) -> Result<(), KernelError> {
     match bits(call) {
-        4 => run::<_, i8, f32>(call, ByBytes::<_, _, 4>(bytes, lanes)),
-        _ => run::<_, i8, f32>(call, ByBytes::<_, _, 2>(bytes, lanes)),
+        4 => run::<_, i8, f32>(call, ByBytes::<D, 4>(bytes, lanes)),
+        _ => run::<_, i8, f32>(call, ByBytes::<D, 2>(bytes, lanes)),
     }
 }
 

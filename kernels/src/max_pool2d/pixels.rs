@@ -67,6 +67,8 @@ pub(crate) struct Under {
     rows: (usize, usize),
     /// Columns, and pixels from one to the next.
     cols: (usize, usize),
+    /// Pixels from the window's to those of the next output.
+    ahead: usize,
 }
 
 impl Under {
@@ -79,13 +81,18 @@ impl Under {
             taps.next().map_or((0, 0), |first| (first, 1 + taps.count()))
         };
         let ((row, rows), (col, cols)) = (inside(&p.rows, i), inside(&p.cols, j));
-        Under { first: row * p.x.w + col, rows: (rows, p.rows.dilation * p.x.w), cols: (cols, p.cols.dilation) }
+        Under {
+            first: row * p.x.w + col,
+            rows: (rows, p.rows.dilation * p.x.w),
+            cols: (cols, p.cols.dilation),
+            ahead: p.cols.stride,
+        }
     }
 
     /// The pixels, in row-major order.
     #[inline(always)]
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> {
-        let Under { first, rows, cols } = *self;
+        let Under { first, rows, cols, .. } = *self;
         (0..rows.0).flat_map(move |r| (0..cols.0).map(move |s| first + r * rows.1 + s * cols.1))
     }
 }
@@ -106,6 +113,7 @@ fn vector<L: Wide<T>, T: Number>(
         let mut place = under.first + r * under.rows.1;
         for _ in 0..under.cols.0 {
             let seen = l.load(T::first(&x[place * c + channel..]).expect("a vector of channels"));
+            l.prefetch(x, (place + under.ahead) * c + channel);
             let better = l.beats(seen, best);
             best = l.pick(better, seen, best);
             found = l.pick(better, l.splat(T::of_place(place as i64)), found);
