@@ -68,6 +68,23 @@ pub trait Dot: Copy + Send + Sync + 'static {
     fn zero(self) -> Self::S;
     /// `sum` and the products of a word of A, which is in every lane, with words of B.
     fn dot(self, sum: Self::S, a: Self::V, b: Self::V) -> Self::S;
+
+    /// Asks for the cache line of the element at `index`, which need not exist.
+    #[inline(always)]
+    fn prefetch<T>(self, of: &[T], index: usize) {
+        // SAFETY: a prefetch accesses nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().wrapping_add(index).cast()) };
+    }
+
+    /// Asks for the cache lines of a panel's row of outputs before it is stored: stores that miss wait for each other.
+    #[inline(always)]
+    fn ask_for<T>(self, row: &[T]) {
+        let line = 64 / size_of::<T>();
+        for index in 0..(VECTORS * Self::LANES).div_ceil(line) {
+            self.prefetch(row, index * line);
+        }
+        self.prefetch(row, row.len().saturating_sub(1));
+    }
 }
 
 /// Vectors of i32 that products of 8-bit integers are added to.

@@ -84,7 +84,9 @@ impl Narrow for bf16 {
     }
     #[inline(always)]
     fn narrow<L: Convert>(l: L, x: L::F, to: &mut [bf16; LANES]) {
-        *to = l.to_bf16(x).map(bf16::from_bits);
+        for (to, bits) in to.iter_mut().zip(l.to_bf16(x)) {
+            *to = bf16::from_bits(bits);
+        }
     }
 }
 
@@ -101,7 +103,9 @@ impl Narrow for f16 {
     }
     #[inline(always)]
     fn narrow<L: Convert>(l: L, x: L::F, to: &mut [f16; LANES]) {
-        *to = l.to_f16(x).map(f16::from_bits);
+        for (to, bits) in to.iter_mut().zip(l.to_f16(x)) {
+            *to = f16::from_bits(bits);
+        }
     }
 }
 

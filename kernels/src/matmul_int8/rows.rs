@@ -118,6 +118,10 @@ impl<D: Integers> Dots<'_, D> {
             };
             let whole = k / bytes;
             for word in 0..whole {
+                // The next columns follow in memory.
+                for column in columns {
+                    d.prefetch(column, COLUMNS * k + word * bytes);
+                }
                 step(word, std::array::from_fn(|c| d.words(&columns[c][word * bytes..])));
             }
             if !k.is_multiple_of(bytes) && !fault!("matmul_int8.few-rest") {

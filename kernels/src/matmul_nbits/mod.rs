@@ -1,7 +1,8 @@
 //! `matmul_nbits`, [as it is defined](etalon_reference::ops::matmul_nbits): a product with weights of 4 or 2 bits,
 //! scaled by groups.
 //!
-//! Shapes: A m×k, codes in n rows of bytes, scales and zero points n×⌈k/group⌉, bias n, out m×n. Types: f32; bf16; A of s8 with a scale for each row, out of f32.
+//! Shapes: A m×k, codes in n rows of bytes, scales and zero points n×⌈k/group⌉, bias n, out m×n. Types: f32; bf16; A of
+//! s8 with a scale for each row, all else of f32.
 //!
 //! Two ways:
 //! - `avx2`, `avx512` make f32 of the weights while GEMM packs them (`whole`): the canonical order of real numbers.
@@ -9,9 +10,9 @@
 //!   rows (`driver`): so a product with few rows reads 4 or 2 bits a weight, and takes as long as that takes.
 //!
 //! ```text
-//! in a plan:           codes, sixteen rows of weights side by side (`pack` has the order)
+//! in a plan:           codes, 32 rows of weights side by side (`pack` has the order)
 //! prepare A:           as the instructions take it, with the sum of each group
-//! for panels of sixteen columns, for blocks of rows, for groups:
+//! for panels of 32 columns, for blocks of rows, for groups:
 //!   for each vector of words:  unpack;  for each row:  sums += a·code
 //!   totals = fma(scale, sums − zero·Σa, totals)
 //! out = totals + bias, rounded
