@@ -215,7 +215,7 @@ impl Problem for Quantize {
 
     fn degenerate(&self) -> bool {
         // Few numbers may all saturate, or all become 0.
-        self.scheme.rows * self.scheme.cols < 64
+        self.scheme.rows * self.scheme.cols < 24
     }
 }
 
