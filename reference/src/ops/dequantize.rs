@@ -6,7 +6,7 @@ use ndarray::ArrayD;
 
 use super::quantize::{AXES, DOMAINS, Scheme, TYPES, WORKLOADS};
 use crate::tensor::Values;
-use crate::{Fill, Operator, Port, Problem, Tolerance, Types, Unit, Witness};
+use crate::{Data, Fill, Operator, Port, Problem, Tolerance, Types, Unit, Witness};
 
 /// A validated dequantization.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,21 @@ impl Problem for Dequantize {
 
     fn outputs(&self, types: Types) -> Vec<Port> {
         vec![Port::new("y", types, self.scheme.layout())]
+    }
+
+    /// A hostile fill has a scale that is no number, where there are several.
+    fn draw(&self, types: Types, fill: Fill, seed: u64) -> Vec<Data> {
+        let ports = self.inputs(types);
+        let mut data = fill.make(&ports, seed);
+        if fill == Fill::Hostile {
+            let mut scales = crate::gather(&ports[1].layout, &data[1]);
+            let count = scales.len();
+            if let Some(scale) = scales.iter_mut().nth(seed as usize % count.max(1)).filter(|_| count > 1) {
+                *scale = f64::NAN;
+            }
+            crate::scatter(&ports[1].layout, &scales, &mut data[1]);
+        }
+        data
     }
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {

@@ -53,11 +53,11 @@ fn native(scheme: &Scheme, operands: &Operands<'_>) -> bool {
     operands.inputs[1].kind() == Kind::Float && !matches!(scheme.per, Per::Group(_)) && scheme.rows * scheme.cols > 0
 }
 
-/// x as a quantized tensor.
-fn quantized(
-    scheme: &Scheme,
-    operands: &Operands<'_>,
-) -> Result<Box<dyn Fn(&Tensor) -> Result<Tensor, TchError>>, TchError> {
+/// Makes a quantized tensor of x.
+type Quantizer = Box<dyn Fn(&Tensor) -> Result<Tensor, TchError>>;
+
+/// What makes x a quantized tensor.
+fn quantized(scheme: &Scheme, operands: &Operands<'_>) -> Result<Quantizer, TchError> {
     let (scale, zero) = (&operands.inputs[1], &operands.inputs[2]);
     let kind = if zero.kind() == Kind::Uint8 { Kind::QUInt8 } else { Kind::QInt8 };
     if scheme.per == Per::Tensor {
