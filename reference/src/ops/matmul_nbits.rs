@@ -236,6 +236,7 @@ fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
     for (what, sides) in [("m·n", [m, n]), ("m·k", [m, k]), ("n·k", [n, k])] {
         elements(what, &sides)?;
     }
+    elements("group", &[group])?;
     if group == 0 {
         return Err(ProblemError::OutOfRange { axis: "group", value: 0, rule: "above 0" });
     }

@@ -91,6 +91,7 @@ impl Scheme {
     pub fn of(point: &Point) -> Result<Scheme, ProblemError> {
         let (rows, cols, group) = (size(point, "rows")?, size(point, "cols")?, size(point, "group")?);
         elements("rows·cols", &[rows, cols])?;
+        elements("group", &[group])?;
         let per = match choice_value(point, "per")? {
             "tensor" => Per::Tensor,
             "row" => Per::Row,

@@ -12,6 +12,7 @@ pub fn matmul_nbits(point: &Point) -> Model {
     model.fits("m·n", &[m, n]);
     model.fits("m·k", &[m, k]);
     model.fits("n·k", &[n, k]);
+    model.fits("group", &[group]);
     model.require(group > 0, || "a group has no elements".into());
     let product = |x: i128, y: i128| x.saturating_mul(y);
     let scales = product(n, (k + group - 1) / group.max(1));

@@ -10,6 +10,7 @@ fn of(point: &Point, from: &str, to: &str) -> Model {
     let [rows, cols, group] = ["rows", "cols", "group"].map(|axis| model.size(point, axis));
     let [per, zero] = ["per", "zero"].map(|axis| choice(&mut model, point, axis));
     model.fits("rows·cols", &[rows, cols]);
+    model.fits("group", &[group]);
     model.require(per != "group" || group > 0, || "a group has no elements".into());
     let scales = match per {
         "tensor" => 1,
