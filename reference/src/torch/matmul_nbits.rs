@@ -15,7 +15,7 @@ fn codes(p: &MatmulNbits, w: &Tensor) -> Result<Tensor, TchError> {
     let place =
         |i: usize| w.f_bitwise_right_shift_tensor_scalar((i * p.bits) as i64)?.f_bitwise_and((1i64 << p.bits) - 1);
     let places = (0..p.of_byte()).map(place).collect::<Result<Vec<_>, _>>()?;
-    Tensor::f_stack(&places, 2)?.f_reshape([p.n as i64, -1])?.f_narrow(1, 0, p.k as i64)
+    Tensor::f_stack(&places, 2)?.f_reshape([p.n as i64, (p.line() * p.of_byte()) as i64])?.f_narrow(1, 0, p.k as i64)
 }
 
 /// The weights, n×k, in f32.

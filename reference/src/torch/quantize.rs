@@ -18,9 +18,7 @@ pub(super) const DEQUANTIZE: Twin =
 fn spread(scheme: &Scheme, of: &Tensor) -> Result<Tensor, TchError> {
     let of = of.f_to_kind(Kind::Float)?;
     match scheme.per {
-        Per::Group(group) if of.numel() > 0 => {
-            of.f_repeat_interleave_self_int(group as i64, 1, None)?.f_narrow(1, 0, scheme.cols as i64)
-        }
+        Per::Group(group) => of.f_repeat_interleave_self_int(group as i64, 1, None)?.f_narrow(1, 0, scheme.cols as i64),
         _ => Ok(of),
     }
 }
