@@ -3,7 +3,7 @@
 //! `vpopcntd` counts the bits of a word. Without it, a table of the sixteen halves of a byte gives the count of each byte,
 //! and sums of bytes are brought to words before they overflow.
 //!
-//! The tokens implement the trait, as for [`dot`](super::dot).
+//! The tokens implement the trait, as for [`dot`].
 
 use std::arch::x86_64::*;
 

@@ -6,7 +6,7 @@
 //! prepared as [`Products::STEPS`] elements for the codes of a word. Integers do not saturate; `vdpbf16ps` takes subnormal
 //! numbers for 0, and makes 0 of subnormal results.
 //!
-//! The tokens implement the trait, as for [`dot`](super::dot).
+//! The tokens implement the trait, as for [`dot`].
 
 use std::arch::x86_64::*;
 

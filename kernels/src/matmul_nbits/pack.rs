@@ -20,7 +20,7 @@ pub const WIDTH: usize = VECTORS * LANES;
 /// Weights, packed once for several calls.
 #[derive(Clone, Debug)]
 pub struct PackedW {
-    /// Codes: panels of [`words`](Shape::words) pairs of vectors.
+    /// Codes: panels of as many pairs of vectors as a row has words.
     pub words: AlignedVec<i32>,
     /// Scales: panels of as many pairs of vectors as there are groups.
     pub scales: AlignedVec<f32>,
