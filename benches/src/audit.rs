@@ -67,7 +67,7 @@ pub fn alone(name: &str, id: &str) -> Result<Alone> {
     } else {
         peers::prepare(name, &prepared, &pool).map_err(anyhow::Error::msg)?
     };
-    let method = Method { profile: Profile::Standard, threads: case.threads, eviction: None };
+    let method = Method { profile: Profile::Standard, share: 1.0, threads: case.threads, eviction: None };
     rounds::alone(&mut *subject, method, SETTLE);
     let samples = rounds::alone(&mut *subject, method, BUDGET).samples.swap_remove(0);
     Ok(Alone { median_ns: stats::median(&samples), n: samples.len(), way: subject.way().map(Into::into) })

@@ -20,6 +20,7 @@ pub mod parity;
 pub mod peaks;
 pub mod peers;
 pub mod profile;
+pub mod purse;
 pub mod records;
 pub mod rounds;
 pub mod row;

@@ -150,10 +150,8 @@ pub fn limit(all: &[Peak], work: &Work, accumulator: DType, isa: &str, threads: 
     let rate = match work.unit {
         Unit::Fma => Some(find("fma", isa, accumulator.name(), "")?),
         // The best that the level has, whatever the kernel uses of it.
-        Unit::Dot if accumulator.is_float() => {
-            Some(find("dpbf16", isa, "bf16", "").or_else(|| find("fma", isa, "f32", ""))?)
-        }
-        Unit::Dot => Some(find("vnni", isa, "i8", "").or_else(|| find("maddwd", isa, "i8", ""))?),
+        Unit::DotBf16 => Some(find("dpbf16", isa, "bf16", "").or_else(|| find("fma", isa, "f32", ""))?),
+        Unit::DotBytes => Some(find("vnni", isa, "i8", "").or_else(|| find("maddwd", isa, "i8", ""))?),
         Unit::Integer | Unit::Transcendental => None,
     };
     let caches = cache_sizes();
@@ -206,7 +204,7 @@ mod tests {
 
     #[test]
     fn dot_products_of_bytes_have_the_best_rate_of_the_level() {
-        let dot = Work { unit: Unit::Dot, ..fma(1e9, 1.0) };
+        let dot = Work { unit: Unit::DotBytes, ..fma(1e9, 1.0) };
         let time = |all: &[Peak]| limit(all, &dot, DType::I32, "avx512", 1).map(|limit| limit.time_ns);
         let mut all = vec![peak("fma", "avx512", "f32", "", 1, 100.0, "GF/s")];
         assert_eq!(time(&all), None);

@@ -23,6 +23,14 @@ impl Profile {
         }
     }
 
+    /// Time for the cases of a run, in which their budgets are shared out; none, if each has its whole budget.
+    pub const fn whole(self) -> Option<Duration> {
+        match self {
+            Profile::Smoke | Profile::Paper => None,
+            Profile::Standard => Some(Duration::from_secs(23 * 60)),
+        }
+    }
+
     /// Time for one subject's samples.
     pub const fn budget(self) -> Duration {
         match self {

@@ -31,6 +31,8 @@ const MOST_ALONE: usize = 500;
 pub struct Method<'a> {
     /// How much time there is.
     pub profile: Profile,
+    /// The share of the profile's budgets that there is time for.
+    pub share: f64,
     /// Threads that compute.
     pub threads: usize,
     /// What is taken out of the caches before each call; nothing where operands are warm.
@@ -151,7 +153,7 @@ pub fn run(subjects: &mut [&mut dyn Subject], method: Method<'_>) -> Rounds {
     let calls: Vec<usize> = subjects.iter_mut().map(|s| method.calls(&mut **s)).collect();
     let start = Instant::now();
     take(subjects, &calls, method, 0..1);
-    let budget = method.profile.paired_budget() * subjects.len() as u32;
+    let budget = method.profile.paired_budget().mul_f64(method.share) * subjects.len() as u32;
     let limits = stopping::limits(method.profile.rounds(), budget, start.elapsed());
     let rounds = if limits.most > limits.least {
         let pilot = Rounds { samples: take(subjects, &calls, method, 1..PILOT + 1), few: false };
@@ -243,7 +245,7 @@ mod tests {
         }
     }
 
-    const SMOKE: Method<'static> = Method { profile: Profile::Smoke, threads: 1, eviction: None };
+    const SMOKE: Method<'static> = Method { profile: Profile::Smoke, share: 1.0, threads: 1, eviction: None };
 
     #[test]
     fn work_of_three_times_the_length_takes_about_three_times_as_long() {

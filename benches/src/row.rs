@@ -108,7 +108,8 @@ impl Run {
         }
     }
 
-    /// Checks the kernel, times it in a cache state, and, where `versus` says so, its peers in the same rounds.
+    /// Checks the kernel, times it in a cache state, and, where `versus` says so, its peers in the same rounds,
+    /// within a share of the profile's budgets.
     pub fn time(
         &self,
         subject: &Subject,
@@ -116,7 +117,7 @@ impl Run {
         kernel: &'static Kernel,
         pool: &Arc<Pool>,
         cache: Cache,
-        versus: bool,
+        (versus, share): (bool, f64),
     ) -> Record {
         let threads = pool.threads();
         let mut record = self.blank(subject, Some(prepared), kernel, threads, cache);
@@ -133,7 +134,7 @@ impl Run {
                 return record;
             }
         };
-        let method = Method { profile: self.profile, threads, eviction: eviction.as_ref() };
+        let method = Method { profile: self.profile, share, threads, eviction: eviction.as_ref() };
         let comparisons = match agree(&mut ours, prepared) {
             Ok(comparisons) => comparisons,
             Err(complaint) => {
@@ -166,7 +167,7 @@ impl Run {
             }
         }
         let rounds = if others.is_empty() {
-            rounds::alone(&mut ours, method, self.profile.budget())
+            rounds::alone(&mut ours, method, self.profile.budget().mul_f64(share))
         } else {
             let mut all: Vec<&mut dyn crate::subject::Subject> = vec![&mut ours];
             all.extend(others.iter_mut().map(|(_, peer)| &mut **peer as _));

@@ -26,6 +26,8 @@ pub struct Kernel {
     /// Work done once for several calls (packed weights), outside the clock.
     /// [`Signature::plan`](crate::call::Signature::plan) makes it, and `run` finds it in [`Call::plan`].
     pub plan: Option<MakePlan>,
+    /// Whether its plan is how the operator is used: then it may be the default.
+    pub usual_plan: bool,
     /// Whether it promises the operator's canonical order: the same bits as every other canonical kernel.
     pub canonical: bool,
     /// How far its outputs may be from the reference, where its algorithm rounds more than the operator's order of summation.
@@ -127,6 +129,7 @@ impl Kernel {
             supports: |_, _| Ok(()),
             run,
             plan: None,
+            usual_plan: false,
             canonical: true,
             tolerance: None,
             finite_only: false,
@@ -158,6 +161,16 @@ impl Kernel {
     /// Prepares with `plan`.
     pub const fn with_plan(self, plan: MakePlan) -> Kernel {
         Kernel { plan: Some(plan), ..self }
+    }
+
+    /// Prepares with `plan`, which is how the operator is used: weights do not change from call to call.
+    pub const fn with_usual_plan(self, plan: MakePlan) -> Kernel {
+        Kernel { usual_plan: true, ..self.with_plan(plan) }
+    }
+
+    /// Whether it may be the default: it takes operands as they are, or its plan is how the operator is used.
+    pub const fn is_usual(&self) -> bool {
+        self.plan.is_none() || self.usual_plan
     }
 
     /// Sums in an order of its own.

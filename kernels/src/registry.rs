@@ -33,9 +33,9 @@ pub fn operators() -> Vec<&'static Operator> {
 }
 
 impl Entry {
-    /// The default kernel: the last one that applies, takes operands as they are, and is ours.
+    /// The default kernel: the last one that applies, [may be it](Kernel::is_usual), and is ours.
     pub fn default_kernel(&self, problem: &dyn Problem, types: Types) -> Option<&'static Kernel> {
-        let fits = |k: &&Kernel| k.plan.is_none() && !k.is_foreign() && k.applies(problem, types).is_ok();
+        let fits = |k: &&Kernel| k.is_usual() && !k.is_foreign() && k.applies(problem, types).is_ok();
         self.kernels.iter().rfind(fits)
     }
 

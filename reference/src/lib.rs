@@ -23,6 +23,7 @@ pub mod ops;
 pub mod reach;
 pub mod record;
 pub mod running;
+pub mod sqnr;
 #[cfg(feature = "proptest")]
 pub mod strategy;
 pub mod tensor;

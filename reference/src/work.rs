@@ -7,8 +7,10 @@ use crate::{Layout, Port};
 pub enum Unit {
     /// Fused multiply-add (or additions and multiplications) in the type of the sums.
     Fma,
-    /// Dot products of short elements that are added in a wider type (VNNI, BF16).
-    Dot,
+    /// Dot products of bytes that are added in 32 bits (VNNI).
+    DotBytes,
+    /// Dot products of bf16 that are added in f32.
+    DotBf16,
     /// Integers, comparisons, moves: no peak of their own, so that bytes are the limit.
     Integer,
     /// Exponential, logarithm, error function and the like: no peak of their own, either.

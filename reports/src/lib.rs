@@ -18,6 +18,7 @@ pub mod numbers;
 pub mod output;
 pub mod page;
 pub mod pictures;
+mod precision;
 pub mod rows;
 mod sections;
 pub mod splice;

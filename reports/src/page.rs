@@ -14,6 +14,7 @@ use crate::networks;
 use crate::numbers::{self, Ratio};
 use crate::output::{self, WriteError};
 use crate::pictures::{self, Picture};
+use crate::precision;
 use crate::rows::{Row, Table, is_peer};
 use crate::sections;
 use crate::summary::{self, ParityVerdict};
@@ -172,7 +173,7 @@ fn html(
         isa => run.fact(&["cpu.isa"]), libtorch => run.fact(&["libtorch.version"]),
         peer_names => table.peers.clone(), peers => peers, shares => shares, networks => sections::networks(&networks::sums(table)),
         states => sections::states(table), state => table.state.clone(), audit => sections::audit(&run.audits), gate => gate::section(&run.checks),
-        study => sections::winograd(study), study_threads => study.threads.clone(), study_pictures => sections::pictures(drawn),
+        precision => precision::section(table), study => sections::winograd(study), study_threads => study.threads.clone(), study_pictures => sections::pictures(drawn),
         families => families, checks => checks, detection => sections::detection(), wrong => sections::wrong_kernels(),
         failures => failures, environments => environments, pictures => sections::pictures(pictures), lines => lines, timed => timed,
         records => run.records.len(), sources => sources, year => year(run),

@@ -30,6 +30,7 @@ const RULES: [Rule; 5] = [
             "kernels/src/*/stream.rs",
             "kernels/src/*/tile.rs",
             "kernels/src/*/channel.rs",
+            "kernels/src/*/pixels.rs",
             "kernels/src/*/planes.rs",
             "kernels/src/*/rows.rs",
             "kernels/src/*/direct.rs",

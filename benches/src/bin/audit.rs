@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
         let prepared = prepare(subject);
         let mut beside = false;
         for pool in &pools {
-            let record = run.time(subject, &prepared, kernel, pool, Cache::Warm, true);
+            let record = run.time(subject, &prepared, kernel, pool, Cache::Warm, (true, 1.0));
             reasons.extend(record.reason.clone());
             if record.status == Status::Failed {
                 bar.suspend(|| {
@@ -117,7 +117,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
             }
             beside = true;
             bar.inc(1);
-            let again = || run.time(subject, &prepared, kernel, pool, Cache::Warm, true);
+            let again = || run.time(subject, &prepared, kernel, pool, Cache::Warm, (true, 1.0));
             match audit::audit(&record, arguments.launches, again) {
                 Ok(of_case) => {
                     for row in of_case {

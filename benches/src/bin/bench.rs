@@ -9,6 +9,7 @@ use clap::Parser;
 use etalon_benches::cache::{self, Asked};
 use etalon_benches::output::{self, Whole, line, note};
 use etalon_benches::profile::Profile;
+use etalon_benches::purse::Purse;
 use etalon_benches::records::Records;
 use etalon_benches::row::{Run, prepare};
 use etalon_benches::run_folder::RunFolder;
@@ -79,6 +80,16 @@ impl Plan {
         cache::states(&self.cache, subject.cache)
     }
 
+    /// Those with peers: of the default kernels.
+    fn paired(&self) -> usize {
+        let of = |subject: &Subject| {
+            let default = subject.default_kernel().map(|k| k.name);
+            let asked = |&t: &usize| self.kernels(subject, t).iter().any(|k| default == Some(k.name));
+            self.threads.iter().filter(|t| asked(t)).count() * self.states(subject).len()
+        };
+        self.subjects.iter().map(of).sum()
+    }
+
     fn cases(&self) -> usize {
         let kernels = |subject| self.threads.iter().map(move |&t| self.kernels(subject, t).len()).sum::<usize>();
         let of = |subject| kernels(subject) * self.states(subject).len();
@@ -146,6 +157,8 @@ fn measure(plan: &Plan, folder: &RunFolder, records: &Records, bar: &indicatif::
         peaks: measured,
         peers: peers::NAMES.map(String::from).into(),
     };
+    let paired = plan.paired();
+    let mut purse = Purse::new(plan.profile, plan.cases() - paired, paired);
     let pools: Vec<Arc<Pool>> = plan.threads.iter().map(|&t| Arc::new(Pool::new(t))).collect();
     let mut tally = Tally::default();
     let mut minutes = 0;
@@ -159,7 +172,8 @@ fn measure(plan: &Plan, folder: &RunFolder, records: &Records, bar: &indicatif::
             let states = plan.states(subject);
             let kernels = plan.kernels(subject, pool.threads()).into_iter();
             for (kernel, state) in kernels.flat_map(|kernel| states.iter().map(move |state| (kernel, *state))) {
-                let record = run.time(subject, &prepared, kernel, pool, state, default == Some(kernel.name));
+                let versus = default == Some(kernel.name);
+                let record = run.time(subject, &prepared, kernel, pool, state, (versus, purse.next(versus)));
                 match record.status {
                     Status::Ok => tally.timed += 1,
                     Status::Failed => {

@@ -108,7 +108,7 @@ fn run(arguments: &Arguments) -> Result<u8> {
             .iter()
             .flat_map(|pool| cache::states(&arguments.cache, subject.cache).into_iter().map(move |state| (pool, state)))
         {
-            let record = run.time(subject, &prepared, kernel, pool, state, true);
+            let record = run.time(subject, &prepared, kernel, pool, state, (true, 1.0));
             bar.suspend(|| print.line(line(&subject.path(), &record)))?;
             if !print.0 && json.is_none() {
                 return Ok(exit::FINE);

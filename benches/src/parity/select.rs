@@ -215,7 +215,7 @@ fn known(filter: &str) -> Result<Vec<(String, &'static Entry, &'static Kernel, T
 /// All kernels of the best level, and the last one of each level below.
 fn worth<'a>(kernels: &[&'a Kernel], problem: &dyn Problem, types: Types) -> Vec<&'a Kernel> {
     let fit: Vec<&Kernel> = kernels.iter().copied().filter(|k| k.applies(problem, types).is_ok()).collect();
-    let last = |isa: Isa| fit.iter().rfind(|k| k.isa == isa && k.plan.is_none()).map(|k| k.name);
+    let last = |isa: Isa| fit.iter().rfind(|k| k.isa == isa && k.is_usual()).map(|k| k.name);
     let worth = |k: &&Kernel| k.isa == Isa::best() || last(k.isa) == Some(k.name);
     fit.iter().copied().filter(worth).collect()
 }

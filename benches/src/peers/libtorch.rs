@@ -14,6 +14,8 @@ use crate::subject::Subject;
 
 /// Trials of each way before the fastest is chosen.
 const TRIALS: usize = 5;
+/// What trials may take: of ways that are slower one is enough.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a trial of short calls takes: so long that the clock and a way's first calls do not matter.
 const TRIAL: Duration = Duration::from_micros(100);
 
@@ -32,7 +34,11 @@ pub fn prepare(prepared: &Prepared, threads: usize) -> Result<Box<dyn Subject + 
     let mut times = vec![Duration::MAX; tried.len()];
     if tried.len() > 1 {
         let calls: Vec<usize> = tried.iter_mut().map(|way| calls_a_sample(way, TRIAL)).collect();
-        for _ in 0..TRIALS {
+        let start = Instant::now();
+        for trials in 0..TRIALS {
+            if trials > 0 && start.elapsed() > PATIENCE {
+                break;
+            }
             for (way, (time, &calls)) in tried.iter_mut().zip(times.iter_mut().zip(&calls)) {
                 *time = trial(way, calls).min(*time);
             }
@@ -110,7 +116,7 @@ mod tests {
         assert!(subject.way().is_some());
         let mut time = |state| {
             let eviction = cache::eviction(state, &*prepared.problem, prepared.types).expect("weights");
-            let method = Method { profile: Profile::Smoke, threads: 1, eviction: eviction.as_ref() };
+            let method = Method { profile: Profile::Smoke, share: 1.0, threads: 1, eviction: eviction.as_ref() };
             stats::median(&alone(&mut *subject, method, Duration::from_millis(20)).samples[0])
         };
         let (warm, weights, cold) = (time(Cache::Warm), time(Cache::ColdWeights), time(Cache::Cold));

@@ -11,8 +11,11 @@ mod dropout;
 mod gemm;
 mod gradient;
 mod lstm;
+mod matmul_binary;
 mod matmul_int8;
+mod matmul_nbits;
 mod pool;
+mod quantize;
 
 use etalon_reference::{Operator, Point, Types};
 
@@ -34,6 +37,10 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "matmul_int8" => matmul_int8::matmul_int8,
         "lstm" => lstm::lstm,
         "max_pool2d" => pool::max_pool2d,
+        "matmul_binary" => matmul_binary::matmul_binary,
+        "matmul_nbits" => matmul_nbits::matmul_nbits,
+        "quantize" => quantize::quantize,
+        "dequantize" => quantize::dequantize,
         _ => return None,
     })
 }

@@ -217,6 +217,7 @@ impl<D: Dot, O: Operands<D>, T: Tiles<D>> Job for Rows<'_, D, O, T> {
                     row_sums: &sums[tile * D::ROWS..][..height],
                 };
                 let mut out = block.at(top - rows.start, left);
+                (0..height).for_each(|i| d.ask_for(out.row(i, at.cols.len())));
                 match height {
                     1 => tiles.tile::<1>(d, at, &mut out),
                     2 => tiles.tile::<2>(d, at, &mut out),

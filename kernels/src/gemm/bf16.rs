@@ -225,7 +225,9 @@ impl<L: Lanes, O: Narrow> Tiles<Bf16Token> for Folded<'_, L, O> {
             let beta = l.splat(p.beta as f32);
             for (i, totals) in totals.iter_mut().enumerate().take(rows) {
                 Line { from: out.row(i, cols), to: &mut totals.as_flattened_mut()[..cols] }.run(l);
-                totals.iter_mut().for_each(|t| l.store(l.mul(beta, l.load(t)), t));
+                for t in totals {
+                    l.store(l.mul(beta, l.load(t)), t);
+                }
             }
         }
         let alpha = l.splat(p.alpha as f32);
@@ -236,7 +238,9 @@ impl<L: Lanes, O: Narrow> Tiles<Bf16Token> for Folded<'_, L, O> {
             }
             let sums = dot::sums::<Bf16Token, R>(d, a, b);
             for (totals, sums) in totals.iter_mut().zip(sums) {
-                totals.iter_mut().zip(sums).for_each(|(t, sum)| l.store(l.fma(alpha, sum, l.load(t)), t));
+                for (t, sum) in totals.iter_mut().zip(sums) {
+                    l.store(l.fma(alpha, sum, l.load(t)), t);
+                }
             }
         }
         let nothing = self.finish.is_nothing();
@@ -244,7 +248,9 @@ impl<L: Lanes, O: Narrow> Tiles<Bf16Token> for Folded<'_, L, O> {
             let totals = &mut totals.as_flattened_mut()[..cols];
             if !nothing {
                 let finish = self.finish.part(at.rows.clone(), at.cols.clone());
-                totals.iter_mut().enumerate().for_each(|(j, t)| *t = finish.value(*t, i, j));
+                for (j, t) in totals.iter_mut().enumerate() {
+                    *t = finish.value(*t, i, j);
+                }
             }
             Round { from: totals, to: out.row(i, cols) }.run(l);
         }

@@ -25,12 +25,12 @@ pub(crate) mod openblas;
 mod pack;
 pub(crate) mod product;
 mod scalar;
-mod short;
+pub(crate) mod short;
 pub(crate) mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod stream;
 pub(crate) mod tile;
-mod widened;
+pub(crate) mod widened;
 
 use etalon_reference::Types;
 use etalon_reference::ops::gemm::{self, Gemm};

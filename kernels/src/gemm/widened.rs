@@ -152,7 +152,10 @@ impl<E: Narrow> Job for Line<'_, E> {
     #[inline(always)]
     fn run<L: Convert>(self, l: L) {
         let ((from, rest), (to, rest_to)) = (self.from.as_chunks(), self.to.as_chunks_mut());
-        from.iter().zip(to).for_each(|(from, to)| l.store(E::widen(l, from), to));
+        // Loops, not closures: those may become functions without the instructions.
+        for (from, to) in from.iter().zip(to) {
+            l.store(E::widen(l, from), to);
+        }
         if !rest.is_empty() {
             l.store_first(widen_first(l, rest), &mut rest_to[..rest.len()]);
         }
@@ -172,7 +175,9 @@ impl<O: Narrow> Job for Round<'_, O> {
     #[inline(always)]
     fn run<L: Convert>(self, l: L) {
         let ((from, rest), (to, rest_to)) = (self.from.as_chunks(), self.to.as_chunks_mut());
-        from.iter().zip(to).for_each(|(from, to)| O::narrow(l, l.load(from), to));
+        for (from, to) in from.iter().zip(to) {
+            O::narrow(l, l.load(from), to);
+        }
         if !rest.is_empty() && !fault!("gemm.short-last-columns") {
             let mut last = [O::default(); LANES];
             O::narrow(l, l.load_first(rest), &mut last);
@@ -182,10 +187,13 @@ impl<O: Narrow> Job for Round<'_, O> {
 }
 
 /// Matrices of shorter elements, written as f32.
-struct Widened<'a, E, L> {
-    l: L,
-    x: &'a [E],
-    at: Matrix,
+pub struct Widened<'a, E, L> {
+    /// The vectors.
+    pub l: L,
+    /// The elements.
+    pub x: &'a [E],
+    /// Where they lie.
+    pub at: Matrix,
 }
 
 impl<E: Narrow, L: Convert> Lowered<f32> for Widened<'_, E, L> {

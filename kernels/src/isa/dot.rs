@@ -68,6 +68,23 @@ pub trait Dot: Copy + Send + Sync + 'static {
     fn zero(self) -> Self::S;
     /// `sum` and the products of a word of A, which is in every lane, with words of B.
     fn dot(self, sum: Self::S, a: Self::V, b: Self::V) -> Self::S;
+
+    /// Asks for the cache line of the element at `index`, which need not exist.
+    #[inline(always)]
+    fn prefetch<T>(self, of: &[T], index: usize) {
+        // SAFETY: a prefetch accesses nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().wrapping_add(index).cast()) };
+    }
+
+    /// Asks for the cache lines of a panel's row of outputs before it is stored: stores that miss wait for each other.
+    #[inline(always)]
+    fn ask_for<T>(self, row: &[T]) {
+        let line = 64 / size_of::<T>();
+        for index in 0..(VECTORS * Self::LANES).div_ceil(line) {
+            self.prefetch(row, index * line);
+        }
+        self.prefetch(row, row.len().saturating_sub(1));
+    }
 }
 
 /// Vectors of i32 that products of 8-bit integers are added to.
@@ -82,6 +99,11 @@ pub trait Integers: Dot<S = <Self as Dot>::V> {
     /// # Panics
     /// If there are fewer than lanes.
     fn store_bytes(self, x: Self::V, to: &mut [u8]);
+    /// The words of a row of bytes that lie side by side, sign-extended where words have two.
+    ///
+    /// # Panics
+    /// If there are fewer than a vector's.
+    fn words(self, from: &[i8]) -> Self::V;
     /// Sum, wrapping.
     fn add(self, x: Self::V, y: Self::V) -> Self::V;
     /// Difference, wrapping.
@@ -151,6 +173,7 @@ macro_rules! integers {
         $token:ident, $v:ty, $lanes:literal, $products:literal, $rows:literal, $lacks:expr, $features:literal,
         [$set1:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $max:ident],
         |$x:ident, $bytes:ident| $narrow:expr,
+        |$from:ident| $words:expr,
         |$sum:ident, $a:ident, $b:ident| $dot:expr,
         [$loadps:ident $cvt:ident $mulps:ident $maxps:ident $minps:ident $setps:ident $round:ident]
     ) => {
@@ -210,6 +233,13 @@ macro_rules! integers {
                 unsafe { $narrow }
             }
             #[inline(always)]
+            fn words(self, from: &[i8]) -> $v {
+                let from: &[i8; $lanes * $products] = from.first_chunk().expect("a whole vector");
+                let $from = from.as_ptr();
+                // SAFETY: the token is proof; so many bytes are read.
+                unsafe { $words }
+            }
+            #[inline(always)]
             fn add(self, x: $v, y: $v) -> $v {
                 // SAFETY: the token is proof.
                 unsafe { $add(x, y) }
@@ -245,12 +275,16 @@ macro_rules! integers {
 }
 
 macro_rules! dot512 {
-    ($token:ident, $products:literal, $lacks:expr, $features:literal, |$sum:ident, $a:ident, $b:ident| $dot:expr) => {
+    (
+        $token:ident, $products:literal, $lacks:expr, $features:literal,
+        |$from:ident| $words:expr, |$sum:ident, $a:ident, $b:ident| $dot:expr
+    ) => {
         integers!(
             $token, __m512i, 16, $products, 12, $lacks, $features,
             [_mm512_set1_epi32 _mm512_loadu_si512 _mm512_storeu_si512 _mm512_add_epi32 _mm512_sub_epi32
              _mm512_mullo_epi32 _mm512_max_epi32],
             |x, bytes| _mm_storeu_si128(bytes.cast(), _mm512_cvtepi32_epi8(x)),
+            |$from| $words,
             |$sum, $a, $b| $dot,
             [_mm512_loadu_ps _mm512_cvtepi32_ps _mm512_mul_ps _mm512_max_ps _mm512_min_ps _mm512_set1_ps
              _mm512_cvtps_epi32]
@@ -259,7 +293,10 @@ macro_rules! dot512 {
 }
 
 macro_rules! dot256 {
-    ($token:ident, $products:literal, $lacks:expr, $features:literal, |$sum:ident, $a:ident, $b:ident| $dot:expr) => {
+    (
+        $token:ident, $products:literal, $lacks:expr, $features:literal,
+        |$from:ident| $words:expr, |$sum:ident, $a:ident, $b:ident| $dot:expr
+    ) => {
         integers!(
             $token, __m256i, 8, $products, 6, $lacks, $features,
             [_mm256_set1_epi32 _mm256_loadu_si256 _mm256_storeu_si256 _mm256_add_epi32 _mm256_sub_epi32
@@ -271,6 +308,7 @@ macro_rules! dot256 {
                 let packed = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(x, first), halves);
                 _mm_storel_epi64(bytes.cast(), _mm256_castsi256_si128(packed));
             },
+            |$from| $words,
             |$sum, $a, $b| $dot,
             [_mm256_loadu_ps _mm256_cvtepi32_ps _mm256_mul_ps _mm256_max_ps _mm256_min_ps _mm256_set1_ps
              _mm256_cvtps_epi32]
@@ -278,14 +316,38 @@ macro_rules! dot256 {
     };
 }
 
-dot256!(Avx2Token, 2, Isa::Avx2, "avx2,fma,f16c", |sum, a, b| _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)));
-dot256!(AvxVnniToken, 4, Extension::AvxVnni, "avx2,fma,f16c,avxvnni", |sum, a, b| _mm256_dpbusd_avx_epi32(sum, a, b));
-dot512!(Avx512Token, 2, Isa::Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c", |sum, a, b| {
-    _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
-});
-dot512!(VnniToken, 4, Extension::Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c", |sum, a, b| {
-    _mm512_dpbusd_epi32(sum, a, b)
-});
+dot256!(
+    Avx2Token,
+    2,
+    Isa::Avx2,
+    "avx2,fma,f16c",
+    |from| _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())),
+    |sum, a, b| _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
+);
+dot256!(
+    AvxVnniToken,
+    4,
+    Extension::AvxVnni,
+    "avx2,fma,f16c,avxvnni",
+    |from| _mm256_loadu_si256(from.cast()),
+    |sum, a, b| _mm256_dpbusd_avx_epi32(sum, a, b)
+);
+dot512!(
+    Avx512Token,
+    2,
+    Isa::Avx512,
+    "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c",
+    |from| _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())),
+    |sum, a, b| _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
+);
+dot512!(
+    VnniToken,
+    4,
+    Extension::Vnni,
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c",
+    |from| _mm512_loadu_si512(from.cast()),
+    |sum, a, b| _mm512_dpbusd_epi32(sum, a, b)
+);
 
 impl Dot for Bf16Token {
     type V = __m512i;

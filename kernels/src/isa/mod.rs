@@ -12,7 +12,11 @@ pub mod arithmetic;
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub mod bits;
 mod choice;
+#[cfg(target_arch = "x86_64")]
+pub mod codes;
 #[cfg(target_arch = "x86_64")]
 pub mod dot;
 #[cfg(target_arch = "x86_64")]
@@ -158,4 +162,8 @@ token!(
 token!(
     /// Proof that the CPU has [`Extension::Bf16`] and its level: it makes calling a function with both sound.
     Bf16Token, Extension::Bf16
+);
+token!(
+    /// Proof that the CPU has [`Extension::Vpopcntdq`] and its level: it makes calling a function with both sound.
+    VpopcntdqToken, Extension::Vpopcntdq
 );

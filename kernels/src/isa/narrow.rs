@@ -84,7 +84,9 @@ impl Narrow for bf16 {
     }
     #[inline(always)]
     fn narrow<L: Convert>(l: L, x: L::F, to: &mut [bf16; LANES]) {
-        *to = l.to_bf16(x).map(bf16::from_bits);
+        for (to, bits) in to.iter_mut().zip(l.to_bf16(x)) {
+            *to = bf16::from_bits(bits);
+        }
     }
 }
 
@@ -101,7 +103,9 @@ impl Narrow for f16 {
     }
     #[inline(always)]
     fn narrow<L: Convert>(l: L, x: L::F, to: &mut [f16; LANES]) {
-        *to = l.to_f16(x).map(f16::from_bits);
+        for (to, bits) in to.iter_mut().zip(l.to_f16(x)) {
+            *to = f16::from_bits(bits);
+        }
     }
 }
 
@@ -246,6 +250,28 @@ mod x86 {
                 [widen(_mm_loadu_si128(at)), widen(_mm_loadu_si128(at.add(1)))]
             }
         }
+        #[inline(always)]
+        fn to_bf16(self, [low, high]: Self::F) -> [u16; LANES] {
+            let mut out = [0; LANES];
+            // SAFETY: the token is proof; sixteen elements are written.
+            unsafe {
+                // As `upper_half` does it.
+                let half = |x: __m256| {
+                    let bits = _mm256_castps_si256(x);
+                    let upper = _mm256_srli_epi32::<16>(bits);
+                    let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+                    let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+                    let (rounded, quiet) =
+                        (_mm256_srli_epi32::<16>(up), _mm256_or_si256(upper, _mm256_set1_epi32(0x40)));
+                    let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+                    _mm256_blendv_epi8(rounded, quiet, nan)
+                };
+                // Halves of 128 bits are packed side by side.
+                let packed = _mm256_permute4x64_epi64::<0xd8>(_mm256_packus_epi32(half(low), half(high)));
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), packed);
+            }
+            out
+        }
     }
 
     impl Convert for Avx512Token {
@@ -270,6 +296,23 @@ mod x86 {
                 let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
             }
+        }
+        #[inline(always)]
+        fn to_bf16(self, x: Self::F) -> [u16; LANES] {
+            let mut out = [0; LANES];
+            // SAFETY: the token is proof; sixteen elements are written.
+            unsafe {
+                // As `upper_half` does it.
+                let bits = _mm512_castps_si512(x);
+                let upper = _mm512_srli_epi32::<16>(bits);
+                let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+                let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+                let (rounded, quiet) = (_mm512_srli_epi32::<16>(up), _mm512_or_si512(upper, _mm512_set1_epi32(0x40)));
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+                let all = _mm512_mask_blend_epi32(nan, rounded, quiet);
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(all));
+            }
+            out
         }
     }
 }

@@ -126,6 +126,8 @@ pub trait Work<T: Vectors = f32> {
 pub trait Wide<T: Vectors = f32>: Copy + Send + Sync {
     /// A vector in registers.
     type F: Copy;
+    /// Yes or no for each lane.
+    type Which: Copy;
 
     /// Runs `work` in a function that has the level's instructions.
     fn enter<W: Work<T>>(self, work: W) -> W::Output;
@@ -168,6 +170,16 @@ pub trait Wide<T: Vectors = f32>: Copy + Send + Sync {
     fn relu(self, x: Self::F) -> Self::F;
     /// 0 where y ≤ 0, else x: also where y is NaN.
     fn gate(self, x: Self::F, y: Self::F) -> Self::F;
+    /// Where x > y, or x is NaN.
+    fn beats(self, x: Self::F, y: Self::F) -> Self::Which;
+    /// Where x = y.
+    fn same(self, x: Self::F, y: Self::F) -> Self::Which;
+    /// `yes` there, `no` elsewhere.
+    fn pick(self, there: Self::Which, yes: Self::F, no: Self::F) -> Self::F;
+    /// Where one of both holds.
+    fn either(self, x: Self::Which, y: Self::Which) -> Self::Which;
+    /// Whether it holds in every lane.
+    fn everywhere(self, x: Self::Which) -> bool;
 
     /// The sum over the lanes: halves on halves.
     #[inline(always)]

@@ -3,7 +3,7 @@
 use etalon_reference::ops::matmul_int8::MatmulInt8;
 
 use super::pack::Bytes;
-use super::{Left, Operands, Out, of_column};
+use super::{Left, Operands, Out, of_column, rows};
 use crate::dotted::driver::{self, At, Cut, Place, Tiles};
 use crate::dotted::{PackedB, Shape, Size};
 use crate::faults::fault;
@@ -32,6 +32,9 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
     if p.m == 0 || p.n == 0 {
         return;
     }
+    if packed.is_none() && p.transposed && p.m <= rows::ROWS && p.k > 0 {
+        return rows::matmul(d, p, x, pool, workspace);
+    }
     let size = size(p);
     let shape = Shape::new::<D>(&size);
     let threads = pool.threads_for(size.operations() / OPERATIONS_A_NS);
@@ -49,8 +52,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
         }
     };
     let columns = Columns::new::<A, O>(p, &x, sums, constants, zeros, scales);
-    let range = O::range(x.zo.first().copied(), p.relu && !fault!("matmul_int8.relu-below-zero"));
-    let finish = Whole { columns, range, relu: p.relu, out: std::marker::PhantomData };
+    let finish = Whole::new(p, &x, columns);
     let lost = fault!("matmul_int8.inline-tasks") && threads == 1 && threads < pool.threads();
     let place = Place { row: p.n, batch: 0 };
     driver::tiles(d, &size, &cut, (&bytes, words, &finish), (x.out, place), scratch, (pool, lost));
@@ -58,7 +60,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
 
 /// What each column adds to its sums and multiplies them with, as long as all panels.
 #[derive(Clone, Copy)]
-struct Columns<'a> {
+pub struct Columns<'a> {
     /// `bias − za·Σb + k·za·zb`, with za of unsigned elements.
     constants: &'a [i32],
     /// Zero points of B; none if all are 0.
@@ -68,7 +70,8 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn new<A: Left, O: Out>(
+    /// Those of a problem, of the sums of B's columns.
+    pub fn new<A: Left, O: Out>(
         p: &MatmulInt8,
         x: &Operands<'_, A, O>,
         sums: &[i32],
@@ -94,11 +97,40 @@ impl<'a> Columns<'a> {
 }
 
 /// Sums over all of k, and what becomes of them.
-struct Whole<'a, O> {
+pub struct Whole<'a, O> {
     columns: Columns<'a>,
     range: dot::Range,
     relu: bool,
     out: std::marker::PhantomData<O>,
+}
+
+impl<'a, O: Out> Whole<'a, O> {
+    /// What becomes of the sums of a problem.
+    pub fn new<A>(p: &MatmulInt8, x: &Operands<'_, A, O>, columns: Columns<'a>) -> Whole<'a, O> {
+        let range = O::range(x.zo.first().copied(), p.relu && !fault!("matmul_int8.relu-below-zero"));
+        Whole { columns, range, relu: p.relu, out: std::marker::PhantomData }
+    }
+
+    /// The outputs of a row from column `from` on, of the sums of products and that of A's row: at most a vector.
+    #[inline(always)]
+    pub fn store<D: Integers>(&self, d: D, from: usize, sum: D::V, row_sum: i32, out: &mut [O]) {
+        let mut sum = d.add(sum, d.load(&self.columns.constants[from..]));
+        if let Some(zeros) = self.columns.zeros {
+            sum = d.sub(sum, d.mul(d.splat(row_sum), d.load(&zeros[from..])));
+        }
+        if O::NARROW {
+            sum = d.requantize(sum, &self.columns.scales[from..], self.range);
+        } else if self.relu {
+            sum = d.max(sum, d.splat(0));
+        }
+        if out.len() >= D::LANES {
+            O::store(d, sum, out);
+        } else {
+            let mut lanes = [O::default(); 16];
+            O::store(d, sum, &mut lanes);
+            out.copy_from_slice(&lanes[..out.len()]);
+        }
+    }
 }
 
 impl<D: Integers, O: Out> Tiles<D> for Whole<'_, O> {
@@ -116,23 +148,7 @@ impl<D: Integers, O: Out> Tiles<D> for Whole<'_, O> {
                 if skip >= out.len() {
                     break;
                 }
-                let mut sum = d.add(sum, d.load(&self.columns.constants[from..]));
-                if let Some(zeros) = self.columns.zeros {
-                    sum = d.sub(sum, d.mul(d.splat(row_sum), d.load(&zeros[from..])));
-                }
-                if O::NARROW {
-                    sum = d.requantize(sum, &self.columns.scales[from..], self.range);
-                } else if self.relu {
-                    sum = d.max(sum, d.splat(0));
-                }
-                let out = &mut out[skip..];
-                if out.len() >= D::LANES {
-                    O::store(d, sum, out);
-                } else {
-                    let mut lanes = [O::default(); 16];
-                    O::store(d, sum, &mut lanes);
-                    out.copy_from_slice(&lanes[..out.len()]);
-                }
+                self.store(d, from, sum, row_sum, &mut out[skip..]);
             }
         }
     }

@@ -11,6 +11,8 @@
 //!   for each panel, for each tile of rows:
 //!     sums of a·b over all k in registers;  + constant − zb·Σa;  requantize, store
 //! ```
+//! A few rows and a transposed B are multiplied without packing (`rows`).
+//!
 //! So every kernel multiplies u8 by s8, for zero points of any kind, and the loop over k is the same for all of them.
 //!
 //! Error: none. Sums wrap, and requantization rounds as the definition says, so that all kernels and any number of
@@ -22,6 +24,8 @@
 mod driver;
 #[cfg(target_arch = "x86_64")]
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -54,6 +58,7 @@ const TYPES: &[Types] = matmul_int8::TYPES;
 /// Tiles, blocks of rows, panels, words and chunks of them, threads.
 #[cfg(target_arch = "x86_64")]
 const THRESHOLDS: &[Threshold] = &[
+    Threshold::axis("m", rows::ROWS as i64),
     Threshold::axis("m", Avx2Token::ROWS as i64),
     Threshold::axis("m", VnniToken::ROWS as i64),
     Threshold::axis("m", dotted::ROWS as i64),

@@ -1,8 +1,8 @@
 //! [`max_pool2d`](etalon_reference::ops::max_pool2d): the largest element under a window that moves over each plane, and its
 //! position. f32 and f64; images are n×c×h×w in NCHW or NHWC order, without gaps; positions are i64, row·w + column.
 //!
-//! One source for all instruction sets: comparisons and selections over sixteen lanes in plain Rust, which the compiler turns
-//! into the level's vectors. Nothing is rounded, so that all levels and any number of threads give equal outputs.
+//! One source for all instruction sets: in NCHW comparisons and selections over sixteen lanes in plain Rust, which the
+//! compiler turns into the level's vectors; in NHWC vectors, whose positions are numbers of the same type. Nothing is rounded, so that all levels and any number of threads give equal outputs.
 //!
 //! ```text
 //! for each output, sixteen at a time:  best = −∞, found = first element under the window
@@ -12,17 +12,17 @@
 //!
 //! NaN: larger than any number; the last one under a window is found. Errors: a level that the CPU lacks.
 
-mod pixels;
+pub(crate) mod pixels;
 mod planes;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::images::ImageLayout;
 use etalon_reference::ops::max_pool2d::MaxPool2d;
-use etalon_reference::{Element, Threshold, Types};
+use etalon_reference::{Threshold, Types};
 
 use crate::call::{Call, elements};
 use crate::isa::Isa;
-use crate::isa::wide::{Wide, Work, with_lanes};
+use crate::isa::wide::{Vectors, Wide, Work, with_lanes};
 use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -41,18 +41,33 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 /// A number that is compared.
-pub(crate) trait Number: Element + PartialOrd {
+pub(crate) trait Number: Vectors + PartialOrd {
     /// −∞.
     const LEAST: Self;
+    /// What is added to a position so that its lowest bits are the position: positions are below it.
+    const PLACES: u64;
+    /// A position.
+    fn of_place(place: i64) -> Self;
+    /// The position, which is below [`PLACES`](Number::PLACES).
+    fn place(self) -> i64;
 }
 
-impl Number for f32 {
-    const LEAST: f32 = f32::NEG_INFINITY;
+macro_rules! number {
+    ($($t:ident, $bits:literal;)*) => { $(impl Number for $t {
+        const LEAST: $t = $t::NEG_INFINITY;
+        const PLACES: u64 = 1 << $bits;
+        #[inline(always)]
+        fn of_place(place: i64) -> $t {
+            place as $t
+        }
+        #[inline(always)]
+        fn place(self) -> i64 {
+            let bits = (self + Self::PLACES as $t).to_bits();
+            (u64::from(bits) & (Self::PLACES - 1)) as i64
+        }
+    })* };
 }
-
-impl Number for f64 {
-    const LEAST: f64 = f64::NEG_INFINITY;
-}
+number!(f32, 23; f64, 52;);
 
 /// A position in a plane, as narrow as planes allow.
 trait Place: Copy + Default + Send + Sync + 'static {
@@ -130,18 +145,17 @@ struct Step<'a, T> {
     workspace: &'a mut Workspace,
 }
 
-impl<T: Number> Work for Step<'_, T> {
+impl<T: Number> Work<T> for Step<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, l: L) {
+    fn run<L: Wide<T>>(self, l: L) {
         let Step { problem: p, operands, pool, workspace } = self;
         let narrow = p.x.h * p.x.w <= i32::MAX as usize / 2;
         match (p.x.layout, narrow) {
             (ImageLayout::Nchw, true) => planes::pool::<L, T, i32>(l, p, operands, pool, workspace),
             (ImageLayout::Nchw, false) => planes::pool::<L, T, i64>(l, p, operands, pool, workspace),
-            (ImageLayout::Nhwc, true) => pixels::pool::<L, T, i32>(l, p, operands, pool),
-            (ImageLayout::Nhwc, false) => pixels::pool::<L, T, i64>(l, p, operands, pool),
+            (ImageLayout::Nhwc, _) => pixels::pool(l, p, operands, pool),
         }
     }
 }
@@ -157,5 +171,5 @@ fn typed<T: Number>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (problem, pool, x) = (downcast(call.problem()), call.pool(), call.input(0));
     let ([y, index], workspace) = call.outputs();
     let operands: Operands<'_, T> = Operands { x, y: elements(y), index: elements(index) };
-    with_lanes(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
+    with_lanes::<T, _>(isa, Step { problem, operands, pool, workspace }).map_err(KernelError::Isa)
 }

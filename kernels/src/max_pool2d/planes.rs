@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 /// Elements of a task, about.
 const TASK: usize = 16 * 1024;
 
-pub(super) fn pool<L: Wide, T: Number, I: Place>(
+pub(super) fn pool<L: Wide<T>, T: Number, I: Place>(
     l: L,
     p: &MaxPool2d,
     o: Operands<'_, T>,
@@ -54,11 +54,11 @@ struct Planes<'a, T, I> {
     places: std::marker::PhantomData<I>,
 }
 
-impl<T: Number, I: Place> Work for Planes<'_, T, I> {
+impl<T: Number, I: Place> Work<T> for Planes<'_, T, I> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Wide>(self, _: L) {
+    fn run<L: Wide<T>>(self, _: L) {
         match self.p.cols.stride {
             1 => self.compute::<1>(),
             2 => self.compute::<2>(),

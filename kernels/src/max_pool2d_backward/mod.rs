@@ -1,12 +1,14 @@
 //! [`max_pool2d_backward`](etalon_reference::ops::max_pool2d_backward): each output's gradient goes to the element that it
 //! found. f32 and f64; images in NCHW or NHWC order, without gaps; positions are i64.
 //!
-//! `dx = 0; for each output in ascending (i, j): dx[index] += dy`. One addition per output, at a place that data decide: a
-//! scatter, whose limit is memory, so that one kernel serves every level. Tasks are planes, or in NHWC bands of channels of
-//! an image; each adds in the order of the outputs.
+//! `dx = 0; for each output in ascending (i, j): dx[index] += dy`. In NCHW that is a scatter, at places that data decide
+//! (`planes`); in NHWC a vector of channels is compared with the pixels under the window (`pixels`). Tasks are planes, or images
+//! and bands of their channels; each adds in the order of the outputs, so that all levels and any number of threads give
+//! equal bits.
 //!
 //! Error: as the problem's tolerance says. Errors: a position outside its plane.
 
+mod pixels;
 mod planes;
 
 use etalon_reference::operator::downcast;
@@ -16,19 +18,21 @@ use etalon_reference::{Threshold, Types};
 
 use crate::call::Call;
 use crate::isa::Isa;
+use crate::isa::wide::{Wide, Work, with_lanes};
 use crate::kernel::{Kernel, KernelError};
 use crate::max_pool2d::Number;
 use crate::pool::Pool;
 
-const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", planes::BAND as i64)];
+const FLOATS: &[Types] = &[Types::F32, Types::F64];
+/// Channels side by side, and of a task.
+const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::axis("c", pixels::BAND as i64)];
 
 /// The kernels, weakest first.
-pub static KERNELS: &[Kernel] =
-    &[Kernel::new("scalar", Isa::Scalar, &[Types::F32, Types::F64], |call| match call.types() {
-        Types::F64 => typed::<f64>(call),
-        _ => typed::<f32>(call),
-    })
-    .with_thresholds(THRESHOLDS)];
+pub static KERNELS: &[Kernel] = &[
+    Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
+];
 
 /// The operands.
 struct Operands<'a, T> {
@@ -45,24 +49,39 @@ trait Summand: Number + std::ops::AddAssign {}
 impl Summand for f32 {}
 impl Summand for f64 {}
 
-/// The gradient.
-fn max_pool2d_backward<T: Summand>(
-    problem: &MaxPool2dBackward,
-    operands: Operands<'_, T>,
-    pool: &Pool,
-) -> Result<(), KernelError> {
-    let outside = planes::Outside::default();
-    let x = &problem.pool.x;
-    match x.layout {
-        ImageLayout::Nchw => planes::by_planes(&problem.pool, operands, pool, &outside),
-        ImageLayout::Nhwc => planes::by_channels(&problem.pool, operands, pool, &outside),
-    }
-    let error = |found| KernelError::OutOfRange { operand: "index", found, end: x.h * x.w };
-    outside.found().map_or(Ok(()), |found| Err(error(found)))
+struct Step<'a, T> {
+    p: &'a MaxPool2dBackward,
+    operands: Operands<'a, T>,
+    pool: &'a Pool,
+    outside: &'a planes::Outside,
 }
 
-fn typed<T: Summand>(call: &mut Call<'_>) -> Result<(), KernelError> {
+impl<T: Summand> Work<T> for Step<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Wide<T>>(self, l: L) {
+        let Step { p, operands, pool, outside } = self;
+        match p.pool.x.layout {
+            ImageLayout::Nchw => planes::by_planes(&p.pool, operands, pool, outside),
+            ImageLayout::Nhwc => pixels::pool(l, &p.pool, operands, pool, outside),
+        }
+    }
+}
+
+fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+    match call.types() {
+        Types::F64 => typed::<f64>(call, isa),
+        _ => typed::<f32>(call, isa),
+    }
+}
+
+fn typed<T: Summand>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (dy, index) = (call.input::<T>(0), call.input::<i64>(1));
-    let (problem, pool) = (downcast(call.problem()), call.pool());
-    max_pool2d_backward(problem, Operands { dy, index, dx: call.output(0) }, pool)
+    let (p, pool): (&MaxPool2dBackward, _) = (downcast(call.problem()), call.pool());
+    let outside = planes::Outside::default();
+    let operands = Operands { dy, index, dx: call.output(0) };
+    with_lanes::<T, _>(isa, Step { p, operands, pool, outside: &outside }).map_err(KernelError::Isa)?;
+    let error = |found| KernelError::OutOfRange { operand: "index", found, end: p.pool.x.h * p.pool.x.w };
+    outside.found().map_or(Ok(()), |found| Err(error(found)))
 }

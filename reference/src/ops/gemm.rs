@@ -388,7 +388,7 @@ impl Problem for Gemm {
     fn work(&self, types: Types) -> Work {
         let (operations, unit) = self.operations();
         // There are instructions for the products of bf16.
-        let unit = if types.of("a") == DType::Bf16 { Unit::Dot } else { unit };
+        let unit = if types.of("a") == DType::Bf16 { Unit::DotBf16 } else { unit };
         Work::of((operations, unit), &self.inputs(types), &self.unread_inputs(), &self.outputs(types))
     }
 

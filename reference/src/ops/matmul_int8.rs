@@ -16,6 +16,7 @@
 use ndarray::{Array2, ArrayD, Ix1, Ix2, Zip};
 
 use super::gemm::choice_value;
+use crate::Cache::ColdWeights;
 use crate::operator::{elements, size};
 use crate::tensor::Values;
 use crate::{
@@ -221,7 +222,7 @@ impl Problem for MatmulInt8 {
     }
 
     fn operations(&self) -> (f64, Unit) {
-        (2.0 * self.m as f64 * self.n as f64 * self.k as f64, Unit::Dot)
+        (2.0 * self.m as f64 * self.n as f64 * self.k as f64, Unit::DotBytes)
     }
 
     fn degenerate(&self) -> bool {
@@ -254,6 +255,9 @@ fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
 
 const FBGEMM: &str = "FBGEMM PackedRequantizeAcc32Benchmark";
 const BENCHDNN: &str = "oneDNN benchdnn inputs";
+/// The sizes that `gemm` has in every type.
+const SWEEP: &str = "size sweep";
+const LLAMA: &str = "TorchBench LLaMA-7B";
 
 static WORKLOADS: &[Workload] = &[
     Workload::new("fbgemm.tall_n8", "m=156800,n=8,k=36", FBGEMM),
@@ -266,7 +270,13 @@ static WORKLOADS: &[Workload] = &[
     Workload::new("fbgemm.m1_128x2876", "n=128,k=2876", FBGEMM),
     Workload::new("benchdnn.doc", "m=10,n=20,k=30,za=tensor", BENCHDNN).smoke(),
     Workload::new("bert.attention", "m=1536,n=128,k=64,b=t", BENCHDNN),
-    Workload::new("rten.square_512", "m=512,n=512,k=512", "rten bench_gemm_mix").smoke(),
+    Workload::new("square.64", "m=64,n=64,k=64", SWEEP),
+    Workload::new("square.128", "m=128,n=128,k=128", SWEEP),
+    Workload::new("square.1024", "m=1024,n=1024,k=1024", SWEEP),
+    Workload::new("bert.512x3072x768", "m=512,n=3072,k=768", "TorchBench operator logs"),
+    Workload::new("llama7b.wo_decode", "n=4096,k=4096,b=t", LLAMA).met(ColdWeights),
+    Workload::new("llama7b.w2_decode", "n=4096,k=11008,b=t", LLAMA).met(ColdWeights),
+    Workload::new("square.512", "m=512,n=512,k=512", "rten bench_gemm_mix").smoke(),
     Workload::new("linear.square_512", "m=512,n=512,k=512,b=t,za=tensor,bias=row,act=relu", "composed for the suite"),
 ];
 

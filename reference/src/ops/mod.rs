@@ -18,6 +18,7 @@ pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
 mod conv_workloads;
 mod correlation;
+pub mod dequantize;
 pub mod dropout;
 pub mod dropout_backward;
 pub mod gemm;
@@ -29,10 +30,13 @@ pub mod lstm_backward;
 mod lstm_backward_bounds;
 pub mod lstm_bounds;
 mod lstm_workloads;
+pub mod matmul_binary;
 pub mod matmul_int8;
+pub mod matmul_nbits;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;
 pub mod philox;
+pub mod quantize;
 pub mod window;
 pub mod winograd;
 
@@ -47,6 +51,10 @@ macro_rules! each_operator {
             gemm: GEMM,
             gemm_backward: GEMM_BACKWARD,
             matmul_int8: MATMUL_INT8,
+            matmul_nbits: MATMUL_NBITS,
+            matmul_binary: MATMUL_BINARY,
+            quantize: QUANTIZE,
+            dequantize: DEQUANTIZE,
             batchnorm_relu: BATCHNORM_RELU,
             batchnorm_relu_backward: BATCHNORM_RELU_BACKWARD,
             conv2d: CONV2D,

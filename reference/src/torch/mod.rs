@@ -21,9 +21,12 @@ pub mod deviations;
 mod dropout;
 mod gemm;
 mod lstm;
+mod matmul_binary;
 mod matmul_int8;
+mod matmul_nbits;
 mod pixels;
 mod pool;
+mod quantize;
 mod script;
 mod tensors;
 mod way;
@@ -73,6 +76,10 @@ static TWINS: &[Twin] = &[
     gemm::GEMM,
     gemm::GEMM_BACKWARD,
     matmul_int8::MATMUL_INT8,
+    matmul_nbits::MATMUL_NBITS,
+    matmul_binary::MATMUL_BINARY,
+    quantize::QUANTIZE,
+    quantize::DEQUANTIZE,
     batchnorm::BATCHNORM_RELU,
     batchnorm::BATCHNORM_RELU_BACKWARD,
     conv::CONV2D,

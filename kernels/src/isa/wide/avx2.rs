@@ -11,10 +11,12 @@ macro_rules! wide {
         $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident,
         $stream:ident, $cast:ident,
         $and:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $cmp:ident,
+        $or:ident, $blend:ident, $bits:ident,
         |$low:ident, $high:ident| $evens:expr, $transpose:path
     ) => {
         impl Wide<$t> for Avx2Token {
             type F = [$v; 2];
+            type Which = [$v; 2];
 
             #[inline(always)]
             fn enter<W: Work<$t>>(self, work: W) -> W::Output {
@@ -143,6 +145,34 @@ macro_rules! wide {
                     [$and(x[0], $cmp::<_CMP_NLE_UQ>(y[0], zero)), $and(x[1], $cmp::<_CMP_NLE_UQ>(y[1], zero))]
                 }
             }
+            #[inline(always)]
+            fn beats(self, x: Self::F, y: Self::F) -> Self::F {
+                let beats = |x, y| {
+                    // SAFETY: the token is proof.
+                    unsafe { $or($cmp::<_CMP_GT_OQ>(x, y), $cmp::<_CMP_UNORD_Q>(x, x)) }
+                };
+                [beats(x[0], y[0]), beats(x[1], y[1])]
+            }
+            #[inline(always)]
+            fn same(self, x: Self::F, y: Self::F) -> Self::F {
+                // SAFETY: the token is proof.
+                unsafe { [$cmp::<_CMP_EQ_OQ>(x[0], y[0]), $cmp::<_CMP_EQ_OQ>(x[1], y[1])] }
+            }
+            #[inline(always)]
+            fn pick(self, there: Self::F, yes: Self::F, no: Self::F) -> Self::F {
+                // SAFETY: the token is proof.
+                unsafe { [$blend(no[0], yes[0], there[0]), $blend(no[1], yes[1], there[1])] }
+            }
+            #[inline(always)]
+            fn either(self, x: Self::F, y: Self::F) -> Self::F {
+                // SAFETY: the token is proof.
+                unsafe { [$or(x[0], y[0]), $or(x[1], y[1])] }
+            }
+            #[inline(always)]
+            fn everywhere(self, x: Self::F) -> bool {
+                // SAFETY: the token is proof.
+                unsafe { $bits(x[0]) & $bits(x[1]) == (1 << ($lanes / 2)) - 1 }
+            }
         }
     };
 }
@@ -187,6 +217,9 @@ wide!(
     _mm256_fmadd_ps,
     _mm256_max_ps,
     _mm256_cmp_ps,
+    _mm256_or_ps,
+    _mm256_blendv_ps,
+    _mm256_movemask_ps,
     |low, high| {
         // Of each half of 128 bits: the two of low, the two of high; then halves change places.
         let pairs = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(low, high));
@@ -215,6 +248,9 @@ wide!(
     _mm256_fmadd_pd,
     _mm256_max_pd,
     _mm256_cmp_pd,
+    _mm256_or_pd,
+    _mm256_blendv_pd,
+    _mm256_movemask_pd,
     // Of each half of 128 bits: the first of low, the first of high; then halves change places.
     |low, high| _mm256_permute4x64_pd::<0xd8>(_mm256_unpacklo_pd(low, high)),
     crate::isa::avx2::transpose64

@@ -10,11 +10,12 @@ macro_rules! wide {
         $t:ty, $lanes:literal, $v:ty, $mask:ty,
         $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident,
         $stream:ident, $some:ident,
-        $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $cmp:ident,
+        $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $cmp:ident, $blend:ident,
         |$low:ident, $high:ident| $halves:expr, |$x:ident, $y:ident| $evens:expr, $transpose:path
     ) => {
         impl Wide<$t> for Avx512Token {
             type F = $v;
+            type Which = $mask;
 
             #[inline(always)]
             fn enter<W: Work<$t>>(self, work: W) -> W::Output {
@@ -117,6 +118,29 @@ macro_rules! wide {
                 // SAFETY: the token is proof.
                 unsafe { $some($cmp::<_CMP_NLE_UQ>(y, $zero()), x) }
             }
+            #[inline(always)]
+            fn beats(self, x: $v, y: $v) -> $mask {
+                // SAFETY: the token is proof.
+                unsafe { $cmp::<_CMP_GT_OQ>(x, y) | $cmp::<_CMP_UNORD_Q>(x, x) }
+            }
+            #[inline(always)]
+            fn same(self, x: $v, y: $v) -> $mask {
+                // SAFETY: the token is proof.
+                unsafe { $cmp::<_CMP_EQ_OQ>(x, y) }
+            }
+            #[inline(always)]
+            fn pick(self, there: $mask, yes: $v, no: $v) -> $v {
+                // SAFETY: the token is proof.
+                unsafe { $blend(there, no, yes) }
+            }
+            #[inline(always)]
+            fn either(self, x: $mask, y: $mask) -> $mask {
+                x | y
+            }
+            #[inline(always)]
+            fn everywhere(self, x: $mask) -> bool {
+                x == <$mask>::MAX
+            }
         }
     };
 }
@@ -147,6 +171,7 @@ wide!(
     _mm512_fmadd_ps,
     _mm512_max_ps,
     _mm512_cmp_ps_mask,
+    _mm512_mask_blend_ps,
     |low, high| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(_mm256_loadu_ps(low)), _mm256_loadu_ps(high)),
     |x, y| {
         let index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -174,6 +199,7 @@ wide!(
     _mm512_fmadd_pd,
     _mm512_max_pd,
     _mm512_cmp_pd_mask,
+    _mm512_mask_blend_pd,
     |low, high| _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(_mm256_loadu_pd(low)), _mm256_loadu_pd(high)),
     |x, y| _mm512_permutex2var_pd(x, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), y),
     crate::isa::avx512::transpose64

@@ -10,6 +10,7 @@ macro_rules! scalar {
     ($t:ty, $lanes:literal) => {
         impl Wide<$t> for Scalar {
             type F = [$t; $lanes];
+            type Which = [bool; $lanes];
 
             #[inline(always)]
             fn enter<W: Work<$t>>(self, work: W) -> W::Output {
@@ -85,6 +86,26 @@ macro_rules! scalar {
             #[inline(always)]
             fn gate(self, x: Self::F, y: Self::F) -> Self::F {
                 std::array::from_fn(|i| if y[i] <= 0.0 { 0.0 } else { x[i] })
+            }
+            #[inline(always)]
+            fn beats(self, x: Self::F, y: Self::F) -> Self::Which {
+                std::array::from_fn(|i| x[i] > y[i] || x[i].is_nan())
+            }
+            #[inline(always)]
+            fn same(self, x: Self::F, y: Self::F) -> Self::Which {
+                std::array::from_fn(|i| x[i] == y[i])
+            }
+            #[inline(always)]
+            fn pick(self, there: Self::Which, yes: Self::F, no: Self::F) -> Self::F {
+                std::array::from_fn(|i| if there[i] { yes[i] } else { no[i] })
+            }
+            #[inline(always)]
+            fn either(self, x: Self::Which, y: Self::Which) -> Self::Which {
+                std::array::from_fn(|i| x[i] || y[i])
+            }
+            #[inline(always)]
+            fn everywhere(self, x: Self::Which) -> bool {
+                x == [true; $lanes]
             }
         }
     };
