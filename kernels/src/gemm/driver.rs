@@ -77,17 +77,23 @@ pub const THRESHOLDS: &[Threshold] = &[
 ];
 
 /// Where several of its sizes together decide the path.
-pub const PATHS: &[Domain] = &[Domain {
-    name: "a large B whose last rows are fewer than are packed at a time",
-    fixed: &[
-        ("m", &[9, 13, 17]),
-        ("n", &[1030]),
-        ("k", &[257, 260, 271]),
-        ("batch", &[1]),
-        ("b", &[0]),
-        ("alpha", &[0, 2, 3]),
-    ],
-}];
+pub const PATHS: &[Domain] = &[
+    Domain {
+        name: "a large B whose last rows are fewer than are packed at a time",
+        fixed: &[
+            ("m", &[9, 13, 17]),
+            ("n", &[1030]),
+            ("k", &[257, 260, 271]),
+            ("batch", &[1]),
+            ("b", &[0]),
+            ("alpha", &[0, 2, 3]),
+        ],
+    },
+    Domain {
+        name: "a C that is computed in several blocks of rows, where it is short",
+        fixed: &[("m", &[510, 530]), ("n", &[2100]), ("k", &[1, 2, 3]), ("batch", &[1])],
+    },
+];
 
 /// Rows of a block of A: a multiple of every tile's.
 pub const fn mc<T>() -> usize {
