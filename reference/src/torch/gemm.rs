@@ -91,6 +91,10 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
         // Not every libtorch has oneDNN, nor oneDNN every shape.
         ways.extend(onednn(gemm, operands).and_then(Way::tried));
     }
+    if !matches!(kind, Kind::Float | Kind::Double) {
+        // Where libtorch has no fast product of the type.
+        ways.push(of_wide(gemm, operands)?);
+    }
     ways.into_iter().map(Way::tried).collect()
 }
 
@@ -113,7 +117,7 @@ fn product_out(gemm: &Gemm, operands: &Operands<'_>) -> Result<Way, TchError> {
     }))
 }
 
-/// In f32, to which operands are widened in each call: where C is longer than they are there is no other product.
+/// In f32, to which operands are widened in each call: the only product where C is longer than they are.
 fn of_wide(gemm: &Gemm, operands: &Operands<'_>) -> Result<Way, TchError> {
     let inputs: Vec<Tensor> = operands.inputs.iter().map(Tensor::shallow_clone).collect();
     let gemm = gemm.clone();
