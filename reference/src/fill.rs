@@ -104,6 +104,8 @@ impl Fill {
                 };
                 let value = trouble.value(real, dice, dtype);
                 match values {
+                    // Where elements do not meet, an offset cancels nothing, and all that saturates would be equal.
+                    Values::Spread if matches!(trouble, Trouble::Offset) && !dice.is_multiple_of(3) => real,
                     Values::Factor if value.is_infinite() => real,
                     Values::Finite if !value.is_finite() => real,
                     Values::Recurrent(terms) if value.abs() > 1.0 => real * share(terms),
@@ -309,6 +311,13 @@ mod tests {
         assert!(labels.iter().all(|array| array.iter().any(|x| *x == -100.0)));
         assert!(draw(DType::Bool, &[40], Values::Mask).iter().flatten().all(|x| [0.0, 1.0].contains(x)));
         assert!(draw(DType::F32, &[40], Values::Unit).iter().flatten().all(|x| (0.0..=1.0).contains(x)));
+    }
+
+    #[test]
+    fn spread_numbers_are_not_all_large() {
+        for array in draw(DType::F32, &[400], Values::Spread) {
+            assert!(array.iter().filter(|x| x.abs() < 256.0).count() > 200, "{array}");
+        }
     }
 
     #[test]
