@@ -11,6 +11,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,9 @@ const SPINS: u32 = 2_000;
 /// Single-thread nanoseconds from which [`Pool::threads_for`] gives all threads: some times what it takes to wake one that
 /// spins.
 pub const WORTH_NS: u64 = 8_000;
+
+/// Ranges per thread at least in [`Pool::ranges`].
+const RANGES: usize = 4;
 
 /// The job's state in one word: the workers inside (low 16 bits), flags, the epoch (high 32 bits).
 const INSIDE: u64 = 0xffff;
@@ -165,6 +169,16 @@ impl Pool {
         self.shared.busy.0.store(false, Ordering::Release);
         if let Some(payload) = panic {
             resume_unwind(payload);
+        }
+    }
+
+    /// Calls `body` with ranges that together hold each number below `count` once: one range on one thread, several for
+    /// each of `threads` that [`threads_for`](Pool::threads_for) gave.
+    pub fn ranges<F: Fn(Range<usize>) + Sync>(&self, threads: usize, count: usize, body: F) {
+        let ranges = if threads == 1 { 1 } else { (RANGES * threads).min(count) };
+        match ranges {
+            0 | 1 => body(0..count),
+            _ => self.run(ranges, |range, _| body(count * range / ranges..count * (range + 1) / ranges)),
         }
     }
 }

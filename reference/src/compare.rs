@@ -147,8 +147,9 @@ pub fn ulp(dtype: DType, value: f64) -> f64 {
     if spacing == 0.0 {
         return 1.0;
     }
-    let exponent = value.abs().log2().floor();
-    (spacing * exponent.exp2()).max(2.0 * dtype.underflow())
+    // The power of two in it; 0 for subnormal numbers of f64.
+    let power = f64::from_bits(value.to_bits() & f64::INFINITY.to_bits());
+    (spacing * power).max(2.0 * dtype.underflow())
 }
 
 /// At least 16 elements, and, rounded to the dtype, constant or more than nine tenths zeros.

@@ -183,11 +183,11 @@ impl DType {
 
     /// Half the smallest positive subnormal: the largest absolute error of one rounding that underflows. For f64 the smallest
     /// itself, because 2⁻¹⁰⁷⁵ is not representable.
-    pub fn underflow(self) -> f64 {
+    pub const fn underflow(self) -> f64 {
         match self.format() {
             Format::Float { exponent, fraction, .. } => {
                 let least = 2 - (1 << (exponent - 1)) - fraction as i32;
-                f64::from(2u8).powi(least - 1).max(f64::from_bits(1))
+                if least > -1022 { two_to(least - 1) } else { f64::from_bits(1) }
             }
             Format::Integer { .. } => 0.0,
         }
@@ -221,7 +221,7 @@ impl DType {
 }
 
 /// 2^n of a normal f64.
-const fn two_to(n: i32) -> f64 {
+pub(crate) const fn two_to(n: i32) -> f64 {
     f64::from_bits(((1023 + n) as u64) << 52)
 }
 

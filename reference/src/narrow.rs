@@ -6,7 +6,7 @@
 use half::{bf16, f16};
 
 use crate::DType;
-use crate::dtype::Format;
+use crate::dtype::{Format, two_to};
 
 /// Stored bits of the significand of an f64.
 const FRACTION: u32 = f64::MANTISSA_DIGITS - 1;
@@ -55,8 +55,8 @@ impl F8e4m3 {
         let (exponent, fraction) = (i32::from(self.0 >> 3 & 15), f64::from(self.0 & 7));
         let magnitude = match (exponent, fraction) {
             (15, 7.0) => f64::NAN,
-            (0, _) => fraction * 2f64.powi(-9),
-            _ => (8.0 + fraction) * 2f64.powi(exponent - 10),
+            (0, _) => fraction * two_to(-9),
+            _ => (8.0 + fraction) * two_to(exponent - 10),
         };
         if self.0 & 128 == 0 { magnitude } else { -magnitude }
     }

@@ -4,23 +4,20 @@
 //! One source for all instruction sets. The difference is exact, the product is rounded once. Error: none. Errors: a
 //! level that the CPU lacks.
 
-use etalon_reference::Threshold;
+use std::marker::PhantomData;
+
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::dequantize::Dequantize;
-use etalon_reference::ops::quantize::{F16S8, F32U8, Scheme, TYPES};
+use etalon_reference::ops::quantize::{F16S8, F32U8, TYPES};
 
 use crate::call::{Call, elements};
-use crate::disjoint::chunks;
 use crate::faults::fault;
 use crate::isa::Isa;
-use crate::isa::narrow::{Convert, Job, Narrow, enter, with_converters};
+use crate::isa::narrow::{Convert, Narrow, with_converters};
 use crate::isa::wide::LANES;
 use crate::kernel::{Kernel, KernelError};
-use crate::pool::Pool;
-use crate::quantize::{Byte, of_row, place, rows_of_task};
-
-const THRESHOLDS: &[Threshold] =
-    &[Threshold::axis("cols", LANES as i64), Threshold::axis("group", LANES as i64), Threshold::bytes("q", 16 * 1024)];
+use crate::quantize::Byte;
+use crate::quantize::walk::{self, THRESHOLDS, Walk};
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
@@ -31,73 +28,22 @@ pub static KERNELS: &[Kernel] = &[
     Kernel::new("avx512", Isa::Avx512, TYPES, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
-struct All<'a, Y, Q> {
-    scheme: &'a Scheme,
-    q: &'a [Q],
-    scale: &'a [Y],
-    zero: &'a [Q],
-    y: &'a mut [Y],
-    pool: &'a Pool,
-}
+#[derive(Clone, Copy)]
+struct Step<Y, Q>(PhantomData<fn(Q) -> Y>);
 
-impl<Y: Narrow, Q: Byte> Job for All<'_, Y, Q> {
-    type Output = ();
-    fn run<L: Convert>(self, l: L) {
-        let All { scheme, q, scale, zero, y, pool } = self;
-        if y.is_empty() {
-            return;
-        }
-        let (cols, len) = (scheme.cols, of_row(scheme));
-        chunks(pool, y, rows_of_task(scheme) * cols, |start, y| {
-            for (i, y) in y.chunks_exact_mut(cols).enumerate() {
-                let row = start / cols + i;
-                let q = &q[row * cols..][..cols];
-                for (group, (q, y)) in q.chunks(len).zip(y.chunks_mut(len)).enumerate() {
-                    let at = place(scheme, row, group);
-                    let of = if fault!("dequantize.first-zero-point") { 0 } else { at };
-                    let zero = zero.get(of).copied().unwrap_or_default();
-                    enter(l, Group { q, scale: scale[at].widened(), zero: zero.into() as f32, y });
-                }
-            }
-        });
-    }
-}
+impl<Y: Narrow, Q: Byte> walk::Step for Step<Y, Q> {
+    type From = Q;
+    type To = Y;
+    type Scale = Y;
+    type Zero = Q;
 
-/// What shares a scale.
-struct Group<'a, Y, Q> {
-    q: &'a [Q],
-    scale: f32,
-    zero: f32,
-    y: &'a mut [Y],
-}
-
-impl<Y: Narrow, Q: Byte> Job for Group<'_, Y, Q> {
-    type Output = ();
     #[inline(always)]
-    fn run<L: Convert>(self, l: L) {
-        let Group { q, scale, zero, y } = self;
-        let whole = q.len() / LANES * LANES;
-        for (q, y) in q.as_chunks::<LANES>().0.iter().zip(y.as_chunks_mut::<LANES>().0) {
-            vector(l, q, scale, zero, y);
-        }
-        match (q.last_chunk(), y.last_chunk_mut()) {
-            _ if whole == q.len() || fault!("dequantize.last-of-group") => {}
-            // Some of them once more.
-            (Some(q), Some(y)) => vector(l, q, scale, zero, y),
-            _ => {
-                let (mut all, mut to) = ([Q::default(); LANES], [Y::default(); LANES]);
-                all[..q.len()].copy_from_slice(q);
-                vector(l, &all, scale, zero, &mut to);
-                y.copy_from_slice(&to[..q.len()]);
-            }
-        }
+    fn vector<L: Convert>(self, l: L, q: &[Q; LANES], scale: f32, zero: Q, y: &mut [Y; LANES]) {
+        let zero = if fault!("dequantize.byte-difference") { zero.into().min(100) } else { zero.into() };
+        let wide = q.map(|q| q.into() as f32);
+        let scale = if fault!("dequantize.short-scale") { f32::from_bits(scale.to_bits() & !0xff) } else { scale };
+        Y::narrow(l, l.mul(l.sub(l.load(&wide), l.splat(zero as f32)), l.splat(scale)), y);
     }
-}
-
-#[inline(always)]
-fn vector<L: Convert, Y: Narrow, Q: Byte>(l: L, q: &[Q; LANES], scale: f32, zero: f32, y: &mut [Y; LANES]) {
-    let wide = q.map(|q| q.into() as f32);
-    Y::narrow(l, l.mul(l.sub(l.load(&wide), l.splat(zero)), l.splat(scale)), y);
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
@@ -112,5 +58,6 @@ fn typed<Y: Narrow, Q: Byte>(call: &mut Call<'_>, isa: Isa) -> Result<(), Kernel
     let Dequantize { scheme } = downcast(call.problem());
     let ([q, zero], scale, pool) = ([0, 2].map(|i| call.input::<Q>(i)), call.input::<Y>(1), call.pool());
     let ([y], _) = call.outputs();
-    with_converters(isa, All { scheme, q, scale, zero, y: elements(y), pool }).map_err(KernelError::Isa)
+    let walk = Walk { step: Step(PhantomData), scheme, from: q, scale, zero, to: elements::<Y>(y), pool };
+    with_converters(isa, walk).map_err(KernelError::Isa)
 }

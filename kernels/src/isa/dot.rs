@@ -11,6 +11,7 @@
 
 use std::arch::x86_64::*;
 
+use super::memory::Memory;
 use super::{Avx2Token, Avx512Token, AvxVnniToken, Bf16Token, Extension, Isa, VnniToken};
 
 /// Words of a line of A: [`sums`] reads lines at a fixed distance.
@@ -88,7 +89,7 @@ pub trait Dot: Copy + Send + Sync + 'static {
 }
 
 /// Vectors of i32 that products of 8-bit integers are added to.
-pub trait Integers: Dot<S = <Self as Dot>::V> {
+pub trait Integers: Dot<S = <Self as Dot>::V> + Memory {
     /// To the first elements.
     ///
     /// # Panics

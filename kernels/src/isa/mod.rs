@@ -24,6 +24,8 @@ pub mod evict;
 mod extension;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+pub mod memory;
 pub mod narrow;
 #[cfg(target_arch = "x86_64")]
 pub mod peaks;

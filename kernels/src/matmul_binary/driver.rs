@@ -6,6 +6,7 @@ use etalon_reference::ops::matmul_binary::MatmulBinary;
 
 use crate::aligned::AlignedVec;
 use crate::disjoint::Disjoint;
+use crate::dotted::Size;
 use crate::faults::fault;
 use crate::isa::bits::Bits;
 use crate::isa::dot::Job;
@@ -15,8 +16,6 @@ use crate::workspace::Workspace;
 
 /// Operations in a nanosecond of one thread, about.
 pub const OPERATIONS_A_NS: u64 = 500;
-/// Tasks per thread at least, where the output has as many panels.
-const TASKS: usize = 4;
 /// Bytes of a word.
 const BYTES: usize = 4;
 
@@ -80,16 +79,12 @@ pub fn matmul<B: Bits>(
         let row = &a[i * p.line()..][..p.line()];
         lines[i * words..][..words].iter_mut().enumerate().for_each(|(at, to)| *to = word(p, row, at));
     }
-    let operations = [p.m, p.n, p.k.max(1)].iter().fold(2u64, |all, &x| all.saturating_mul(x as u64));
-    let threads = pool.threads_for(operations / OPERATIONS_A_NS);
-    let panels = p.n.div_ceil(LANES);
-    let tasks = if threads == 1 { 1 } else { (TASKS * threads).min(panels) };
+    let size = Size { m: p.m, n: p.n, k: p.k, batch: 1, of_b: 1 };
+    let threads = pool.threads_for(size.operations() / OPERATIONS_A_NS);
     let (lines, out) = (&*lines, Disjoint::new(out));
-    let body = |task: usize| {
-        let panels = panels * task / tasks..panels * (task + 1) / tasks;
+    pool.ranges(threads, p.n.div_ceil(LANES), |panels| {
         bits.enter(Panels { bits, p, lines, packed: &packed.words, words, panels, out: &out });
-    };
-    if tasks == 1 { body(0) } else { pool.run(tasks, |task, _| body(task)) }
+    });
 }
 
 /// Some panels, for all rows.

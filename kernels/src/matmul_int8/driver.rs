@@ -3,12 +3,12 @@
 use etalon_reference::ops::matmul_int8::MatmulInt8;
 
 use super::pack::Bytes;
-use super::{Left, Operands, Out, of_column, rows};
+use super::{Left, Operands, Out, rows, tall};
 use crate::dotted::driver::{self, At, Cut, Place, Tiles};
 use crate::dotted::{PackedB, Shape, Size};
 use crate::faults::fault;
 use crate::gemm::tile::Block;
-use crate::isa::dot::{self, Integers};
+use crate::isa::dot::{self, Integers, Job};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -32,7 +32,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
     if p.m == 0 || p.n == 0 {
         return;
     }
-    if packed.is_none() && p.transposed && p.m <= rows::ROWS && p.k > 0 {
+    if packed.is_none() && rows::are_few(p) {
         return rows::matmul(d, p, x, pool, workspace);
     }
     let size = size(p);
@@ -51,8 +51,12 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
             (&*words, &*sums)
         }
     };
-    let columns = Columns::new::<A, O>(p, &x, sums, constants, zeros, scales);
+    let columns = Columns::new(d, p, &x, sums, constants, zeros, scales);
     let finish = Whole::new(p, &x, columns);
+    if tall::pays::<D>(p) {
+        let rows = (x.out, bytes.sums_rows);
+        return tall::matmul(d, (p, x.a, words, &finish), rows, (threads > 1).then_some(pool));
+    }
     let lost = fault!("matmul_int8.inline-tasks") && threads == 1 && threads < pool.threads();
     let place = Place { row: p.n, batch: 0 };
     driver::tiles(d, &size, &cut, (&bytes, words, &finish), (x.out, place), scratch, (pool, lost));
@@ -71,7 +75,8 @@ pub struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// Those of a problem, of the sums of B's columns.
-    pub fn new<A: Left, O: Out>(
+    pub fn new<D: Integers, A: Left, O: Out>(
+        d: D,
         p: &MatmulInt8,
         x: &Operands<'_, A, O>,
         sums: &[i32],
@@ -80,19 +85,53 @@ impl<'a> Columns<'a> {
         scales: &'a mut [f32],
     ) -> Columns<'a> {
         let za = A::SHIFT + x.za.first().map_or(0, |&za| za.into());
-        let depth = (p.k as i32).wrapping_mul(za);
-        for j in 0..p.n {
-            let column = if fault!("matmul_int8.first-zero-point") { j.min(1) } else { j };
-            let zb = of_column(x.zb, column).map_or(0, i32::from);
-            let bias = x.bias.get(j).copied().unwrap_or(0);
-            constants[j] = bias.wrapping_sub(za.wrapping_mul(sums[j])).wrapping_add(depth.wrapping_mul(zb));
-            zeros[j] = zb;
-        }
         if O::NARROW {
-            scales[..p.n].iter_mut().enumerate().for_each(|(j, to)| *to = of_column(x.scale, j).unwrap_or(1.0));
+            match *x.scale {
+                [] => scales[..p.n].fill(1.0),
+                [scale] => scales[..p.n].fill(scale),
+                _ => scales[..p.n].copy_from_slice(x.scale),
+            }
         }
+        match *x.zb {
+            [] => {}
+            [zb] => zeros[..p.n].fill(zb.into()),
+            _ => zeros[..p.n].iter_mut().zip(x.zb).for_each(|(to, &zb)| *to = zb.into()),
+        }
+        if fault!("matmul_int8.first-zero-point") && !x.zb.is_empty() && p.n > 1 {
+            let second = zeros[1];
+            zeros[1..p.n].fill(second);
+        }
+        let zeros = (!x.zb.is_empty()).then_some(&*zeros);
+        match x.bias {
+            [] => constants[..p.n].fill(0),
+            bias => constants[..p.n].copy_from_slice(bias),
+        }
+        let depth = (p.k as i32).wrapping_mul(za);
+        d.enter(Constants { za, depth, sums, zeros, constants: &mut constants[..p.n] });
         // What the workspace held behind the last column is computed with, and never stored.
-        Columns { constants, zeros: (!x.zb.is_empty()).then_some(zeros), scales }
+        Columns { constants, zeros, scales }
+    }
+}
+
+/// `bias − za·Σb + k·za·zb`, over the bias.
+struct Constants<'a> {
+    za: i32,
+    depth: i32,
+    sums: &'a [i32],
+    zeros: Option<&'a [i32]>,
+    constants: &'a mut [i32],
+}
+
+impl Job for Constants<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Constants { za, depth, sums, zeros, constants } = self;
+        for (constant, sum) in constants.iter_mut().zip(sums) {
+            *constant = constant.wrapping_sub(za.wrapping_mul(*sum));
+        }
+        for (constant, zero) in constants.iter_mut().zip(zeros.unwrap_or_default()) {
+            *constant = constant.wrapping_add(depth.wrapping_mul(*zero));
+        }
     }
 }
 
@@ -123,13 +162,7 @@ impl<'a, O: Out> Whole<'a, O> {
         } else if self.relu {
             sum = d.max(sum, d.splat(0));
         }
-        if out.len() >= D::LANES {
-            O::store(d, sum, out);
-        } else {
-            let mut lanes = [O::default(); 16];
-            O::store(d, sum, &mut lanes);
-            out.copy_from_slice(&lanes[..out.len()]);
-        }
+        O::store(d, sum, out);
     }
 }
 

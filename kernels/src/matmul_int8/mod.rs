@@ -11,7 +11,7 @@
 //!   for each panel, for each tile of rows:
 //!     sums of a·b over all k in registers;  + constant − zb·Σa;  requantize, store
 //! ```
-//! A few rows and a transposed B are multiplied without packing (`rows`).
+//! A few rows are multiplied without packing (`rows`); of many rows and few columns, A is not packed (`tall`).
 //!
 //! So every kernel multiplies u8 by s8, for zero points of any kind, and the loop over k is the same for all of them.
 //!
@@ -27,6 +27,8 @@ mod pack;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod tall;
 #[cfg(test)]
 mod tests;
 
@@ -59,12 +61,17 @@ const TYPES: &[Types] = matmul_int8::TYPES;
 #[cfg(target_arch = "x86_64")]
 const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("m", rows::ROWS as i64),
+    Threshold::axis("m", rows::MOST as i64),
     Threshold::axis("m", Avx2Token::ROWS as i64),
     Threshold::axis("m", VnniToken::ROWS as i64),
     Threshold::axis("m", dotted::ROWS as i64),
+    Threshold::axis("m", tall::TASK as i64),
+    Threshold::axis("n", VnniToken::LANES as i64),
     Threshold::axis("n", 2 * Avx2Token::LANES as i64),
     Threshold::axis("n", 2 * VnniToken::LANES as i64),
     Threshold::axis("k", VnniToken::PRODUCTS as i64),
+    Threshold::axis("k", (rows::DEEP * VnniToken::PRODUCTS) as i64),
+    Threshold::bytes("b", rows::NEAR),
     Threshold::axis("k", (CHUNK * Avx2Token::PRODUCTS) as i64),
     Threshold::axis("k", (CHUNK * VnniToken::PRODUCTS) as i64),
     Threshold::operations((WORTH_NS * driver::OPERATIONS_A_NS) as i64),
@@ -107,23 +114,37 @@ pub static KERNELS: &[Kernel] = &[
 pub trait Left: Element + Into<i32> {
     /// What [`unsigned`](Left::unsigned) adds.
     const SHIFT: i32;
+    /// What turns a word of elements into one of [`unsigned`](Left::unsigned) ones: the bits that differ.
+    const FLIP: i32;
     /// The element as u8, larger by [`SHIFT`](Left::SHIFT).
     fn unsigned(self) -> u8;
+    /// Four elements as they are.
+    fn word(x: [Self; 4]) -> i32;
 }
 
 impl Left for u8 {
     const SHIFT: i32 = 0;
+    const FLIP: i32 = 0;
     #[inline(always)]
     fn unsigned(self) -> u8 {
         self
+    }
+    #[inline(always)]
+    fn word(x: [u8; 4]) -> i32 {
+        i32::from_le_bytes(x)
     }
 }
 
 impl Left for i8 {
     const SHIFT: i32 = 128;
+    const FLIP: i32 = 0x8080_8080_u32 as i32;
     #[inline(always)]
     fn unsigned(self) -> u8 {
         self as u8 ^ 0x80
+    }
+    #[inline(always)]
+    fn word(x: [i8; 4]) -> i32 {
+        i32::from_le_bytes(x.map(|x| x as u8))
     }
 }
 
@@ -136,7 +157,7 @@ pub trait Out: Element {
     /// Least and largest results and the zero point of requantization.
     #[cfg(target_arch = "x86_64")]
     fn range(zero: Option<Self>, relu: bool) -> Range;
-    /// Stores finished sums to the first elements.
+    /// Stores finished sums to the first elements, a vector of them or as many as there are.
     #[cfg(target_arch = "x86_64")]
     fn store<D: Integers>(d: D, x: D::V, to: &mut [Self]);
 }
@@ -153,7 +174,7 @@ impl Out for i32 {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn store<D: Integers>(d: D, x: D::V, to: &mut [i32]) {
-        d.store(x, to);
+        if to.len() < D::LANES { d.store_first(x, to) } else { d.store(x, to) }
     }
 }
 
@@ -178,7 +199,8 @@ macro_rules! narrow {
             #[cfg(target_arch = "x86_64")]
             #[inline(always)]
             fn store<D: Integers>(d: D, x: D::V, $to: &mut [$t]) {
-                d.store_bytes(x, $bytes);
+                let to: &mut [u8] = $bytes;
+                if to.len() < D::LANES { d.store_first_bytes(x, to) } else { d.store_bytes(x, to) }
             }
         }
     };

@@ -27,7 +27,7 @@ impl<D: Integers, A: Left> Operands<D> for Bytes<'_, A> {
         if self.p.transposed {
             from_columns::<D>(self.p, self.b, cols, words)
         } else {
-            from_rows::<D>(self.p, self.b, cols, words)
+            from_rows(d, self.p, self.b, cols, words)
         }
         // A product with ones adds all of a word.
         let ones = d.splat(a_word::<D>([1; 4]));
@@ -50,21 +50,21 @@ impl<D: Integers, A: Left> Operands<D> for Bytes<'_, A> {
 
 /// From rows of n.
 #[inline(always)]
-fn from_rows<D: Integers>(p: &MatmulInt8, b: &[i8], cols: Range<usize>, words: &mut [i32]) {
+fn from_rows<D: Integers>(d: D, p: &MatmulInt8, b: &[i8], cols: Range<usize>, words: &mut [i32]) {
     let width = VECTORS * D::LANES;
     for (word, to) in words.chunks_exact_mut(width).enumerate() {
-        let row = |i: usize| &b[(word * D::PRODUCTS + i) * p.n..][cols.clone()];
-        if (word + 1) * D::PRODUCTS <= p.k && cols.len() == width {
-            let rows: [&[i8]; 4] = std::array::from_fn(|i| &row(i % D::PRODUCTS)[..width]);
-            for (j, to) in to.iter_mut().enumerate() {
-                *to = b_word::<D>(std::array::from_fn(|i| rows[i][j]));
+        let rows = word * D::PRODUCTS..p.k.min((word + 1) * D::PRODUCTS);
+        let row = |i: usize| &b[(rows.start + i) * p.n..][cols.clone()];
+        if rows.len() == D::PRODUCTS && cols.len() == width {
+            let rows: [&[i8]; 4] = std::array::from_fn(|i| row(i % D::PRODUCTS));
+            for (v, to) in to.chunks_exact_mut(D::LANES).enumerate() {
+                d.store(d.across(rows.map(|row| &row[v * D::LANES..])), to);
             }
             continue;
         }
         to.fill(0);
-        let deep = D::PRODUCTS.min(p.k - word * D::PRODUCTS);
         for (j, to) in to[..cols.len()].iter_mut().enumerate() {
-            *to = b_word::<D>(std::array::from_fn(|i| if i < deep { row(i)[j] } else { 0 }));
+            *to = b_word::<D>(std::array::from_fn(|i| if i < rows.len() { row(i)[j] } else { 0 }));
         }
     }
 }

@@ -7,6 +7,7 @@ use etalon_reference::ops::matmul_nbits::MatmulNbits;
 use super::Operands;
 use super::pack::{PackedW, Shape, VECTORS, WIDTH};
 use crate::disjoint::Disjoint;
+use crate::dotted::Size;
 use crate::faults::fault;
 use crate::gemm::short::widen_first;
 use crate::isa::codes::{MOST_CODES, Prepare, Products};
@@ -20,8 +21,6 @@ use crate::workspace::Workspace;
 pub const OPERATIONS_A_NS: u64 = 40;
 /// Sums of an output at most that are kept apart.
 const CHAINS: usize = 4;
-/// Tasks per thread at least, where the output has as many panels.
-const TASKS: usize = 4;
 
 /// All outputs.
 pub fn matmul<M, E, O>(
@@ -42,8 +41,8 @@ pub fn matmul<M, E, O>(
     let shape = packed.shape();
     let (steps, groups) = (shape.words() * M::STEPS, shape.groups);
     let ([lines], [sums]) = workspace.slices2::<M::A, f32, 1, 1>([p.m * steps], [p.m * groups]);
-    let operations = [p.m, p.n, p.k.max(1)].iter().fold(2u64, |all, &x| all.saturating_mul(x as u64));
-    let threads = pool.threads_for(operations / OPERATIONS_A_NS);
+    let size = Size { m: p.m, n: p.n, k: p.k, batch: 1, of_b: 1 };
+    let threads = pool.threads_for(size.operations() / OPERATIONS_A_NS);
     {
         let (lines, sums) = (Disjoint::new(lines), Disjoint::new(sums));
         let row = |i: usize| {
@@ -54,16 +53,12 @@ pub fn matmul<M, E, O>(
         };
         if threads == 1 || p.m < threads { (0..p.m).for_each(row) } else { pool.run(p.m, |i, _| row(i)) }
     }
-    let panels = shape.panels();
-    let tasks = if threads == 1 { 1 } else { (TASKS * threads).min(panels) };
     let Operands { a_scale, bias, out, .. } = x;
     let out = Disjoint::new(out);
     let (lines, sums) = (&*lines, &*sums);
-    let body = |task: usize| {
-        let panels = panels * task / tasks..panels * (task + 1) / tasks;
+    pool.ranges(threads, shape.panels(), |panels| {
         m.enter(Panels { m, p, packed, lines, sums, a_scale, bias, panels, out: &out });
-    };
-    if tasks == 1 { body(0) } else { pool.run(tasks, |task, _| body(task)) }
+    });
 }
 
 /// Prepares a row of A, and the sum of each group.

@@ -66,7 +66,8 @@ impl Shape {
 
     /// Words of a row, over all groups.
     pub fn words(&self) -> usize {
-        (0..self.groups).map(|g| self.words_of(g)).sum()
+        // All groups but the last are whole.
+        self.groups.checked_sub(1).map_or(0, |last| last * self.words_of(0) + self.words_of(last))
     }
 
     /// Codes of a word.
@@ -93,9 +94,11 @@ impl PackedW {
                 let of = (panel * groups + g) * WIDTH + lane;
                 packed.scales[of] = scale[j * groups + g].widened();
                 packed.zeros[of] = zero.get(j * groups + g).copied().unwrap_or(p.middle());
-                for columns in shape.columns(g).collect::<Vec<_>>().chunks(shape.codes()) {
+                let columns = shape.columns(g);
+                for first in columns.clone().step_by(shape.codes()) {
                     let code = |k: usize| u32::from(p.code(&w[j * line..], k));
-                    let word = columns.iter().enumerate().fold(0u32, |word, (i, &k)| word | code(k) << (p.bits * i));
+                    let all = first..columns.end.min(first + shape.codes());
+                    let word = all.enumerate().fold(0u32, |word, (i, k)| word | code(k) << (p.bits * i));
                     packed.words[at * WIDTH + lane] = word as i32;
                     at += 1;
                 }

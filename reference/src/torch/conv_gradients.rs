@@ -1,4 +1,4 @@
-//! The gradients of `conv2d`; `conv_transpose2d`, whose gradients are autograd's.
+//! The gradients of `conv2d`; `conv_transpose2d` and its gradients.
 
 use tch::{TchError, Tensor};
 
@@ -9,11 +9,13 @@ use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
+use crate::ops::conv_transpose2d_backward::ConvTranspose2dBackward;
 use crate::ops::conv2d::Conv2d;
 use crate::ops::conv2d_backward_data::Conv2dBackwardData;
 use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use crate::ops::gemm::{CHUNK, chain};
 use crate::ops::images::ImageLayout;
+use crate::tolerance::one_chain;
 
 pub(super) const BACKWARD_DATA: Twin =
     Twin { op: "conv2d_backward_data", forward: data, slack: data_slack, ways: data_ways };
@@ -21,6 +23,12 @@ pub(super) const BACKWARD_WEIGHTS: Twin =
     Twin { op: "conv2d_backward_weights", forward: weights, slack: weights_slack, ways: weights_ways };
 pub(super) const TRANSPOSED: Twin =
     Twin { op: "conv_transpose2d", forward: transposed, slack: transposed_slack, ways: transposed_ways };
+pub(super) const TRANSPOSED_BACKWARD: Twin = Twin {
+    op: "conv_transpose2d_backward",
+    forward: transposed_gradients,
+    slack: |problem| one_chain(&problem.sums()),
+    ways: transposed_gradients_ways,
+};
 
 fn spread_slack(conv: &Conv2d) -> f64 {
     let depth = conv.spread_depth();
@@ -54,14 +62,23 @@ struct Wanted {
     bias: bool,
 }
 
-/// `convolution_backward`, which `tch` does not expose, of (dy, x, w): the gradients that are wanted, in order.
+/// Those of a convolution.
 fn gradients(conv: &Conv2d, wanted: Wanted) -> Result<Script, TchError> {
+    gradients_of(conv, (conv.y.c, "False", [0, 0]), wanted)
+}
+
+/// `convolution_backward`, which `tch` does not expose, of (dy, x, w): the gradients that are wanted, in order. The bias has
+/// so many channels; whether it is a transposed convolution, and with how many rows and columns added.
+fn gradients_of(
+    conv: &Conv2d,
+    (channels, transposed, added): (usize, &str, [usize; 2]),
+    wanted: Wanted,
+) -> Result<Script, TchError> {
     let Geometry { stride, padding, dilation, groups, .. } = Geometry::new(conv);
     let mask = [wanted.data, wanted.weights, wanted.bias].map(|there| if there { "True" } else { "False" }).join(", ");
-    let channels = conv.y.c;
     let call = format!(
-        "dx, dw, dbias = torch.convolution_backward(dy, x, w, [{channels}], {stride:?}, {padding:?}, {dilation:?}, False, \
-         [0, 0], {groups}, [{mask}])"
+        "dx, dw, dbias = torch.convolution_backward(dy, x, w, [{channels}], {stride:?}, {padding:?}, {dilation:?}, \
+         {transposed}, {added:?}, {groups}, [{mask}])"
     );
     let names = [(wanted.data, "dx"), (wanted.weights, "dw"), (wanted.bias, "dbias")];
     let names: Vec<&str> = names.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
@@ -206,4 +223,36 @@ fn transposed_by_gradient(problem: &ConvTranspose2d, operands: &Operands<'_>) ->
         }
         Ok(y)
     }))
+}
+
+/// dx, dw and dbias, of dy with zeros where the forward pass cut.
+fn transposed_gradients_of(
+    problem: &ConvTranspose2d,
+    script: &Script,
+    [dy, x, w]: [&Tensor; 3],
+) -> Result<Vec<Tensor>, TchError> {
+    let padded = Geometry::new(&problem.conv).padded(dy)?;
+    let mut results = script.call(&arguments(&[&padded, x, w]))?;
+    if !problem.bias {
+        results.push(dy.f_new_empty([0], (dy.kind(), dy.device()))?);
+    }
+    Ok(results)
+}
+
+fn transposed_script(problem: &ConvTranspose2d) -> Result<Script, TchError> {
+    let wanted = Wanted { data: true, weights: true, bias: problem.bias };
+    gradients_of(&problem.conv, (problem.conv.x.c, "True", problem.added), wanted)
+}
+
+fn transposed_gradients(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let problem = &downcast::<ConvTranspose2dBackward>(problem).forward;
+    transposed_gradients_of(problem, &transposed_script(problem)?, [0, 1, 2].map(|i| &inputs[i]))
+}
+
+fn transposed_gradients_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let problem = downcast::<ConvTranspose2dBackward>(problem).forward.clone();
+    let inputs = [0, 1, 2].map(|i| operands.inputs[i].shallow_clone());
+    let script = transposed_script(&problem)?;
+    let call = move || transposed_gradients_of(&problem, &script, inputs.each_ref());
+    Ok(vec![Way::fresh("convolution_backward", call).tried()?])
 }

@@ -1,6 +1,9 @@
 //! `gemm` and `gemm_backward`.
 
-use tch::{IValue, Kind, TchError, Tensor};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tch::{Device, IValue, Kind, TchError, Tensor};
 
 use super::script::{Script, arguments};
 use super::{Operands, Twin, Way};
@@ -82,6 +85,9 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
     if kind != of_c || steps && !matches!(kind, Kind::Float | Kind::Double) {
         return Ok(vec![of_wide(gemm, operands)?.tried()?]);
     }
+    if kind == Kind::Half && gemm.operations().0 > PLAIN_LOOP && !fast_halves() {
+        return Ok(vec![of_wide(gemm, operands)?.tried()?]);
+    }
     let mut ways = vec![match (plain, gemm.bias) {
         (true, false) => product_out(gemm, operands)?,
         (true, true) if gemm.batch == 1 => addmm_out(gemm, operands)?,
@@ -96,6 +102,26 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
         ways.push(of_wide(gemm, operands)?);
     }
     ways.into_iter().map(Way::tried).collect()
+}
+
+/// Operations up to which a product by a plain loop is tried beside others.
+const PLAIN_LOOP: f64 = 4e6;
+
+/// Whether libtorch multiplies f16 by more than a plain loop, which is never its fastest way where operands are large, and
+/// takes seconds. Not every CPU has instructions for it.
+fn fast_halves() -> bool {
+    static FAST: OnceLock<bool> = OnceLock::new();
+    *FAST.get_or_init(|| {
+        let x = Tensor::ones([96, 96], (Kind::Half, Device::Cpu));
+        let time = |x: &Tensor| {
+            let tries = (0..3).map(|_| {
+                let start = Instant::now();
+                x.f_mm(x).map(|_| start.elapsed())
+            });
+            tries.flatten().min().unwrap_or(Duration::MAX)
+        };
+        time(&x) < 4 * time(&x.to_kind(Kind::Float))
+    })
 }
 
 /// `mm`, or `bmm`, which is faster than `mm` where a matrix is a number, too.

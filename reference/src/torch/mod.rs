@@ -86,6 +86,7 @@ static TWINS: &[Twin] = &[
     conv_gradients::BACKWARD_DATA,
     conv_gradients::BACKWARD_WEIGHTS,
     conv_gradients::TRANSPOSED,
+    conv_gradients::TRANSPOSED_BACKWARD,
     pool::MAX_POOL2D,
     pool::MAX_POOL2D_BACKWARD,
     dropout::DROPOUT_BACKWARD,
