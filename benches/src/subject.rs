@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use etalon_kernels::aligned::AlignedVec;
 use etalon_kernels::call::Signature;
 use etalon_kernels::check::{Prepared, initial_outputs};
@@ -145,18 +146,12 @@ impl<'a> Ours<'a> {
     }
 
     fn run(&mut self) -> Result<(), KernelError> {
-        let (ins, outs) = (self.inputs.len(), self.outputs.len());
-        // Fixed arrays keep the measuring loop free of allocation.
-        let mut inputs = [Slice::U8(&[]); OPERANDS];
-        for (slot, input) in inputs.iter_mut().zip(&self.inputs) {
-            *slot = input.slice();
-        }
-        let mut outputs: [SliceMut<'_>; OPERANDS] = std::array::from_fn(|_| SliceMut::U8(&mut []));
-        for (slot, output) in outputs.iter_mut().zip(&mut self.outputs) {
-            *slot = output.slice_mut();
-        }
-        let (inputs, outputs, plan) = (&inputs[..ins], &mut outputs[..outs], self.plan.as_ref());
-        (self.kernel.run)(&mut self.signature.call(inputs, outputs, &self.pool, &mut self.workspace, plan)?)
+        // Without allocation, and without filling places that no operand takes: calls take some tens of nanoseconds.
+        let inputs: ArrayVec<Slice<'_>, OPERANDS> = self.inputs.iter().map(|input| input.slice()).collect();
+        let mut outputs: ArrayVec<SliceMut<'_>, OPERANDS> =
+            self.outputs.iter_mut().map(|output| output.slice_mut()).collect();
+        let (workspace, plan) = (&mut self.workspace, self.plan.as_ref());
+        (self.kernel.run)(&mut self.signature.call(&inputs, &mut outputs, &self.pool, workspace, plan)?)
     }
 }
 

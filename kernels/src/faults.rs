@@ -81,6 +81,7 @@ pub static ALL: &[Fault] = faults! {
     "gemm.relu-drops-nan" Plain "ReLU of finished rows makes 0 of NaN"
     "gemm.reads-behind" Plain "one element behind A is read"
     "gemm.f64-edge-column" Plain "in f64, a tile that lacks one column lacks two"
+    "gemm.small-second-panel" Mode "a product too small to be cut lacks what is behind the first panel of columns"
     "gemm.short-second-block" Threshold "of a C of 16 bits, rows behind the first 2²⁰ elements are not written"
     "gemm.bf16-third-chunk" Threshold "by vdpbf16ps, products behind the first 1024 are lost"
     "gemm.short-last-columns" Plain "of a C of 16 bits, columns behind the last multiple of 16 are not written"

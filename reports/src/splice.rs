@@ -49,19 +49,27 @@ fn made_by(run: &Run) -> String {
     )
 }
 
-/// Families in f32 on one thread against each peer.
+/// Operators on one thread against their peers.
 pub fn summary(run: &Run) -> String {
     let table = Table::new(run);
-    let all = summary::by_family(&table).into_iter().filter(|f| f.dtype == "f32" && f.threads == 1);
-    let mut out = made_by(run) + "| f32, one thread | cases | median share of limit |";
-    table.peers.iter().for_each(|p| out += &format!(" × {p}: mean (least) |"));
-    out += "\n|---|--:|--:|";
-    table.peers.iter().for_each(|_| out += "---|");
-    for f in all {
+    let mut out = made_by(run)
+        + "| one thread, f32 | cases | median share of limit | × libtorch: mean (least) | × others: mean (least) |\n\
+           |---|--:|--:|---|---|\n";
+    for f in summary::by_operator(&table) {
         let share = f.share.map_or("–".into(), |[_, median, _]| format!("{} %", numbers::percent(median, 0.01)));
-        out += &format!("\n| `{}` | {} | {share} |{}", f.op, f.cases, peers(&f));
+        let types = if f.dtype == "f32" { "" } else { ", short types" };
+        let (libtorch, others): (Vec<_>, Vec<_>) = table
+            .peers
+            .iter()
+            .zip(&f.peers)
+            .filter_map(|(peer, p)| p.as_ref().map(|p| (peer, p)))
+            .partition(|(peer, _)| **peer == "libtorch");
+        let one = |(_, (mean, least, _)): &(_, &(Ratio, Ratio, usize))| format!("{} ({})", mean.text(), least.text());
+        let libtorch = libtorch.first().map_or("–".into(), |cell| one(cell));
+        let others = others.iter().map(|cell| format!("{} {}", cell.0, one(cell))).collect::<Vec<_>>().join(", ");
+        out += &format!("| `{}`{types} | {} | {share} | {libtorch} | {others} |\n", f.op, f.cases);
     }
-    out + "\n"
+    out
 }
 
 /// The cells of a family's peers.

@@ -139,19 +139,38 @@ pub fn by_bound(table: &Table<'_>) -> Vec<ShareSummary> {
 
 /// [`FamilySummary`] of each operator (of a family, each member), dtype and thread count, in the order of the table.
 pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
-    /// Operator, dtype, threads.
-    type Family<'a> = (String, &'a str, usize);
-    let mut groups: Vec<(Family<'_>, Vec<&Row<'_>>)> = Vec::new();
+    by(table, |row| Some((row.family(), row.record.dtype.clone(), row.record.threads)))
+}
+
+/// [`FamilySummary`] of each operator on one thread, whatever its members: in f32, and in all types but f32 and f64.
+pub fn by_operator(table: &Table<'_>) -> Vec<FamilySummary> {
+    by(table, |row| {
+        let types = match row.record.dtype.as_str() {
+            "f64" => return None,
+            "f32" => "f32",
+            _ => "others",
+        };
+        (row.record.threads == 1).then(|| (row.record.op.clone(), types.into(), 1))
+    })
+}
+
+/// Operator, dtype, threads.
+type Key = (String, String, usize);
+
+/// Of rows with the same key.
+fn by(table: &Table<'_>, key: impl Fn(&Row<'_>) -> Option<Key>) -> Vec<FamilySummary> {
+    let mut groups: Vec<(Key, Vec<&Row<'_>>)> = Vec::new();
     for row in table.headlines() {
-        let key = (row.family(), row.record.dtype.as_str(), row.record.threads);
+        let Some(key) = key(row) else { continue };
         match groups.iter_mut().find(|g| g.0 == key) {
             Some(group) => group.1.push(row),
             None => groups.push((key, vec![row])),
         }
     }
-    groups.sort_by(|a, b| {
-        let first = |op: &str| table.rows.iter().position(|row| row.family() == op);
-        (first(&a.0.0), a.0.1, a.0.2).cmp(&(first(&b.0.0), b.0.1, b.0.2))
+    groups.sort_by_key(|((op, dtype, threads), rows)| {
+        let first =
+            table.rows.iter().position(|row| row.record.op == rows[0].record.op && row.family() == rows[0].family());
+        (first, op.clone(), dtype.clone(), *threads)
     });
     groups
         .into_iter()
@@ -164,7 +183,7 @@ pub fn by_family(table: &Table<'_>) -> Vec<FamilySummary> {
                 let worst = ratios.iter().copied().min_by(|a, b| a.value.total_cmp(&b.value))?;
                 Some((geometric_mean(&ratios)?, worst, ratios.len()))
             });
-            FamilySummary { op, dtype: dtype.into(), threads, cases: rows.len(), share, peers: peers.collect() }
+            FamilySummary { op, dtype, threads, cases: rows.len(), share, peers: peers.collect() }
         })
         .collect()
 }

@@ -77,6 +77,13 @@ pub trait Dot: Copy + Send + Sync + 'static {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().wrapping_add(index).cast()) };
     }
 
+    /// The same, to the second cache: what comes too early would drive out what the first one holds.
+    #[inline(always)]
+    fn prefetch_second<T>(self, of: &[T], index: usize) {
+        // SAFETY: a prefetch accesses nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(of.as_ptr().wrapping_add(index).cast()) };
+    }
+
     /// Asks for the cache lines of a panel's row of outputs before it is stored: stores that miss wait for each other.
     #[inline(always)]
     fn ask_for<T>(self, row: &[T]) {

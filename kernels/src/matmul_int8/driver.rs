@@ -55,7 +55,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
     let finish = Whole::new(p, &x, columns);
     if tall::pays::<D>(p) {
         let rows = (x.out, bytes.sums_rows);
-        return tall::matmul(d, (p, x.a, words, &finish), rows, (threads > 1).then_some(pool));
+        return tall::matmul(d, (p, x.a, words, &finish), rows, (pool, threads));
     }
     let lost = fault!("matmul_int8.inline-tasks") && threads == 1 && threads < pool.threads();
     let place = Place { row: p.n, batch: 0 };

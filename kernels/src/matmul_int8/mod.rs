@@ -11,7 +11,7 @@
 //!   for each panel, for each tile of rows:
 //!     sums of a·b over all k in registers;  + constant − zb·Σa;  requantize, store
 //! ```
-//! A few rows are multiplied without packing (`rows`); of many rows and few columns, A is not packed (`tall`).
+//! A few rows are multiplied without packing (`rows`); of few columns, A is not packed (`tall`).
 //!
 //! So every kernel multiplies u8 by s8, for zero points of any kind, and the loop over k is the same for all of them.
 //!
@@ -67,6 +67,7 @@ const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("m", dotted::ROWS as i64),
     Threshold::axis("m", tall::TASK as i64),
     Threshold::axis("n", VnniToken::LANES as i64),
+    Threshold::axis("n", (tall::PANELS * 2 * VnniToken::LANES) as i64),
     Threshold::axis("n", 2 * Avx2Token::LANES as i64),
     Threshold::axis("n", 2 * VnniToken::LANES as i64),
     Threshold::axis("k", VnniToken::PRODUCTS as i64),

@@ -142,7 +142,7 @@ impl<D: Integers> Dots<'_, D> {
             for word in 0..whole {
                 // The next columns follow in memory.
                 for column in columns {
-                    d.prefetch(column, COLUMNS * k + word * bytes);
+                    d.prefetch_second(column, COLUMNS * k + word * bytes);
                 }
                 step(word, std::array::from_fn(|c| d.words(&columns[c][word * bytes..])));
             }
