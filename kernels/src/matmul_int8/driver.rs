@@ -51,14 +51,14 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
             (&*words, &*sums)
         }
     };
-    let columns = Columns::new::<A, O>(p, &x, sums, constants, zeros, scales);
-    let finish = Whole::new(p, &x, columns);
+    let columns = Columns::new(&size, &x, sums, constants, zeros, scales);
+    let finish = Whole::new(&x, p.relu, columns);
     let lost = fault!("matmul_int8.inline-tasks") && threads == 1 && threads < pool.threads();
     let place = Place { row: p.n, batch: 0 };
     driver::tiles(d, &size, &cut, (&bytes, words, &finish), (x.out, place), scratch, (pool, lost));
 }
 
-/// What each column adds to its sums and multiplies them with, as long as all panels.
+/// What each column adds to its sums and multiplies them with, matrix after matrix, each as long as all its panels.
 #[derive(Clone, Copy)]
 pub struct Columns<'a> {
     /// `bias − za·Σb + k·za·zb`, with za of unsigned elements.
@@ -67,12 +67,14 @@ pub struct Columns<'a> {
     zeros: Option<&'a [i32]>,
     /// Scales of requantization.
     scales: &'a [f32],
+    /// From one matrix to the next.
+    each: usize,
 }
 
 impl<'a> Columns<'a> {
-    /// Those of a problem, of the sums of B's columns.
+    /// Those of a batch of products, of the sums of B's columns. The operands have the numbers of all matrices' columns.
     pub fn new<A: Left, O: Out>(
-        p: &MatmulInt8,
+        size: &Size,
         x: &Operands<'_, A, O>,
         sums: &[i32],
         constants: &'a mut [i32],
@@ -80,19 +82,21 @@ impl<'a> Columns<'a> {
         scales: &'a mut [f32],
     ) -> Columns<'a> {
         let za = A::SHIFT + x.za.first().map_or(0, |&za| za.into());
-        let depth = (p.k as i32).wrapping_mul(za);
-        for j in 0..p.n {
+        let depth = (size.k as i32).wrapping_mul(za);
+        let each = constants.len() / size.batch.max(1);
+        for (z, j) in (0..size.batch).flat_map(|z| (0..size.n).map(move |j| (z, j))) {
+            let (at, j) = (z * each + j, z * size.n + j);
             let column = if fault!("matmul_int8.first-zero-point") { j.min(1) } else { j };
             let zb = of_column(x.zb, column).map_or(0, i32::from);
             let bias = x.bias.get(j).copied().unwrap_or(0);
-            constants[j] = bias.wrapping_sub(za.wrapping_mul(sums[j])).wrapping_add(depth.wrapping_mul(zb));
-            zeros[j] = zb;
-        }
-        if O::NARROW {
-            scales[..p.n].iter_mut().enumerate().for_each(|(j, to)| *to = of_column(x.scale, j).unwrap_or(1.0));
+            constants[at] = bias.wrapping_sub(za.wrapping_mul(sums[at])).wrapping_add(depth.wrapping_mul(zb));
+            zeros[at] = zb;
+            if O::NARROW {
+                scales[at] = of_column(x.scale, j).unwrap_or(1.0);
+            }
         }
         // What the workspace held behind the last column is computed with, and never stored.
-        Columns { constants, zeros: (!x.zb.is_empty()).then_some(zeros), scales }
+        Columns { constants, zeros: (!x.zb.is_empty()).then_some(zeros), scales, each }
     }
 }
 
@@ -105,10 +109,10 @@ pub struct Whole<'a, O> {
 }
 
 impl<'a, O: Out> Whole<'a, O> {
-    /// What becomes of the sums of a problem.
-    pub fn new<A>(p: &MatmulInt8, x: &Operands<'_, A, O>, columns: Columns<'a>) -> Whole<'a, O> {
-        let range = O::range(x.zo.first().copied(), p.relu && !fault!("matmul_int8.relu-below-zero"));
-        Whole { columns, range, relu: p.relu, out: std::marker::PhantomData }
+    /// What becomes of the sums of a product.
+    pub fn new<A>(x: &Operands<'_, A, O>, relu: bool, columns: Columns<'a>) -> Whole<'a, O> {
+        let range = O::range(x.zo.first().copied(), relu && !fault!("matmul_int8.relu-below-zero"));
+        Whole { columns, range, relu, out: std::marker::PhantomData }
     }
 
     /// The outputs of a row from column `from` on, of the sums of products and that of A's row: at most a vector.
@@ -144,7 +148,7 @@ impl<D: Integers, O: Out> Tiles<D> for Whole<'_, O> {
         for (i, (sums, &row_sum)) in sums.iter().zip(at.row_sums).enumerate() {
             let out = out.row(i, at.cols.len());
             for (v, &sum) in sums.iter().enumerate() {
-                let (from, skip) = (at.cols.start + v * D::LANES, v * D::LANES);
+                let (from, skip) = (at.z * self.columns.each + at.cols.start + v * D::LANES, v * D::LANES);
                 if skip >= out.len() {
                     break;
                 }

@@ -59,7 +59,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
         };
         if tasks == 1 { body(0) } else { pool.run(tasks, |task, _| body(task)) }
     }
-    let finish = Whole::new(p, &x, Columns::new::<A, O>(p, &x, sums, constants, zeros, scales));
+    let finish = Whole::new(&x, p.relu, Columns::new(&size(p), &x, sums, constants, zeros, scales));
     for (i, (out, products)) in x.out.chunks_exact_mut(p.n).zip(products.chunks_exact(columns)).enumerate() {
         d.enter(Line { d, finish: &finish, row_sum: row_sums[i], products, out });
     }
