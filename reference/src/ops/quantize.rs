@@ -99,6 +99,8 @@ impl Scheme {
     pub(super) fn extents(point: &Point) -> Result<Scheme, ProblemError> {
         let (rows, cols, group) = (size(point, "rows")?, size(point, "cols")?, size(point, "group")?);
         elements("rows·cols", &[rows, cols])?;
+        // Without columns, rows have scales all the same.
+        elements("rows", &[rows])?;
         elements("group", &[group])?;
         let per = match choice_value(point, "per")? {
             "tensor" => Per::Tensor,

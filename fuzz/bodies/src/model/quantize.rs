@@ -9,6 +9,7 @@ fn extents(model: &mut Model, point: &Point) -> (i128, i128) {
     let [rows, cols, group] = ["rows", "cols", "group"].map(|axis| model.size(point, axis));
     let per = choice(model, point, "per");
     model.fits("rows·cols", &[rows, cols]);
+    model.fits("rows", &[rows]);
     model.fits("group", &[group]);
     model.require(per != "group" || group > 0, || "a group has no elements".into());
     let scales = match per {
