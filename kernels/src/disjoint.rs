@@ -116,6 +116,32 @@ pub fn parts<T: Send, U: Send, S: Send>(
     });
 }
 
+/// Parts of three slices that begin at the same element, one part of each in a task: `body(start, first, second,
+/// third)`. The first and the third are equally long; the second may be empty.
+///
+/// # Panics
+/// If `chunk` is 0, or a slice is of another length.
+pub fn in_step<T: Send, U: Send, V: Send>(
+    pool: &Pool,
+    chunk: usize,
+    first: &mut [T],
+    second: &mut [U],
+    third: &mut [V],
+    body: impl Fn(usize, &mut [T], &mut [U], &mut [V]) + Sync,
+) {
+    let len = first.len();
+    assert!(third.len() == len && (second.is_empty() || second.len() == len), "slices of one length");
+    let (first, second, third) = (Disjoint::new(first), Disjoint::new(second), Disjoint::new(third));
+    pool.run(len.div_ceil(chunk), |task, _| {
+        let range = task * chunk..(task * chunk + chunk).min(len);
+        let of_second = if second.is_empty() { 0..0 } else { range.clone() };
+        // SAFETY: ranges of different tasks do not overlap, and each task runs once.
+        let (first, second, third) =
+            unsafe { (first.part(range.clone()), second.part(of_second), third.part(range.clone())) };
+        body(range.start, first, second, third);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +157,20 @@ mod tests {
         });
         assert!(first.iter().enumerate().all(|(i, &v)| v == i / 5 + 1));
         assert!(second.iter().enumerate().all(|(i, &v)| v == i / 10 + 1));
+    }
+
+    #[test]
+    fn parts_of_three_slices_go_in_step() {
+        let (mut first, mut second, mut third) = (vec![0usize; 23], vec![0u8; 23], vec![0u16; 23]);
+        in_step(&Pool::eager(3), 5, &mut first, &mut second, &mut third, |start, first, second, third| {
+            assert_eq!((first.len(), second.len()), (third.len(), third.len()));
+            first.fill(start);
+            second.fill(1);
+            third.fill(2);
+        });
+        assert!(first.iter().enumerate().all(|(i, &v)| v == i / 5 * 5));
+        assert!(second.iter().all(|&v| v == 1) && third.iter().all(|&v| v == 2));
+        in_step(&Pool::new(1), 5, &mut first, &mut [(); 0], &mut third, |_, _, second, _| assert!(second.is_empty()));
     }
 
     #[test]

@@ -101,6 +101,16 @@ pub enum KernelError {
         /// One past the largest.
         end: usize,
     },
+    /// A number that the operator does not take.
+    #[error("{operand} is {found}, expected {rule}")]
+    BadValue {
+        /// The operand.
+        operand: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        rule: &'static str,
+    },
     /// The kernel can't compute this problem.
     #[error("unsupported: {0}")]
     Unsupported(String),

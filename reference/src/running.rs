@@ -75,6 +75,11 @@ impl Rounding {
         self.rounded(x.value * y.value, Rounding::spread(x, y))
     }
 
+    /// `x/y` of numbers that a kernel is given.
+    pub fn quotient(self, x: f64, y: f64) -> Running {
+        self.rounded(x / y, 0.0)
+    }
+
     /// `x·y + z`, rounded once.
     pub fn fma(self, x: Running, y: Running, z: Running) -> Running {
         self.rounded(x.value * y.value + z.value, Rounding::spread(x, y) + z.error)

@@ -14,6 +14,7 @@ mod lstm;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
+mod mixed_precision;
 mod pool;
 mod quantize;
 
@@ -32,6 +33,7 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "gemm_backward" => gemm::gemm_backward,
         "batchnorm_relu" => batchnorm_relu::batchnorm_relu,
         "conv2d" => conv2d::conv2d,
+        "conv2d_int8" => conv2d::conv2d_int8,
         "conv_transpose2d" => conv2d::conv_transpose2d,
         "dropout" => dropout::dropout,
         "matmul_int8" => matmul_int8::matmul_int8,
@@ -39,6 +41,8 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "max_pool2d" => pool::max_pool2d,
         "matmul_binary" => matmul_binary::matmul_binary,
         "matmul_nbits" => matmul_nbits::matmul_nbits,
+        "mixed_precision_sgd" => mixed_precision::sgd,
+        "quantization_range" => quantize::quantization_range,
         "quantize" => quantize::quantize,
         "dequantize" => quantize::dequantize,
         _ => return None,

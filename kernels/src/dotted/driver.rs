@@ -35,6 +35,8 @@ pub trait Tiles<D: Dot>: Sync {
 /// A tile, and what it is made of.
 #[derive(Clone, Debug)]
 pub struct At<'a> {
+    /// Its matrix.
+    pub z: usize,
     /// Its rows.
     pub rows: Range<usize>,
     /// Its columns, at most a panel's.
@@ -52,7 +54,7 @@ pub struct At<'a> {
 pub struct Place {
     /// Elements from one row to the next.
     pub row: usize,
-    /// Elements from one matrix to the next.
+    /// Elements from one matrix to the next; less than a row where matrices lie side by side.
     pub batch: usize,
 }
 
@@ -210,6 +212,7 @@ impl<D: Dot, O: Operands<D>, T: Tiles<D>> Job for Rows<'_, D, O, T> {
             for (tile, top) in rows.clone().step_by(D::ROWS).enumerate() {
                 let height = D::ROWS.min(rows.end - top);
                 let at = At {
+                    z,
                     rows: top..top + height,
                     cols: left..size.n.min(left + shape.width),
                     a: &lines[tile * shape.tile_words..][..shape.tile_words],

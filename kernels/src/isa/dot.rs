@@ -175,6 +175,18 @@ pub fn bytes_mut(x: &mut [i8]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(x.as_mut_ptr().cast(), x.len()) }
 }
 
+/// The elements of words that have four, in order.
+pub fn bytes_of(words: &mut [i32]) -> &mut [u8] {
+    // SAFETY: a word is four bytes, and every pattern is a value of either type.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 4 * words.len()) }
+}
+
+/// The elements of words that have two, in order.
+pub fn halves_of(words: &mut [i32]) -> &mut [u16] {
+    // SAFETY: a word is two elements of 16 bits, aligned for them, and every pattern is a value of either type.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * words.len()) }
+}
+
 /// Implements [`Integers`] for a token; the intrinsics are those of the vector's width.
 macro_rules! integers {
     (

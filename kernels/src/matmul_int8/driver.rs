@@ -1,5 +1,7 @@
 //! From operands to tiles: see [`dotted`](crate::dotted). Sums stay in registers over all of k.
 
+use std::ops::Range;
+
 use etalon_reference::ops::matmul_int8::MatmulInt8;
 
 use super::pack::Bytes;
@@ -51,8 +53,8 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
             (&*words, &*sums)
         }
     };
-    let columns = Columns::new(d, p, &x, sums, constants, zeros, scales);
-    let finish = Whole::new(p, &x, columns);
+    let columns = Columns::new(d, &size, &x, sums, constants, zeros, scales);
+    let finish = Whole::new(&x, p.relu, columns);
     if tall::pays::<D>(p) {
         let rows = (x.out, bytes.sums_rows);
         return tall::matmul(d, (p, x.a, words, &finish), rows, (pool, threads));
@@ -62,7 +64,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
     driver::tiles(d, &size, &cut, (&bytes, words, &finish), (x.out, place), scratch, (pool, lost));
 }
 
-/// What each column adds to its sums and multiplies them with, as long as all panels.
+/// What each column adds to its sums and multiplies them with, matrix after matrix, each as long as all its panels.
 #[derive(Clone, Copy)]
 pub struct Columns<'a> {
     /// `bias − za·Σb + k·za·zb`, with za of unsigned elements.
@@ -71,13 +73,15 @@ pub struct Columns<'a> {
     zeros: Option<&'a [i32]>,
     /// Scales of requantization.
     scales: &'a [f32],
+    /// From one matrix to the next.
+    each: usize,
 }
 
 impl<'a> Columns<'a> {
-    /// Those of a problem, of the sums of B's columns.
+    /// Those of a batch of products, of the sums of B's columns. The operands have the numbers of all matrices' columns.
     pub fn new<D: Integers, A: Left, O: Out>(
         d: D,
-        p: &MatmulInt8,
+        size: &Size,
         x: &Operands<'_, A, O>,
         sums: &[i32],
         constants: &'a mut [i32],
@@ -85,31 +89,38 @@ impl<'a> Columns<'a> {
         scales: &'a mut [f32],
     ) -> Columns<'a> {
         let za = A::SHIFT + x.za.first().map_or(0, |&za| za.into());
-        if O::NARROW {
-            match *x.scale {
-                [] => scales[..p.n].fill(1.0),
-                [scale] => scales[..p.n].fill(scale),
-                _ => scales[..p.n].copy_from_slice(x.scale),
+        let depth = (size.k as i32).wrapping_mul(za);
+        let each = constants.len() / size.batch.max(1);
+        for z in 0..size.batch {
+            let (at, of) = (z * each..z * each + size.n, z * size.n..(z + 1) * size.n);
+            if O::NARROW {
+                of_columns(x.scale, of.clone(), 1.0, &mut scales[at.clone()]);
+            }
+            of_columns(x.zb, of.clone(), 0, &mut zeros[at.clone()]);
+            if fault!("matmul_int8.first-zero-point") && size.n > 1 {
+                let second = zeros[at.start + 1];
+                zeros[at.clone()][1..].fill(second);
+            }
+            let zeros = (!x.zb.is_empty()).then_some(&zeros[at.clone()]);
+            let constants = &mut constants[at.clone()];
+            of_columns(x.bias, of, 0, constants);
+            d.enter(Constants { za, depth, sums: &sums[at], zeros, constants });
+        }
+        // What the workspace held behind the last column is computed with, and never stored.
+        Columns { constants, zeros: (!x.zb.is_empty()).then_some(zeros), scales, each }
+    }
+}
+
+/// Columns `of` of a vector that has an element for each column, one for all, or none.
+fn of_columns<T: Copy + Into<U>, U: Copy>(x: &[T], of: Range<usize>, none: U, to: &mut [U]) {
+    match *x {
+        [] => to.fill(none),
+        [all] => to.fill(all.into()),
+        _ => {
+            for (to, &x) in to.iter_mut().zip(&x[of]) {
+                *to = x.into();
             }
         }
-        match *x.zb {
-            [] => {}
-            [zb] => zeros[..p.n].fill(zb.into()),
-            _ => zeros[..p.n].iter_mut().zip(x.zb).for_each(|(to, &zb)| *to = zb.into()),
-        }
-        if fault!("matmul_int8.first-zero-point") && !x.zb.is_empty() && p.n > 1 {
-            let second = zeros[1];
-            zeros[1..p.n].fill(second);
-        }
-        let zeros = (!x.zb.is_empty()).then_some(&*zeros);
-        match x.bias {
-            [] => constants[..p.n].fill(0),
-            bias => constants[..p.n].copy_from_slice(bias),
-        }
-        let depth = (p.k as i32).wrapping_mul(za);
-        d.enter(Constants { za, depth, sums, zeros, constants: &mut constants[..p.n] });
-        // What the workspace held behind the last column is computed with, and never stored.
-        Columns { constants, zeros, scales }
     }
 }
 
@@ -144,10 +155,10 @@ pub struct Whole<'a, O> {
 }
 
 impl<'a, O: Out> Whole<'a, O> {
-    /// What becomes of the sums of a problem.
-    pub fn new<A>(p: &MatmulInt8, x: &Operands<'_, A, O>, columns: Columns<'a>) -> Whole<'a, O> {
-        let range = O::range(x.zo.first().copied(), p.relu && !fault!("matmul_int8.relu-below-zero"));
-        Whole { columns, range, relu: p.relu, out: std::marker::PhantomData }
+    /// What becomes of the sums of a product.
+    pub fn new<A>(x: &Operands<'_, A, O>, relu: bool, columns: Columns<'a>) -> Whole<'a, O> {
+        let range = O::range(x.zo.first().copied(), relu && !fault!("matmul_int8.relu-below-zero"));
+        Whole { columns, range, relu, out: std::marker::PhantomData }
     }
 
     /// The outputs of a row from column `from` on, of the sums of products and that of A's row: at most a vector.
@@ -177,7 +188,7 @@ impl<D: Integers, O: Out> Tiles<D> for Whole<'_, O> {
         for (i, (sums, &row_sum)) in sums.iter().zip(at.row_sums).enumerate() {
             let out = out.row(i, at.cols.len());
             for (v, &sum) in sums.iter().enumerate() {
-                let (from, skip) = (at.cols.start + v * D::LANES, v * D::LANES);
+                let (from, skip) = (at.z * self.columns.each + at.cols.start + v * D::LANES, v * D::LANES);
                 if skip >= out.len() {
                     break;
                 }

@@ -21,9 +21,9 @@
 //! Workspace: B in words (without a plan), n sums and constants, and 48 rows of A per thread.
 
 #[cfg(target_arch = "x86_64")]
-mod driver;
+pub(crate) mod driver;
 #[cfg(target_arch = "x86_64")]
-mod pack;
+pub(crate) mod pack;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 mod scalar;
@@ -210,29 +210,29 @@ macro_rules! narrow {
 narrow!(u8, |to| to);
 narrow!(i8, |to| crate::isa::dot::bytes_mut(to));
 
-/// The operands. Those that the problem does not have are empty.
-struct Operands<'a, A, O> {
-    /// A.
-    a: &'a [A],
-    /// B.
-    b: &'a [i8],
+/// The operands, also of a convolution. Those that the problem does not have are empty.
+pub(crate) struct Operands<'a, A, O> {
+    /// A, or images.
+    pub a: &'a [A],
+    /// B, or weights.
+    pub b: &'a [i8],
     /// Zero point of A.
-    za: &'a [A],
+    pub za: &'a [A],
     /// Zero points of B.
-    zb: &'a [i8],
+    pub zb: &'a [i8],
     /// Bias.
-    bias: &'a [i32],
+    pub bias: &'a [i32],
     /// Scales, where the output has 8 bits.
-    scale: &'a [f32],
+    pub scale: &'a [f32],
     /// Zero point of the output, where it has 8 bits.
-    zo: &'a [O],
+    pub zo: &'a [O],
     /// The output.
-    out: &'a mut [O],
+    pub out: &'a mut [O],
 }
 
 impl<'a, A: Left, O: Out> Operands<'a, A, O> {
     /// Those of a call, and its workspace.
-    fn of(call: &'a mut Call<'_>) -> (Operands<'a, A, O>, &'a mut Workspace) {
+    pub fn of(call: &'a mut Call<'_>) -> (Operands<'a, A, O>, &'a mut Workspace) {
         let [a, za] = [0, 2].map(|i| call.input(i));
         let [b, zb] = [1, 3].map(|i| call.input(i));
         let (bias, scale, zo) = (call.input(4), call.input(5), call.input(6));
@@ -242,24 +242,25 @@ impl<'a, A: Left, O: Out> Operands<'a, A, O> {
 }
 
 /// The number of column `j` of a vector that has one for each column, one for all, or none.
-fn of_column<T: Copy>(x: &[T], j: usize) -> Option<T> {
+pub(crate) fn of_column<T: Copy>(x: &[T], j: usize) -> Option<T> {
     x.get(if x.len() == 1 { 0 } else { j }).copied()
 }
 
 /// What is done with the operands, whatever their types are.
-trait Body {
+pub(crate) trait Body {
+    /// Computes.
     fn run<A: Left, O: Out>(self, call: &mut Call<'_>) -> Result<(), KernelError>;
 }
 
 /// Takes a call to its element types.
-fn typed(call: &mut Call<'_>, body: impl Body) -> Result<(), KernelError> {
+pub(crate) fn typed(call: &mut Call<'_>, body: impl Body) -> Result<(), KernelError> {
     match call.types() {
         matmul_int8::U8S8S32 => body.run::<u8, i32>(call),
         matmul_int8::S8S8S32 => body.run::<i8, i32>(call),
         matmul_int8::U8S8U8 => body.run::<u8, u8>(call),
         matmul_int8::U8S8S8 => body.run::<u8, i8>(call),
         matmul_int8::S8S8S8 => body.run::<i8, i8>(call),
-        other => Err(KernelError::Unsupported(format!("matmul_int8 of {other}"))),
+        other => Err(KernelError::Unsupported(format!("products of {other}"))),
     }
 }
 
@@ -277,8 +278,9 @@ fn scalar(call: &mut Call<'_>) -> Result<(), KernelError> {
     typed(call, Plain)
 }
 
+/// Proof that the CPU has the instructions.
 #[cfg(target_arch = "x86_64")]
-fn proof<D: Integers>() -> Result<D, KernelError> {
+pub(crate) fn proof<D: Integers>() -> Result<D, KernelError> {
     D::proof().map_err(KernelError::Isa)
 }
 

@@ -23,28 +23,33 @@ pub struct Bytes<'a, A> {
 impl<D: Integers, A: Left> Operands<D> for Bytes<'_, A> {
     #[inline(always)]
     fn pack_b(&self, d: D, _: usize, cols: Range<usize>, words: &mut [i32], sums: &mut [i32]) {
-        let width = VECTORS * D::LANES;
         if self.p.transposed {
             from_columns::<D>(self.p, self.b, cols, words)
         } else {
             from_rows(d, self.p, self.b, cols, words)
         }
-        // A product with ones adds all of a word.
-        let ones = d.splat(a_word::<D>([1; 4]));
-        let mut totals = [d.zero(); VECTORS];
-        for words in words.chunks_exact(width) {
-            for (v, total) in totals.iter_mut().enumerate() {
-                *total = d.dot(*total, ones, d.load(&words[v * D::LANES..]));
-            }
-        }
-        for (total, sums) in totals.into_iter().zip(sums.chunks_exact_mut(D::LANES)) {
-            d.store(total, sums);
-        }
+        sum_columns(d, words, sums);
     }
 
     #[inline(always)]
     fn pack_a(&self, _: D, _: usize, rows: Range<usize>, words: &mut [i32], sums: &mut [i32]) {
         pack_a::<D, A>(self.p.k, self.a, rows, words, sums, self.sums_rows);
+    }
+}
+
+/// The sums of a panel's columns.
+#[inline(always)]
+pub fn sum_columns<D: Integers>(d: D, words: &[i32], sums: &mut [i32]) {
+    // A product with ones adds all of a word.
+    let ones = d.splat(a_word::<D>([1; 4]));
+    let mut totals = [d.zero(); VECTORS];
+    for words in words.chunks_exact(VECTORS * D::LANES) {
+        for (v, total) in totals.iter_mut().enumerate() {
+            *total = d.dot(*total, ones, d.load(&words[v * D::LANES..]));
+        }
+    }
+    for (total, sums) in totals.into_iter().zip(sums.chunks_exact_mut(D::LANES)) {
+        d.store(total, sums);
     }
 }
 

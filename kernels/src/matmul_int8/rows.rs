@@ -75,7 +75,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
             d.enter(Dots { d, p, b: x.b, first: start, lines, words, sums: of_b, rows });
         });
     }
-    let finish = Whole::new(p, &x, Columns::new(d, p, &x, sums, constants, zeros, scales));
+    let finish = Whole::new(&x, p.relu, Columns::new(d, &size(p), &x, sums, constants, zeros, scales));
     for (i, (out, products)) in x.out.chunks_exact_mut(p.n).zip(products.chunks_exact(columns)).enumerate() {
         d.enter(Line { d, finish: &finish, row_sum: row_sums[i], products, out });
     }

@@ -61,6 +61,13 @@ macro_rules! ports {
             ("scale", DType::F32),
             ("zo", DType::$out),
             ("out", DType::$out),
+            // A convolution's names of the same operands.
+            ("x", DType::$a),
+            ("w", DType::I8),
+            ("zx", DType::$a),
+            ("zw", DType::I8),
+            ("zy", DType::$out),
+            ("y", DType::$out),
         ]
     };
 }
@@ -88,6 +95,26 @@ pub enum Per {
     Tensor,
     /// One for each column.
     Column,
+}
+
+impl Per {
+    /// Where the numbers of `n` columns lie.
+    pub(super) fn layout(self, n: usize) -> Layout {
+        match self {
+            Per::None => Layout::absent(),
+            Per::Tensor => Layout::strided(&[n], &[0]),
+            Per::Column => Layout::contiguous(&[n]),
+        }
+    }
+
+    /// The choice on an axis: `none`, `tensor`, or a name for one per column.
+    pub(super) fn of(point: &Point, axis: &'static str) -> Result<Per, ProblemError> {
+        Ok(match choice_value(point, axis)? {
+            "none" => Per::None,
+            "tensor" => Per::Tensor,
+            _ => Per::Column,
+        })
+    }
 }
 
 /// A validated product.
@@ -128,11 +155,7 @@ impl MatmulInt8 {
 
     /// Where a vector of a number per column lies.
     fn columns(&self, per: Per) -> Layout {
-        match per {
-            Per::None => Layout::absent(),
-            Per::Tensor => Layout::strided(&[self.n], &[0]),
-            Per::Column => Layout::contiguous(&[self.n]),
-        }
+        per.layout(self.n)
     }
 
     /// Elements that the buffer of such a vector has at least.
@@ -165,7 +188,7 @@ impl MatmulInt8 {
 }
 
 /// An integer modulo 2³².
-fn wrapped(sum: f64) -> f64 {
+pub(super) fn wrapped(sum: f64) -> f64 {
     f64::from(sum as i64 as i32)
 }
 
@@ -235,19 +258,12 @@ impl Problem for MatmulInt8 {
 
 /// The problem at a point.
 fn make(point: &Point) -> Result<Box<dyn Problem>, ProblemError> {
-    let per = |axis| {
-        Ok(match choice_value(point, axis)? {
-            "none" => Per::None,
-            "tensor" => Per::Tensor,
-            _ => Per::Column,
-        })
-    };
     Ok(Box::new(MatmulInt8 {
         transposed: choice_value(point, "b")? == "t",
         za: choice_value(point, "za")? == "tensor",
-        zb: per("zb")?,
+        zb: Per::of(point, "zb")?,
         bias: choice_value(point, "bias")? == "row",
-        scale: per("scale")?,
+        scale: Per::of(point, "scale")?,
         relu: choice_value(point, "act")? == "relu",
         ..MatmulInt8::new(size(point, "m")?, size(point, "n")?, size(point, "k")?)?
     }))

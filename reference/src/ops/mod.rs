@@ -11,6 +11,7 @@ mod batchnorm_workloads;
 pub mod conv2d;
 pub mod conv2d_backward_data;
 pub mod conv2d_backward_weights;
+pub mod conv2d_int8;
 mod conv_domains;
 mod conv_gradient_workloads;
 mod conv_networks;
@@ -35,7 +36,9 @@ pub mod matmul_int8;
 pub mod matmul_nbits;
 pub mod max_pool2d;
 pub mod max_pool2d_backward;
+pub mod mixed_precision_sgd;
 pub mod philox;
+pub mod quantization_range;
 pub mod quantize;
 pub mod window;
 pub mod winograd;
@@ -51,10 +54,13 @@ macro_rules! each_operator {
             gemm: GEMM,
             gemm_backward: GEMM_BACKWARD,
             matmul_int8: MATMUL_INT8,
+            conv2d_int8: CONV2D_INT8,
             matmul_nbits: MATMUL_NBITS,
             matmul_binary: MATMUL_BINARY,
             quantize: QUANTIZE,
             dequantize: DEQUANTIZE,
+            quantization_range: QUANTIZATION_RANGE,
+            mixed_precision_sgd: MIXED_PRECISION_SGD,
             batchnorm_relu: BATCHNORM_RELU,
             batchnorm_relu_backward: BATCHNORM_RELU_BACKWARD,
             conv2d: CONV2D,

@@ -21,6 +21,9 @@ use crate::{
 
 const SIZES: &[i64] = &[0, 1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129];
 
+/// The axes of the extents alone.
+pub(super) const EXTENTS: &[Axis] = AXES.split_at(4).0;
+
 /// What `quantize` and `dequantize` share.
 pub(super) const AXES: &[Axis] = &[
     Axis::int("rows", "rows: channels", 1, 40, SIZES),
@@ -89,8 +92,15 @@ impl Scheme {
     /// # Errors
     /// [`ProblemError`] if a group has no elements or a buffer does not fit the address space.
     pub fn of(point: &Point) -> Result<Scheme, ProblemError> {
+        Ok(Scheme { zeros: choice_value(point, "zero")? == "given", ..Scheme::extents(point)? })
+    }
+
+    /// Without zero points, at a point that may lack their axis.
+    pub(super) fn extents(point: &Point) -> Result<Scheme, ProblemError> {
         let (rows, cols, group) = (size(point, "rows")?, size(point, "cols")?, size(point, "group")?);
         elements("rows·cols", &[rows, cols])?;
+        // Without columns, rows have scales all the same.
+        elements("rows", &[rows])?;
         elements("group", &[group])?;
         let per = match choice_value(point, "per")? {
             "tensor" => Per::Tensor,
@@ -100,7 +110,7 @@ impl Scheme {
             }
             _ => Per::Group(group),
         };
-        Ok(Scheme { rows, cols, per, zeros: choice_value(point, "zero")? == "given" })
+        Ok(Scheme { rows, cols, per, zeros: false })
     }
 
     /// Scales of a row.
@@ -112,7 +122,7 @@ impl Scheme {
     }
 
     /// Shape of the scales.
-    fn scales(&self) -> Vec<usize> {
+    pub(super) fn scales(&self) -> Vec<usize> {
         match self.per {
             Per::Tensor => vec![1, 1],
             Per::Row => vec![self.rows, 1],
@@ -121,7 +131,7 @@ impl Scheme {
     }
 
     /// Where element (i, j) finds its scale.
-    fn place(&self, i: usize, j: usize) -> [usize; 2] {
+    pub(super) fn place(&self, i: usize, j: usize) -> [usize; 2] {
         match self.per {
             Per::Tensor => [0, 0],
             Per::Row => [i, 0],

@@ -46,7 +46,7 @@ impl Geometry {
         self.pad.map_or_else(|| Ok(x.shallow_clone()), |pad| x.f_constant_pad_nd(pad))
     }
 
-    fn convolve(&self, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+    pub fn convolve(&self, x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         self.padded(x)?.f_conv2d(w, bias, self.stride, self.padding, self.dilation, self.groups)
     }
 }

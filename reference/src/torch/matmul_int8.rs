@@ -25,20 +25,20 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     if p.bias {
         sums = sums.f_add(&wide(4)?)?;
     }
-    Ok(vec![finish(p, sums.f_to_kind(Kind::Int)?, &inputs[5], &inputs[6], true)?])
+    Ok(vec![finish(sums.f_to_kind(Kind::Int)?, p.relu, &inputs[5], &inputs[6], true)?])
 }
 
 /// What becomes of the sums. libtorch leaves open what integer NaN becomes; if `all`, it is the definition's.
-fn finish(p: &MatmulInt8, sums: Tensor, scale: &Tensor, zero: &Tensor, all: bool) -> Result<Tensor, TchError> {
+pub(super) fn finish(sums: Tensor, relu: bool, scale: &Tensor, zero: &Tensor, all: bool) -> Result<Tensor, TchError> {
     if zero.numel() == 0 {
-        return if p.relu { sums.f_clamp_min(0) } else { Ok(sums) };
+        return if relu { sums.f_clamp_min(0) } else { Ok(sums) };
     }
     let (low, high) = if zero.kind() == Kind::Uint8 { (0, 255) } else { (-128, 127) };
     let mut y = sums.f_to_kind(Kind::Float)?.f_mul(scale)?;
     if all {
         y = y.f_nan_to_num(f64::NEG_INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
     }
-    if p.relu {
+    if relu {
         y = y.f_relu_()?;
     }
     y.f_round_()?.f_add_(&zero.f_to_kind(Kind::Float)?)?.f_clamp_(low, high)?.f_to_kind(zero.kind())
@@ -88,6 +88,6 @@ fn int_mm(p: &MatmulInt8, operands: &Operands<'_>) -> Result<Way, TchError> {
         if p.zb != Per::None {
             sums = sums.f_sub_(&a.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Int)?.f_mul(&zb)?)?;
         }
-        Ok(vec![finish(&p, sums, &scale, &zero, false)?])
+        Ok(vec![finish(sums, p.relu, &scale, &zero, false)?])
     }))
 }

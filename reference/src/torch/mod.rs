@@ -17,6 +17,7 @@ pub mod autograd;
 mod batchnorm;
 mod conv;
 mod conv_gradients;
+mod conv_int8;
 pub mod deviations;
 mod dropout;
 mod gemm;
@@ -24,8 +25,10 @@ mod lstm;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
+mod mixed_precision;
 mod pixels;
 mod pool;
+mod quantization_range;
 mod quantize;
 mod script;
 mod tensors;
@@ -80,9 +83,12 @@ static TWINS: &[Twin] = &[
     matmul_binary::MATMUL_BINARY,
     quantize::QUANTIZE,
     quantize::DEQUANTIZE,
+    quantization_range::QUANTIZATION_RANGE,
+    mixed_precision::MIXED_PRECISION_SGD,
     batchnorm::BATCHNORM_RELU,
     batchnorm::BATCHNORM_RELU_BACKWARD,
     conv::CONV2D,
+    conv_int8::CONV2D_INT8,
     conv_gradients::BACKWARD_DATA,
     conv_gradients::BACKWARD_WEIGHTS,
     conv_gradients::TRANSPOSED,

@@ -1,6 +1,6 @@
 //! Convolution: images without gaps, windows that fit.
 
-use etalon_reference::Point;
+use etalon_reference::{DType, Point};
 
 use super::{Model, choice, spans};
 
@@ -64,6 +64,34 @@ pub fn conv2d(point: &Point) -> Model {
     let Sizes { x, y, w, groups } = sizes(&mut model, point, rows, columns);
     let [scale, bias] = ["scale", "bias"].map(|axis| vector(&mut model, point, axis, groups));
     model.inputs = spans(&[("x", x), ("w", w), ("scale", scale), ("bias", bias)]);
+    model.outputs = spans(&[("y", y)]);
+    model
+}
+
+/// `conv2d_int8`. Only types that requantize have scales and a zero point of the output.
+pub fn conv2d_int8(point: &Point) -> Model {
+    let mut model = Model::default();
+    let [_, _, zx, zw, scale] = ["layout", "act", "zx", "zw", "scale"].map(|axis| choice(&mut model, point, axis));
+    let rows = places(&mut model, point, "rows", ["h", "r", "sh", "dh", "pt", "pb"]);
+    let columns = places(&mut model, point, "columns", ["w", "s", "sw", "dw", "pl", "pr"]);
+    let Sizes { x, y, w, groups } = sizes(&mut model, point, rows, columns);
+    let bias = vector(&mut model, point, "bias", groups);
+    let channels = groups.max(0).saturating_mul(i128::from(point.get("k")).max(0));
+    let per_channel = |per: &str| match per {
+        "none" => 0,
+        "tensor" => channels.min(1),
+        _ => channels,
+    };
+    model.inputs = spans(&[
+        ("x", x),
+        ("w", w),
+        ("zx", i128::from(zx == "tensor")),
+        ("zw", per_channel(zw)),
+        ("bias", bias),
+        ("scale", per_channel(scale)),
+        ("zy", 1),
+    ]);
+    model.absent = Some(|types| if types.of("y") == DType::I32 { &["scale", "zy"] } else { &[] });
     model.outputs = spans(&[("y", y)]);
     model
 }

@@ -4,12 +4,12 @@ use etalon_reference::Point;
 
 use super::{Model, choice, spans};
 
-/// `quantize` from x to q, and `dequantize` from q to y.
-fn of(point: &Point, from: &str, to: &str) -> Model {
-    let mut model = Model::default();
+/// Elements of the matrix, and groups that have a scale.
+fn extents(model: &mut Model, point: &Point) -> (i128, i128) {
     let [rows, cols, group] = ["rows", "cols", "group"].map(|axis| model.size(point, axis));
-    let [per, zero] = ["per", "zero"].map(|axis| choice(&mut model, point, axis));
+    let per = choice(model, point, "per");
     model.fits("rows·cols", &[rows, cols]);
+    model.fits("rows", &[rows]);
     model.fits("group", &[group]);
     model.require(per != "group" || group > 0, || "a group has no elements".into());
     let scales = match per {
@@ -17,9 +17,28 @@ fn of(point: &Point, from: &str, to: &str) -> Model {
         "row" => rows,
         _ => rows.saturating_mul((cols + group - 1) / group.max(1)),
     };
-    let all = rows.saturating_mul(cols);
+    (rows.saturating_mul(cols), scales)
+}
+
+/// `quantize` from x to q, and `dequantize` from q to y.
+fn of(point: &Point, from: &str, to: &str) -> Model {
+    let mut model = Model::default();
+    let zero = choice(&mut model, point, "zero");
+    let (all, scales) = extents(&mut model, point);
     model.inputs = spans(&[(from, all), ("scale", scales), ("zero", if zero == "given" { scales } else { 0 })]);
     model.outputs = spans(&[(to, all)]);
+    model
+}
+
+/// `quantization_range`.
+pub fn quantization_range(point: &Point) -> Model {
+    let mut model = Model::default();
+    let [_, _] = ["scheme", "to"].map(|axis| choice(&mut model, point, axis));
+    let cut = model.size(point, "cut");
+    model.require(cut < 5000, || format!("cut = {cut} leaves nothing of the middle"));
+    let (all, scales) = extents(&mut model, point);
+    model.inputs = spans(&[("x", all)]);
+    model.outputs = spans(&[("scale", scales), ("zero", scales)]);
     model
 }
 
