@@ -26,7 +26,7 @@ pub struct Patches<'a, A> {
 
 impl<D: Integers, A: Left> Operands<D> for Patches<'_, A> {
     #[inline(always)]
-    fn pack_b(&self, d: D, z: usize, cols: Range<usize>, words: &mut [i32], sums: &mut [i32]) {
+    fn pack_b(&self, d: D, z: usize, cols: Range<usize>, _: Range<usize>, words: &mut [i32], sums: &mut [i32]) {
         let conv = &self.p.conv;
         let (channels, depth) = (conv.group_in(), conv.depth());
         let taps = depth / channels;

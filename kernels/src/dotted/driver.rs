@@ -15,8 +15,15 @@ const TASKS: usize = 4;
 
 /// Operands that can be packed.
 pub trait Operands<D: Dot>: Sync {
-    /// Packs columns `cols` of matrix `z` of B, at most a panel's, and writes their sums, if anybody asks for them.
-    fn pack_b(&self, d: D, z: usize, cols: Range<usize>, words: &mut [i32], sums: &mut [i32]);
+    /// Words along k that are packed of all panels before the next ones: all, or fewer where B is large and its rows lie side
+    /// by side, so that they are read from one end to the other.
+    fn deep(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Packs words `depth` of columns `cols` of matrix `z` of B, at most a panel's and all or [`deep`](Operands::deep) ones,
+    /// and adds their sums to `sums`, if anybody asks for them.
+    fn pack_b(&self, d: D, z: usize, cols: Range<usize>, depth: Range<usize>, words: &mut [i32], sums: &mut [i32]);
 
     /// Packs rows of matrix `z` of A and writes their sums, if anybody asks for them.
     fn pack_a(&self, d: D, z: usize, rows: Range<usize>, words: &mut [i32], sums: &mut [i32]);
@@ -99,28 +106,33 @@ pub fn pack_b<D: Dot>(
     pool: Option<&Pool>,
 ) {
     let shape = Shape::new::<D>(size);
+    sums.fill(0);
     if size.k == 0 {
-        sums.fill(0);
         return;
     }
-    let pack = |panel: usize, words: &mut [i32], sums: &mut [i32]| {
-        let (z, left) = (panel / shape.panels, panel % shape.panels * shape.width);
-        d.enter(PackPanel { d, operands, z, cols: left..size.n.min(left + shape.width), words, sums });
-    };
+    let deep = operands.deep().min(shape.depth);
     let (words_each, sums_each) = (shape.panel_words(), shape.width);
-    match pool {
-        Some(pool) => {
-            parts(pool, (words, words_each), (sums, sums_each), &mut [(); 0], |panel, words, sums, _| {
-                pack(panel, words, sums);
-            });
-        }
-        None => {
-            for (panel, words) in words.chunks_exact_mut(words_each).enumerate() {
+    // Panels from `first` on.
+    let pack = |first: usize, words: &mut [i32], sums: &mut [i32]| {
+        for depth in (0..shape.depth).step_by(deep).map(|top| top..shape.depth.min(top + deep)) {
+            for (i, words) in words.chunks_exact_mut(words_each).enumerate() {
+                let (z, left) = ((first + i) / shape.panels, (first + i) % shape.panels * shape.width);
+                let words = &mut words[depth.start * shape.width..depth.end * shape.width];
                 // Nobody may ask for sums.
-                let [start, end] = [panel, panel + 1].map(|panel| (panel * sums_each).min(sums.len()));
-                pack(panel, words, &mut sums[start..end]);
+                let [start, end] = [i, i + 1].map(|i| (i * sums_each).min(sums.len()));
+                let (cols, sums) = (left..size.n.min(left + shape.width), &mut sums[start..end]);
+                d.enter(PackPanel { d, operands, z, cols, depth: depth.clone(), words, sums });
             }
         }
+    };
+    match pool {
+        Some(pool) => {
+            let all = shape.matrices * shape.panels;
+            let each = if deep < shape.depth { all.div_ceil(TASKS * pool.threads()) } else { 1 };
+            let (words, sums) = ((words, each * words_each), (sums, each * sums_each));
+            parts(pool, words, sums, &mut [(); 0], |task, words, sums, _| pack(task * each, words, sums));
+        }
+        None => pack(0, words, sums),
     }
 }
 
@@ -129,6 +141,7 @@ struct PackPanel<'a, D, O> {
     operands: &'a O,
     z: usize,
     cols: Range<usize>,
+    depth: Range<usize>,
     words: &'a mut [i32],
     sums: &'a mut [i32],
 }
@@ -136,7 +149,7 @@ struct PackPanel<'a, D, O> {
 impl<D: Dot, O: Operands<D>> Job for PackPanel<'_, D, O> {
     #[inline(always)]
     fn run(self) {
-        self.operands.pack_b(self.d, self.z, self.cols, self.words, self.sums);
+        self.operands.pack_b(self.d, self.z, self.cols, self.depth, self.words, self.sums);
     }
 }
 

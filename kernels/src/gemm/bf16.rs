@@ -42,6 +42,7 @@ pub const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("n", WIDTH as i64),
     Threshold::axis("k", PRODUCTS as i64),
     Threshold::axis("k", 2 * PRODUCTS as i64),
+    Threshold::bytes("b", LARGE_B),
     Threshold::operations((WORTH_NS * OPERATIONS_A_NS) as i64),
 ];
 
@@ -102,6 +103,11 @@ pub fn gemm<O: Narrow>(
     driver::tiles(dot, &size, &cut, (&pairs, words, &tiles), (x.c, place), scratch, (pool, false));
 }
 
+/// Bytes of B above which its rows are packed some at a time.
+const LARGE_B: usize = 256 * 1024;
+/// Words of a column that are packed at a time then.
+const DEEP: usize = 16;
+
 /// A word of two neighbours along k.
 #[inline(always)]
 fn word(first: bf16, second: bf16) -> i32 {
@@ -127,14 +133,30 @@ struct Pairs<'a, L> {
 }
 
 impl<L: Lanes> driver::Operands<Bf16Token> for Pairs<'_, L> {
+    fn deep(&self) -> usize {
+        let bytes = self.p.k * self.p.n * size_of::<bf16>();
+        if self.p.b.col != 1 || bytes <= LARGE_B { usize::MAX } else { DEEP }
+    }
+
     #[inline(always)]
-    fn pack_b(&self, _: Bf16Token, z: usize, cols: Range<usize>, words: &mut [i32], _: &mut [i32]) {
+    fn pack_b(
+        &self,
+        _: Bf16Token,
+        z: usize,
+        cols: Range<usize>,
+        depth: Range<usize>,
+        words: &mut [i32],
+        _: &mut [i32],
+    ) {
         let (k, at) = (self.p.k, self.p.b);
+        if fault!("gemm.bf16-second-rows") && depth.start > 0 {
+            return;
+        }
         let b = &self.b[z * at.batch + cols.start * at.col..];
         let len = cols.len();
         match (at.row, at.col) {
             (row, 1) => {
-                for (i, to) in words.chunks_exact_mut(WIDTH).enumerate() {
+                for (i, to) in depth.zip(words.chunks_exact_mut(WIDTH)) {
                     let first = &b[2 * i * row..][..len];
                     // An odd k has nothing for the last word's second half.
                     let second = if 2 * i + 1 < k { &b[(2 * i + 1) * row..][..len] } else { &[] };

@@ -73,6 +73,7 @@ const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("k", VnniToken::PRODUCTS as i64),
     Threshold::axis("k", (rows::DEEP * VnniToken::PRODUCTS) as i64),
     Threshold::bytes("b", rows::NEAR),
+    Threshold::bytes("b", pack::LARGE_B),
     Threshold::axis("k", (CHUNK * Avx2Token::PRODUCTS) as i64),
     Threshold::axis("k", (CHUNK * VnniToken::PRODUCTS) as i64),
     Threshold::operations((WORTH_NS * driver::OPERATIONS_A_NS) as i64),

@@ -6,6 +6,7 @@ use etalon_reference::ops::matmul_int8::MatmulInt8;
 
 use super::Left;
 use crate::dotted::driver::Operands;
+use crate::faults::fault;
 use crate::isa::dot::{CHUNK, Integers, LINE, VECTORS, a_word, b_word};
 
 /// The operands of a problem.
@@ -21,12 +22,16 @@ pub struct Bytes<'a, A> {
 }
 
 impl<D: Integers, A: Left> Operands<D> for Bytes<'_, A> {
+    fn deep(&self) -> usize {
+        if self.p.transposed || self.p.k * self.p.n <= LARGE_B { usize::MAX } else { DEEP }
+    }
+
     #[inline(always)]
-    fn pack_b(&self, d: D, _: usize, cols: Range<usize>, words: &mut [i32], sums: &mut [i32]) {
+    fn pack_b(&self, d: D, _: usize, cols: Range<usize>, depth: Range<usize>, words: &mut [i32], sums: &mut [i32]) {
         if self.p.transposed {
             from_columns::<D>(self.p, self.b, cols, words)
         } else {
-            from_rows(d, self.p, self.b, cols, words)
+            from_rows(d, self.p, self.b, cols, depth.start, words)
         }
         sum_columns(d, words, sums);
     }
@@ -37,12 +42,22 @@ impl<D: Integers, A: Left> Operands<D> for Bytes<'_, A> {
     }
 }
 
-/// The sums of a panel's columns.
+/// Bytes of B above which its rows are packed some at a time.
+pub const LARGE_B: usize = 256 * 1024;
+/// Words of a column that are packed at a time then.
+const DEEP: usize = 16;
+
+/// Adds a panel's columns to their sums.
 #[inline(always)]
 pub fn sum_columns<D: Integers>(d: D, words: &[i32], sums: &mut [i32]) {
     // A product with ones adds all of a word.
     let ones = d.splat(a_word::<D>([1; 4]));
     let mut totals = [d.zero(); VECTORS];
+    for (total, sums) in totals.iter_mut().zip(sums.chunks_exact(D::LANES)) {
+        if !fault!("matmul_int8.sums-anew") {
+            *total = d.load(sums);
+        }
+    }
     for words in words.chunks_exact(VECTORS * D::LANES) {
         for (v, total) in totals.iter_mut().enumerate() {
             *total = d.dot(*total, ones, d.load(&words[v * D::LANES..]));
@@ -53,11 +68,11 @@ pub fn sum_columns<D: Integers>(d: D, words: &[i32], sums: &mut [i32]) {
     }
 }
 
-/// From rows of n.
+/// From rows of n, words from `top` on.
 #[inline(always)]
-fn from_rows<D: Integers>(d: D, p: &MatmulInt8, b: &[i8], cols: Range<usize>, words: &mut [i32]) {
+fn from_rows<D: Integers>(d: D, p: &MatmulInt8, b: &[i8], cols: Range<usize>, top: usize, words: &mut [i32]) {
     let width = VECTORS * D::LANES;
-    for (word, to) in words.chunks_exact_mut(width).enumerate() {
+    for (word, to) in (top..).zip(words.chunks_exact_mut(width)) {
         let rows = word * D::PRODUCTS..p.k.min((word + 1) * D::PRODUCTS);
         let row = |i: usize| &b[(rows.start + i) * p.n..][cols.clone()];
         if rows.len() == D::PRODUCTS && cols.len() == width {
