@@ -49,8 +49,9 @@ impl MatmulBinary {
 
     /// −1 and 1 of rows of bytes, rows×k.
     fn signs(&self, bytes: &ArrayD<f64>, rows: usize) -> Array2<f64> {
+        let bytes = bytes.as_slice().expect("the layout's order");
         Array2::from_shape_fn((rows, self.k), |(i, k)| {
-            let byte = bytes[[i, k / 8].as_slice()] as u8;
+            let byte = bytes[i * self.line() + k / 8] as u8;
             if byte >> (k % 8) & 1 == 1 { 1.0 } else { -1.0 }
         })
     }

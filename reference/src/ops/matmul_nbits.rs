@@ -104,18 +104,23 @@ impl MatmulNbits {
         self.k.div_ceil(self.group)
     }
 
-    /// `f(code, zero, scale)` of each weight, as k×n.
+    /// `f(code, zero, scale)` of each weight, as n×k.
     fn weights(&self, inputs: &[ArrayD<f64>], f: impl Fn(f64, f64, f64) -> f64) -> Array2<f64> {
-        let [w, scale, zero] = [1, 2, 3].map(|i| inputs[i].view());
-        Array2::from_shape_fn((self.k, self.n), |(k, j)| {
-            let byte = w[[j, k / self.of_byte()].as_slice()] as u8;
-            let (code, at) = (self.code(&[byte], k % self.of_byte()), [j, k / self.group]);
-            let zero = if self.zeros { zero[at.as_slice()] } else { f64::from(self.middle()) };
-            f(code.into(), zero, scale[at.as_slice()])
-        })
+        let [w, scale, zero] = [1, 2, 3].map(|i| inputs[i].as_slice().expect("the layout's order"));
+        let mut out = Vec::with_capacity(self.n * self.k);
+        for j in 0..self.n {
+            let row = &w[j * self.line()..];
+            for k in 0..self.k {
+                let (code, at) = (self.code(&[row[k / self.of_byte()] as u8], k % self.of_byte()), k / self.group);
+                let at = j * self.groups() + at;
+                let zero = if self.zeros { zero[at] } else { f64::from(self.middle()) };
+                out.push(f(code.into(), zero, scale[at]));
+            }
+        }
+        Array2::from_shape_vec((self.n, self.k), out).expect("n rows of k")
     }
 
-    /// `a·w`, times the scales of A, plus the bias.
+    /// `a·wᵀ`, times the scales of A, plus the bias.
     fn product(
         &self,
         a: ArrayView2<'_, f64>,
@@ -123,7 +128,7 @@ impl MatmulNbits {
         a_scale: &ArrayD<f64>,
         bias: &ArrayD<f64>,
     ) -> Array2<f64> {
-        let mut out = a.dot(w);
+        let mut out = a.dot(&w.t());
         if !a_scale.is_empty() {
             let rows = a_scale.view().into_dimensionality::<Ix1>().expect("m");
             Zip::from(out.rows_mut()).and(rows).for_each(|mut row, &scale| row *= scale);
@@ -157,7 +162,7 @@ impl MatmulNbits {
         if least > 0.0 && self.k > 0 {
             let lost = a.mapv(|x| if x < least { x } else { 0.0 });
             // A subnormal times ∞ is NaN in the expected output, too, or is not looked at.
-            let lost = lost.dot(&w).mapv(|x| if x.is_nan() { 0.0 } else { x });
+            let lost = lost.dot(&w.t()).mapv(|x| if x.is_nan() { 0.0 } else { x });
             bound += &lost.into_dyn();
         }
         let out = types.of("out");

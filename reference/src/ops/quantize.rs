@@ -8,7 +8,7 @@
 //! rounds to the nearest integer, ties to even, the sum saturates at both ends. A NaN counts as −∞, whether x, the scale
 //! or 0/0 makes it. A scale of 0 or below is divided by as it is; who chooses ranges avoids it.
 
-use ndarray::{ArrayD, Ix2};
+use ndarray::ArrayD;
 
 use super::gemm::choice_value;
 use crate::compare::{Comparison, compare};
@@ -155,12 +155,17 @@ impl Scheme {
 
     /// `f(x, scale, zero)` of each element.
     pub(super) fn map(&self, inputs: &[ArrayD<f64>], f: impl Fn(f64, f64, f64) -> f64) -> ArrayD<f64> {
-        let [x, scale, zero] = [0, 1, 2].map(|i| inputs[i].view());
-        let x = x.into_dimensionality::<Ix2>().expect("a matrix");
-        ArrayD::from_shape_fn(vec![self.rows, self.cols], |at| {
-            let place = self.place(at[0], at[1]);
-            f(x[[at[0], at[1]]], scale[place.as_slice()], if self.zeros { zero[place.as_slice()] } else { 0.0 })
-        })
+        let [x, scale, zero] = [0, 1, 2].map(|i| inputs[i].as_slice().expect("the layout's order"));
+        let each = self.scales_of_row();
+        let mut out = Vec::with_capacity(x.len());
+        for (i, row) in x.chunks(self.cols.max(1)).enumerate() {
+            for (j, &x) in row.iter().enumerate() {
+                let [row, group] = self.place(i, j);
+                let at = row * each + group;
+                out.push(f(x, scale[at], if self.zeros { zero[at] } else { 0.0 }));
+            }
+        }
+        ArrayD::from_shape_vec(vec![self.rows, self.cols], out).expect("rows of cols")
     }
 }
 
