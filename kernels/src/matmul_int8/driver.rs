@@ -98,6 +98,21 @@ impl<'a> Columns<'a> {
         // What the workspace held behind the last column is computed with, and never stored.
         Columns { constants, zeros: (!x.zb.is_empty()).then_some(zeros), scales, each }
     }
+
+    /// Those of `n` columns whose sums are of products of differences, without zero points any more.
+    pub fn of_differences<A: Left, O: Out>(
+        x: &Operands<'_, A, O>,
+        n: usize,
+        constants: &'a mut [i32],
+        scales: &'a mut [f32],
+    ) -> Columns<'a> {
+        let each = constants.len();
+        for j in 0..n {
+            constants[j] = x.bias.get(j).copied().unwrap_or(0);
+            scales[j] = of_column(x.scale, j).unwrap_or(1.0);
+        }
+        Columns { constants, zeros: None, scales, each }
+    }
 }
 
 /// Sums over all of k, and what becomes of them.

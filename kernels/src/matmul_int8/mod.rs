@@ -109,6 +109,9 @@ pub trait Left: Element + Into<i32> {
     const SHIFT: i32;
     /// The element as u8, larger by [`SHIFT`](Left::SHIFT).
     fn unsigned(self) -> u8;
+    /// The first lanes' worth of elements as i32.
+    #[cfg(target_arch = "x86_64")]
+    fn widen<D: Integers>(d: D, from: &[Self]) -> D::V;
 }
 
 impl Left for u8 {
@@ -117,6 +120,11 @@ impl Left for u8 {
     fn unsigned(self) -> u8 {
         self
     }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn widen<D: Integers>(d: D, from: &[u8]) -> D::V {
+        d.of_unsigned(from)
+    }
 }
 
 impl Left for i8 {
@@ -124,6 +132,11 @@ impl Left for i8 {
     #[inline(always)]
     fn unsigned(self) -> u8 {
         self as u8 ^ 0x80
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn widen<D: Integers>(d: D, from: &[i8]) -> D::V {
+        d.of_signed(from)
     }
 }
 
