@@ -136,6 +136,7 @@ pub static ALL: &[Fault] = faults! {
     "conv2d_int8.zero-padding" Rare "taps on the padding meet 0, not the zero point"
     "conv2d_int8.third-group" Count "the third group meets the second one's channels"
     "conv2d_int8.run-over-chunk" Threshold "what a run of taps has behind a chunk of 256 words is lost"
+    "conv2d_int8.depthwise-last-channels" Plain "channels behind the last whole vector are not written, but for few"
     "conv2d_int8.fifth-image" Count "by planes, images behind the fourth are the fourth"
     "max_pool2d.third-block" Threshold "behind 32 outputs of a row, the first 16 are written again"
     "max_pool2d.left-of-image" Rare "a window of −∞ that begins left of the image has found its column −1"

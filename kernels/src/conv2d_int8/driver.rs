@@ -28,17 +28,28 @@ pub fn convolve<D: Integers, A: Left, O: Out>(
     pool: &Pool,
     workspace: &mut Workspace,
 ) {
+    by_pixels(p, x, pool, workspace, |x, workspace| pixels(d, p, x, packed, pool, workspace));
+}
+
+/// Runs `body` with images and outputs by pixels: as they are, or turned before and turned back behind it.
+pub fn by_pixels<A: Left, O: Out>(
+    p: &Conv2dInt8,
+    x: Operands<'_, A, O>,
+    pool: &Pool,
+    workspace: &mut Workspace,
+    body: impl FnOnce(Operands<'_, A, O>, &mut Workspace),
+) {
     if x.out.is_empty() {
         return;
     }
     if p.conv.x.layout == ImageLayout::Nhwc {
-        return pixels(d, p, x, packed, pool, workspace);
+        return body(x, workspace);
     }
     let (images, outputs) = (&p.conv.x, &p.conv.y);
     let (a, workspace) = workspace.slice_and_inner::<A>(x.a.len());
     let (y, workspace) = workspace.slice_and_inner::<O>(x.out.len());
     turn(pool, x.a, images.c, images.h * images.w, a);
-    pixels(d, p, Operands { a, out: &mut *y, ..x }, packed, pool, workspace);
+    body(Operands { a, out: &mut *y, ..x }, workspace);
     turn(pool, y, outputs.h * outputs.w, outputs.c, x.out);
 }
 

@@ -15,7 +15,7 @@
 //!     sums over all of the patch in registers;  + constant − zw·Σx;  requantize, store
 //! by planes:  turn y to planes
 //! ```
-//! Padding needs no case of its own behind the packing: its products are those of the zero point, which the constants
+//! Groups of one channel have kernels of their own (`depthwise`). Padding needs no case of its own behind the packing: its products are those of the zero point, which the constants
 //! take away again.
 //!
 //! Error: none. Sums wrap, and requantization rounds as the definition says, so that all kernels and any number of
@@ -23,6 +23,8 @@
 //!
 //! Workspace: constants of k columns, 48 patches per thread; by planes also x and y once more.
 
+#[cfg(target_arch = "x86_64")]
+mod depthwise;
 #[cfg(target_arch = "x86_64")]
 mod driver;
 #[cfg(target_arch = "x86_64")]
@@ -111,6 +113,42 @@ macro_rules! kernel {
     };
 }
 
+/// The kernels for groups of one channel.
+#[cfg(target_arch = "x86_64")]
+macro_rules! depthwise {
+    ($token:ident, $isa:expr, $name:literal) => {
+        Kernel::new($name, $isa, TYPES, by_channels::<$token>)
+            .with_supports(|problem, _| depthwise::supports(problem))
+            .with_usual_plan(depthwise::plan::<$token>)
+            .with_thresholds(DEPTHWISE_THRESHOLDS)
+            .with_paths(DEPTHWISE_PATHS)
+    };
+}
+
+/// Vectors of channels.
+#[cfg(target_arch = "x86_64")]
+const DEPTHWISE_THRESHOLDS: &[Threshold] =
+    &[Threshold::axis("g", Avx2Token::LANES as i64), Threshold::axis("g", Avx512Token::LANES as i64)];
+
+/// Taps that meet the image in part, by planes and by pixels.
+#[cfg(target_arch = "x86_64")]
+const DEPTHWISE_PATHS: &[Domain] = &[Domain {
+    name: "dilated taps at the borders",
+    fixed: &[
+        ("c", &[1]),
+        ("k", &[1]),
+        ("g", &[3, 19, 40]),
+        ("r", &[2, 3]),
+        ("s", &[3]),
+        ("dh", &[1, 2]),
+        ("dw", &[2]),
+        ("sh", &[1, 2]),
+        ("sw", &[1, 3]),
+        ("pt", &[1, 3]),
+        ("pl", &[2]),
+    ],
+}];
+
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, TYPES, scalar),
@@ -119,9 +157,13 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel!(AvxVnniToken, Isa::Avx2, "avx2-vnni-implicit").with_extensions(&[Extension::AvxVnni]),
     #[cfg(target_arch = "x86_64")]
+    depthwise!(Avx2Token, Isa::Avx2, "avx2-depthwise"),
+    #[cfg(target_arch = "x86_64")]
     kernel!(Avx512Token, Isa::Avx512, "avx512-implicit"),
     #[cfg(target_arch = "x86_64")]
     kernel!(VnniToken, Isa::Avx512, "avx512-vnni-implicit").with_extensions(&[Extension::Vnni]),
+    #[cfg(target_arch = "x86_64")]
+    depthwise!(Avx512Token, Isa::Avx512, "avx512-depthwise"),
 ];
 
 /// The kernel `scalar`.
@@ -154,6 +196,25 @@ fn run<D: Integers>(call: &mut Call<'_>) -> Result<(), KernelError> {
         }
     }
     typed(call, Tiled(proof::<D>()?))
+}
+
+/// The kernels for groups of one channel, of one set of instructions.
+#[cfg(target_arch = "x86_64")]
+fn by_channels<D: Integers>(call: &mut Call<'_>) -> Result<(), KernelError> {
+    struct Lanes<D>(D);
+    impl<D: Integers> Body for Lanes<D> {
+        fn run<A: Left, O: Out>(self, call: &mut Call<'_>) -> Result<(), KernelError> {
+            let p: &Conv2dInt8 = downcast(call.problem());
+            let (taps, pool) = (call.plan::<depthwise::Taps>(), call.pool());
+            let Some(taps) = taps.filter(|taps| taps.fits::<D>(p)) else {
+                return Err(KernelError::Unsupported("the plan was made for another problem".into()));
+            };
+            let (x, workspace) = Operands::<A, O>::of(call);
+            depthwise::convolve(self.0, p, x, taps, pool, workspace);
+            Ok(())
+        }
+    }
+    typed(call, Lanes(proof::<D>()?))
 }
 
 /// The weights, packed.

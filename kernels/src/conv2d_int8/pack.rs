@@ -80,7 +80,7 @@ impl<A: Left> Patches<'_, A> {
                 line.fill::<D>(pad, cols.taps * channels);
                 continue;
             };
-            let x = &self.x[(image * conv.x.h + h) * width..][..width];
+            let x = &self.x[(image * conv.x.h + h) * width..];
             if conv.groups == 1 && cols.dilation == 1 {
                 // The taps that meet the image are one run of its row.
                 let start = j * cols.stride;
@@ -88,14 +88,14 @@ impl<A: Left> Patches<'_, A> {
                 let to = (cols.before + cols.input).saturating_sub(start).min(cols.taps);
                 line.fill::<D>(pad, from * channels);
                 if from < to {
-                    line.push::<D, A>(&x[(start + from - cols.before) * channels..][..(to - from) * channels]);
+                    line.push::<D, A>(&x[(start + from - cols.before) * channels..], (to - from) * channels);
                 }
                 line.fill::<D>(pad, (cols.taps - to) * channels);
                 continue;
             }
             for s in 0..cols.taps {
                 match cols.index(j, s) {
-                    Some(v) => line.push::<D, A>(&x[v * conv.x.c + first..][..channels]),
+                    Some(v) => line.push::<D, A>(&x[v * conv.x.c + first..], channels),
                     None => line.fill::<D>(pad, channels),
                 }
             }
@@ -117,37 +117,34 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The chunk that is being written, the place in it, and the elements that it still takes.
+    /// The chunk that is being written with what lies behind it, the place in it, and the elements that it still takes.
     #[inline(always)]
     fn chunk<D: Integers>(&mut self) -> (&mut [i32], usize, usize) {
         let (chunk, inside) = (self.at / (CHUNK * D::PRODUCTS), self.at % (CHUNK * D::PRODUCTS));
-        (&mut self.words[chunk * self.step..][..CHUNK], inside, CHUNK * D::PRODUCTS - inside)
+        (&mut self.words[chunk * self.step..][..LINE], inside, CHUNK * D::PRODUCTS - inside)
     }
 
-    /// Elements of an image.
+    /// The first `len` elements of an image's rest.
     #[inline(always)]
-    fn push<D: Integers, A: Left>(&mut self, mut from: &[A]) {
+    fn push<D: Integers, A: Left>(&mut self, mut from: &[A], mut len: usize) {
         if self.sums {
             let mut sum = 0i32;
-            for x in from {
+            for x in &from[..len] {
                 sum = sum.wrapping_add(x.unsigned().into());
             }
             self.sum = self.sum.wrapping_add(sum);
         }
-        while !from.is_empty() {
+        while len > 0 {
             let (words, inside, room) = self.chunk::<D>();
-            let (part, rest) = from.split_at(from.len().min(room));
+            let part = len.min(room);
             if D::PRODUCTS == 4 {
-                for (to, x) in bytes_of(words)[inside..][..part.len()].iter_mut().zip(part) {
-                    *to = x.unsigned();
-                }
+                copy(&mut bytes_of(words)[inside..], from, part, A::unsigned);
             } else {
-                for (to, x) in halves_of(words)[inside..][..part.len()].iter_mut().zip(part) {
-                    *to = x.unsigned().into();
-                }
+                copy(&mut halves_of(words)[inside..], from, part, |x| u16::from(x.unsigned()));
             }
-            self.at += part.len();
-            from = if fault!("conv2d_int8.run-over-chunk") { &[] } else { rest };
+            self.at += part;
+            len = if fault!("conv2d_int8.run-over-chunk") { 0 } else { len - part };
+            from = &from[part..];
         }
     }
 
@@ -167,6 +164,29 @@ impl Line<'_> {
             }
             self.at += part;
             len -= part;
+        }
+    }
+}
+
+/// Elements that are copied at a time. So many fit behind a chunk.
+const BLOCK: usize = 32;
+const _: () = assert!(4 * (LINE - CHUNK) >= BLOCK && 2 * (LINE - CHUNK) >= BLOCK);
+
+/// Copies `len` elements, and up to a whole block if there are as many: what comes next is written over them, or nobody
+/// reads there.
+#[inline(always)]
+fn copy<A: Left, T: Copy>(to: &mut [T], from: &[A], len: usize, as_written: impl Fn(A) -> T) {
+    let whole = len.next_multiple_of(BLOCK);
+    if from.len() < whole {
+        for (to, &x) in to[..len].iter_mut().zip(from) {
+            *to = as_written(x);
+        }
+        return;
+    }
+    let (to, from) = (to[..whole].as_chunks_mut::<BLOCK>().0, from[..whole].as_chunks::<BLOCK>().0);
+    for (to, from) in to.iter_mut().zip(from) {
+        for (to, &x) in to.iter_mut().zip(from) {
+            *to = as_written(x);
         }
     }
 }

@@ -3,10 +3,12 @@
 use etalon_reference::compare::Verdict;
 use etalon_reference::ops::conv2d_int8::CONV2D_INT8;
 use etalon_reference::ops::matmul_int8::{S8S8S32, U8S8S32};
-use etalon_reference::{Data, Fill, Point, Types};
+use etalon_reference::{DType, Data, Fill, Point, Problem, Types};
 
 use super::KERNELS;
+use crate::call::Signature;
 use crate::check::{Placement, Prepared};
+use crate::kernel::KernelError;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -14,7 +16,8 @@ use crate::workspace::Workspace;
 fn all(types: Types, point: &str, inputs: Vec<Data>) -> Vec<f64> {
     let point = Point::parse(CONV2D_INT8.axes, point).expect("a point");
     let mut outputs: Vec<Vec<f64>> = Vec::new();
-    for kernel in KERNELS.iter().filter(|kernel| kernel.usable().is_ok()) {
+    let parsed = CONV2D_INT8.problem(&point).expect("a problem");
+    for kernel in KERNELS.iter().filter(|kernel| kernel.applies(&*parsed, types).is_ok()) {
         let problem = CONV2D_INT8.problem(&point).expect("a problem").into();
         let case = Prepared::with_inputs(&CONV2D_INT8, &point, types, Fill::Real, 0, problem, inputs.clone());
         let outcome = case.run(kernel, &Pool::eager(2), &mut Workspace::new(), Placement::ALIGNED).expect("it runs");
@@ -67,18 +70,22 @@ fn extremes_of_a_long_sum_are_exact() {
 
 #[test]
 fn a_plan_for_another_problem_is_refused() {
-    use crate::call::Signature;
-    use crate::kernel::KernelError;
-
     let point = |text: &str| CONV2D_INT8.problem(&Point::parse(CONV2D_INT8.axes, text).expect("a point")).expect("one");
-    let (problem, other) = (point("c=3,h=4,w=4,k=5"), point("c=4,h=4,w=4,k=5"));
+    for (text, another) in [("c=3,h=4,w=4,k=5", "c=4,h=4,w=4,k=5"), ("g=5,h=4,w=4", "g=5,h=4,w=4,s=2")] {
+        refused(&*point(text), &*point(another));
+    }
+}
+
+/// The plan of `other` is refused by all kernels of `problem`.
+fn refused(problem: &dyn Problem, other: &dyn Problem) {
     let (inputs, others) = (problem.draw(U8S8S32, Fill::Exact, 1), other.draw(U8S8S32, Fill::Exact, 1));
     let slices = |data: &'static [Data]| data.iter().map(Data::as_slice).collect::<Vec<_>>();
     let (inputs, others) = (slices(inputs.leak()), slices(others.leak()));
-    for kernel in KERNELS.iter().filter(|kernel| kernel.plan.is_some() && kernel.usable().is_ok()) {
-        let plan = Signature::new(&*other, U8S8S32).plan(kernel, &others).expect("a plan");
-        let signature = Signature::new(&*problem, U8S8S32);
-        let mut y = Data::zeros(etalon_reference::DType::I32, 80);
+    let applies = |kernel: &&crate::kernel::Kernel| kernel.plan.is_some() && kernel.applies(problem, U8S8S32).is_ok();
+    for kernel in KERNELS.iter().filter(applies) {
+        let plan = Signature::new(other, U8S8S32).plan(kernel, &others).expect("a plan");
+        let signature = Signature::new(problem, U8S8S32);
+        let mut y = Data::zeros(DType::I32, 80);
         let (mut outputs, pool, mut workspace) = ([y.as_mut()], Pool::new(1), Workspace::new());
         let mut call = signature.call(&inputs, &mut outputs, &pool, &mut workspace, plan.as_ref()).expect("a call");
         assert!(matches!((kernel.run)(&mut call), Err(KernelError::Unsupported(_))), "{}", kernel.name);

@@ -112,6 +112,16 @@ pub trait Integers: Dot<S = <Self as Dot>::V> + Memory {
     /// # Panics
     /// If there are fewer than a vector's.
     fn words(self, from: &[i8]) -> Self::V;
+    /// The first bytes, one per lane.
+    ///
+    /// # Panics
+    /// If there are fewer than lanes.
+    fn of_unsigned(self, from: &[u8]) -> Self::V;
+    /// The first bytes with their signs, one per lane.
+    ///
+    /// # Panics
+    /// If there are fewer than lanes.
+    fn of_signed(self, from: &[i8]) -> Self::V;
     /// Sum, wrapping.
     fn add(self, x: Self::V, y: Self::V) -> Self::V;
     /// Difference, wrapping.
@@ -195,6 +205,7 @@ macro_rules! integers {
         |$x:ident, $bytes:ident| $narrow:expr,
         |$from:ident| $words:expr,
         |$sum:ident, $a:ident, $b:ident| $dot:expr,
+        [$loadbytes:ident $unsigned:ident $signed:ident],
         [$loadps:ident $cvt:ident $mulps:ident $maxps:ident $minps:ident $setps:ident $round:ident]
     ) => {
         impl Dot for $token {
@@ -260,6 +271,18 @@ macro_rules! integers {
                 unsafe { $words }
             }
             #[inline(always)]
+            fn of_unsigned(self, from: &[u8]) -> $v {
+                let from: &[u8; $lanes] = from.first_chunk().expect("a byte per lane");
+                // SAFETY: the token is proof; as many bytes as lanes are read.
+                unsafe { $unsigned($loadbytes(from.as_ptr().cast())) }
+            }
+            #[inline(always)]
+            fn of_signed(self, from: &[i8]) -> $v {
+                let from: &[i8; $lanes] = from.first_chunk().expect("a byte per lane");
+                // SAFETY: the token is proof; as many bytes as lanes are read.
+                unsafe { $signed($loadbytes(from.as_ptr().cast())) }
+            }
+            #[inline(always)]
             fn add(self, x: $v, y: $v) -> $v {
                 // SAFETY: the token is proof.
                 unsafe { $add(x, y) }
@@ -306,6 +329,7 @@ macro_rules! dot512 {
             |x, bytes| _mm_storeu_si128(bytes.cast(), _mm512_cvtepi32_epi8(x)),
             |$from| $words,
             |$sum, $a, $b| $dot,
+            [_mm_loadu_si128 _mm512_cvtepu8_epi32 _mm512_cvtepi8_epi32],
             [_mm512_loadu_ps _mm512_cvtepi32_ps _mm512_mul_ps _mm512_max_ps _mm512_min_ps _mm512_set1_ps
              _mm512_cvtps_epi32]
         );
@@ -330,6 +354,7 @@ macro_rules! dot256 {
             },
             |$from| $words,
             |$sum, $a, $b| $dot,
+            [_mm_loadl_epi64 _mm256_cvtepu8_epi32 _mm256_cvtepi8_epi32],
             [_mm256_loadu_ps _mm256_cvtepi32_ps _mm256_mul_ps _mm256_max_ps _mm256_min_ps _mm256_set1_ps
              _mm256_cvtps_epi32]
         );

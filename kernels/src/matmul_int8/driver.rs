@@ -109,6 +109,19 @@ impl<'a> Columns<'a> {
         // What the workspace held behind the last column is computed with, and never stored.
         Columns { constants, zeros: (!x.zb.is_empty()).then_some(zeros), scales, each }
     }
+
+    /// Those of `n` columns whose sums are of products of differences, without zero points any more.
+    pub fn of_differences<A: Left, O: Out>(
+        x: &Operands<'_, A, O>,
+        n: usize,
+        constants: &'a mut [i32],
+        scales: &'a mut [f32],
+    ) -> Columns<'a> {
+        let each = constants.len();
+        of_columns(x.bias, 0..n, 0, &mut constants[..n]);
+        of_columns(x.scale, 0..n, 1.0, &mut scales[..n]);
+        Columns { constants, zeros: None, scales, each }
+    }
 }
 
 /// Columns `of` of a vector that has an element for each column, one for all, or none.

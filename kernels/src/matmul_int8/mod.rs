@@ -122,6 +122,9 @@ pub trait Left: Element + Into<i32> {
     fn unsigned(self) -> u8;
     /// Four elements as they are.
     fn word(x: [Self; 4]) -> i32;
+    /// The first lanes' worth of elements as i32.
+    #[cfg(target_arch = "x86_64")]
+    fn widen<D: Integers>(d: D, from: &[Self]) -> D::V;
 }
 
 impl Left for u8 {
@@ -135,6 +138,11 @@ impl Left for u8 {
     fn word(x: [u8; 4]) -> i32 {
         i32::from_le_bytes(x)
     }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn widen<D: Integers>(d: D, from: &[u8]) -> D::V {
+        d.of_unsigned(from)
+    }
 }
 
 impl Left for i8 {
@@ -147,6 +155,11 @@ impl Left for i8 {
     #[inline(always)]
     fn word(x: [i8; 4]) -> i32 {
         i32::from_le_bytes(x.map(|x| x as u8))
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn widen<D: Integers>(d: D, from: &[i8]) -> D::V {
+        d.of_signed(from)
     }
 }
 

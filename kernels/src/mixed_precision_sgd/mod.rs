@@ -31,9 +31,10 @@ use crate::pool::Pool;
 /// Weights of a task.
 const TASK: usize = 16 * 1024;
 const THRESHOLDS: &[Threshold] = &[Threshold::axis("n", LANES as i64), Threshold::axis("n", TASK as i64)];
-/// Where the scale may be doubled, and where it may not.
+/// Where the scale is doubled, where tasks other than the first decide.
 const PATHS: &[Domain] = &[
     Domain { name: "the scale grows", fixed: &[("interval", &[1])] },
+    Domain { name: "several tasks", fixed: &[("n", &[33_000, 40_001])] },
     Domain { name: "nesterov in tasks", fixed: &[("momentum", &[2]), ("n", &[20_000]), ("interval", &[2])] },
 ];
 

@@ -112,13 +112,52 @@ impl<X: Narrow, Q: Byte> Job for Groups<'_, X, Q> {
     fn run<L: Convert>(self, l: L) {
         let Groups { p, x, len, first, scale, zero, keys } = self;
         let (cols, of_row) = (p.scheme.cols, p.scheme.scales_of_row());
-        for (i, (scale, zero)) in scale.iter_mut().zip(zero).enumerate() {
-            let (row, start) = ((first + i) / of_row, (first + i) % of_row * len);
-            let x = &x[row * cols..][start..cols.min(start + len)];
-            let ends = if p.cut == 0 { Ends { x }.run(l) } else { kept(l, p, x, keys) };
-            (*scale, *zero) = finished(p, ends);
+        let of_group = |group: usize| {
+            let (row, start) = (group / of_row, group % of_row * len);
+            &x[row * cols..][start..cols.min(start + len)]
+        };
+        if p.cut > 0 {
+            for (i, (scale, zero)) in scale.iter_mut().zip(zero).enumerate() {
+                (*scale, *zero) = finished(p, kept(l, p, of_group(first + i), keys));
+            }
+            return;
+        }
+        let (whole, last) = scale.as_chunks_mut::<LANES>();
+        let (zeros, last_zeros) = zero.as_chunks_mut::<LANES>();
+        let behind = first + whole.len() * LANES;
+        for (batch, (scale, zero)) in whole.iter_mut().zip(zeros).enumerate() {
+            // Sixteen groups, so that their ends are found and finished side by side.
+            let (mut low, mut high) = ([[0f32; LANES]; LANES], [[0f32; LANES]; LANES]);
+            for i in 0..LANES {
+                (low[i], high[i]) = lanes(l, of_group(first + batch * LANES + i));
+            }
+            let (low, high) = (furthest::<L, false>(l, &low), furthest::<L, true>(l, &high));
+            for i in 0..LANES {
+                (scale[i], zero[i]) = finished(p, [low[i], high[i]]);
+            }
+        }
+        for (i, (scale, zero)) in last.iter_mut().zip(last_zeros).enumerate() {
+            (*scale, *zero) = finished(p, Ends { x: of_group(behind + i) }.run(l));
         }
     }
+}
+
+/// The least of each line, or the largest.
+#[inline(always)]
+fn furthest<L: Convert, const LARGEST: bool>(l: L, lines: &[[f32; LANES]; LANES]) -> [f32; LANES] {
+    let mut vectors = [l.splat(0.0); LANES];
+    for (vector, line) in vectors.iter_mut().zip(lines) {
+        *vector = l.load(line);
+    }
+    let columns = l.transpose(vectors);
+    let mut furthest = columns[0];
+    for &column in &columns[1..] {
+        let further = if LARGEST { l.beats(column, furthest) } else { l.beats(furthest, column) };
+        furthest = l.pick(further, column, furthest);
+    }
+    let mut out = [0.0; LANES];
+    l.store(furthest, &mut out);
+    out
 }
 
 /// The least and the largest finite element, or 0 if it is beyond.
@@ -130,16 +169,7 @@ impl<X: Narrow> Job for Ends<'_, X> {
     type Output = [f32; 2];
     #[inline(always)]
     fn run<L: Convert>(self, l: L) -> [f32; 2] {
-        let (whole, rest) = self.x.as_chunks::<LANES>();
-        let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
-        for x in whole {
-            extend(l, x, &mut low, &mut high);
-        }
-        if !rest.is_empty() && !fault!("quantization_range.last-of-group") {
-            let mut last = [X::default(); LANES];
-            last[..rest.len()].copy_from_slice(rest);
-            extend(l, &last, &mut low, &mut high);
-        }
+        let (mut low, mut high) = lanes(l, self.x);
         let mut width = LANES / 2;
         while width > 0 {
             for i in 0..width {
@@ -150,6 +180,22 @@ impl<X: Narrow> Job for Ends<'_, X> {
         }
         [low[0], high[0]]
     }
+}
+
+/// The ends of every sixteenth element, lane by lane.
+#[inline(always)]
+fn lanes<L: Convert, X: Narrow>(l: L, x: &[X]) -> ([f32; LANES], [f32; LANES]) {
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
+    for x in whole {
+        extend(l, x, &mut low, &mut high);
+    }
+    if !rest.is_empty() && !fault!("quantization_range.last-of-group") {
+        let mut last = [X::default(); LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        extend(l, &last, &mut low, &mut high);
+    }
+    (low, high)
 }
 
 #[inline(always)]
@@ -168,10 +214,10 @@ fn extend<L: Convert, X: Narrow>(l: L, x: &[X; LANES], low: &mut [f32; LANES], h
 fn kept<L: Convert, X: Narrow>(l: L, p: &QuantizationRange, x: &[X], keys: &mut [i32]) -> [f32; 2] {
     let keys = &mut keys[..x.len()];
     let found = Keys { x, magnitudes: p.symmetric, keys: &mut *keys }.run(l);
-    let m = if fault!("quantization_range.infinite-counts") { x.len() as u64 } else { found.count };
-    if m == 0 {
+    if found.count == 0 {
         return [0.0; 2];
     }
+    let m = if fault!("quantization_range.infinite-counts") { x.len() as u64 } else { found.count };
     let mut ends = Bisection::new([found.low, found.high], ranks(p, m));
     while let Some(pivots) = ends.pivots() {
         ends.narrow(Count { keys, pivots }.run(l));
@@ -236,22 +282,19 @@ fn task_of<T>(x: &[T], task: usize) -> &[T] {
     &x[task * TASK..x.len().min((task + 1) * TASK)]
 }
 
+/// 1.5·2⁵²: what is added to it and lies between −2⁵¹ and 2⁵¹ is rounded to an integer, ties to even, in its lowest bits.
+const MAGIC: f64 = 6_755_399_441_055_744.0;
+
 /// Scale and zero point of a range that ends there, or at 0.
 #[inline(always)]
 fn finished<Q: Byte>(p: &QuantizationRange, [low, high]: [f32; 2]) -> (f32, Q) {
-    let (low, high) = (f64::from(low.min(0.0)), f64::from(high.max(0.0)));
-    let zero_of_zero = p.zero_of_zero();
-    let (scale, above) = if p.symmetric {
-        (high.max(-low) / 127.0, 0.0)
-    } else {
-        ((high - low) / 255.0, (255.0 * -low / (high - low)).round_ties_even())
-    };
-    let zero = |zero: f64| Q::low(zero as i32 as u32);
-    if scale < f64::from(f32::MIN_POSITIVE) {
-        (1.0, zero(zero_of_zero))
-    } else {
-        (scale as f32, zero(zero_of_zero + above))
-    }
+    let (low, high) = (f64::from(if low < 0.0 { low } else { 0.0 }), f64::from(if high > 0.0 { high } else { 0.0 }));
+    let (most, width) = (if high > -low { high } else { -low }, high - low);
+    let (scale, above) =
+        if p.symmetric { (most / 127.0, 0) } else { (width / 255.0, (255.0 * -low / width + MAGIC).to_bits() as u32) };
+    let none = scale < f64::from(f32::MIN_POSITIVE);
+    let zero = (p.zero_of_zero() as i32 as u32).wrapping_add(if none { 0 } else { above });
+    (if none { 1.0 } else { scale as f32 }, Q::low(zero))
 }
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {

@@ -229,11 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_data_cannot_be_left_out() {
+    fn bad_input_is_named() {
         let of = |cut: i64| make(&Point::default_of(AXES).with("cut", cut)).map(drop);
         assert_eq!((of(4999), of(0)), (Ok(()), Ok(())));
         for cut in [-1, 5000, i64::MAX] {
             assert!(matches!(of(cut), Err(ProblemError::OutOfRange { axis: "cut", .. })), "{cut}");
         }
+        let of_groups = Point::parse(AXES, "per=group,group=0").expect("a point");
+        assert!(matches!(make(&of_groups), Err(ProblemError::OutOfRange { axis: "group", value: 0, .. })));
     }
 }
