@@ -20,13 +20,13 @@ mod conv_gradients;
 pub mod deviations;
 mod dropout;
 mod gemm;
-mod lstm;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
 mod pixels;
 mod pool;
 mod quantize;
+mod recurrent;
 mod script;
 mod tensors;
 mod way;
@@ -91,7 +91,9 @@ static TWINS: &[Twin] = &[
     dropout::DROPOUT_BACKWARD,
     activation::ACTIVATION,
     activation::ACTIVATION_BACKWARD,
-    lstm::LSTM,
+    recurrent::LSTM,
+    recurrent::GRU,
+    recurrent::RNN,
 ];
 
 /// By what libtorch computes an operator.
