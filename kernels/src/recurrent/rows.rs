@@ -77,6 +77,8 @@ fn of_gate<T>(x: &Disjoint<'_, T>, n: usize, line: usize, place: (usize, usize),
 }
 
 impl<T, C: Cell> Step<'_, T, C> {
+    /// Units of row `n`.
+    ///
     /// # Safety
     /// While the units live, nobody else reaches them.
     unsafe fn units(&self, n: usize, units: &Range<usize>) -> Units<'_, T> {
@@ -176,9 +178,12 @@ pub struct BackUnits<'a, T> {
 }
 
 impl<T, C: Cell> BackStep<'_, T, C> {
+    /// Units of row `n` of a part that begins at row `first`.
+    ///
     /// # Safety
     /// While the units live, nobody else reaches them.
-    unsafe fn units(&self, n: usize, units: &Range<usize>) -> BackUnits<'_, T> {
+    unsafe fn units(&self, n: usize, first: usize, units: &Range<usize>) -> BackUnits<'_, T> {
+        let of_dh = if fault!("lstm_backward.second-task") { n - first } else { n };
         let (hidden, width) = (self.hidden, C::GATES * self.hidden);
         let kept = |gate: usize| {
             let units = gate * hidden + units.start..gate * hidden + units.end;
@@ -191,7 +196,7 @@ impl<T, C: Cell> BackStep<'_, T, C> {
         unsafe {
             BackUnits {
                 dy: shared(self.dy, n, hidden, units),
-                dh: self.dh.part(of(&self.dh, n, hidden, units)),
+                dh: self.dh.part(of(&self.dh, of_dh, hidden, units)),
                 carry: self.carry.part(of(&self.carry, n, hidden, units)),
                 gates: [kept(0), kept(1), kept(2), kept(3)],
                 extra: shared(self.extra, n, hidden, units),
@@ -206,9 +211,10 @@ impl<T, C: Cell> BackStep<'_, T, C> {
 impl<T: CellFloat, C: Cell> CellWork<T> for Part<'_, BackStep<'_, T, C>> {
     #[inline(always)]
     fn run<L: Cells<T> + Copy>(self, l: L) {
+        let first = self.rows.start;
         for n in self.rows {
             // SAFETY: who made the part promised that nobody else has it, and one row is over before the next begins.
-            l.back(self.step.cell, unsafe { self.step.units(n, &self.units) });
+            l.back(self.step.cell, unsafe { self.step.units(n, first, &self.units) });
         }
     }
 }
