@@ -97,8 +97,7 @@ impl Rounding {
     /// two on (1 − ẑ)x̂ and one on ẑŷ, or two on ẑ(ŷ − x̂): (2u + u²)(|x̂| + |ŷ|) bounds either.
     pub fn blend(self, z: Running, x: Running, y: Running) -> Running {
         let value = (1.0 - z.value) * x.value + z.value * y.value;
-        let brought =
-            (1.0 - z.value + z.error) * x.error + z.most * y.error + z.error * (y.value - x.value).abs();
+        let brought = (1.0 - z.value + z.error) * x.error + z.most * y.error + z.error * (y.value - x.value).abs();
         let u = self.dtype.unit_roundoff();
         let own = (2.0 * u + u * u) * (x.most + y.most) + 2.0 * self.dtype.underflow();
         self.rounded(value, brought + self.sides * own)

@@ -40,8 +40,8 @@ use self::driver::{PATHS, THRESHOLDS};
 pub use self::entry::{dgemm, sgemm};
 pub use self::float::Float;
 pub(crate) use self::float::{Tiled, with_float};
-pub(crate) use self::pack::{DEPTH, pack_b};
 pub use self::pack::PackedB;
+pub(crate) use self::pack::{DEPTH, pack_b};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Extension;
 use crate::isa::Isa;

@@ -16,22 +16,36 @@
 use etalon_reference::Threshold;
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::gru::{self, Gru};
+use etalon_reference::ops::recurrent::Layer;
 
-use crate::call::{Call, elements};
+use crate::call::{Call, Inputs, elements};
 use crate::faults::fault;
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::recurrent::cells::{BackGiven, BackMade, Cell, CellFloat, Given, Made};
 use crate::recurrent::forward::{Operands, forward};
-use crate::recurrent::{Numbers, thresholds};
+use crate::recurrent::plan::plan;
+use crate::recurrent::{Numbers, prepacked, thresholds};
 
 const THRESHOLDS: &[Threshold] = &thresholds("h_n");
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)),
+    prepacked(
+        "avx2-prepacked",
+        Isa::Avx2,
+        |call| run(call, Isa::Avx2),
+        |inputs| plan(inputs, layer(inputs), Isa::Avx2),
+    ),
     Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    prepacked(
+        "avx512-prepacked",
+        Isa::Avx512,
+        |call| run(call, Isa::Avx512),
+        |inputs| plan(inputs, layer(inputs), Isa::Avx512),
+    ),
     Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
@@ -67,6 +81,10 @@ impl Cell for GruCell {
     }
 }
 
+fn layer<'a>(inputs: &Inputs<'a>) -> &'a Layer {
+    &downcast::<Gru>(inputs.problem()).layer
+}
+
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     with_float!(call.types(), T => typed::<T>(call, isa))
 }
@@ -74,9 +92,10 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [x, w_ih, w_hh, b_ih, b_hh, h0] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
     let (problem, pool) = (downcast::<Gru>(call.problem()), call.pool());
+    let plan = call.plan();
     let (outputs, workspace) = call.outputs();
     let [y, h_n, gates, extra] = outputs.map(elements);
     let (bias, c0, c_n): (_, &[T], &mut [T]) = ([b_ih, b_hh], &[], &mut []);
     let operands = Operands { x, w_ih, w_hh, bias, h0, c0, y, h_n, c_n, gates, extra };
-    forward(GruCell, &problem.layer, isa, operands, pool, workspace)
+    forward(GruCell, &problem.layer, isa, operands, plan, pool, workspace)
 }

@@ -89,12 +89,7 @@ fn part<T>(all: &[T], t: usize, len: usize) -> &[T] {
 
 impl<'a, T: CellFloat, C: Cell> Loop<'a, T, C> {
     /// Step `t`, with what the next one says of its output and beside that, and the lines of dz and dr that it makes.
-    fn step<'b>(
-        &self,
-        t: usize,
-        [dh, carry]: [Disjoint<'b, T>; 2],
-        [dz, dr]: [&'b mut [T]; 2],
-    ) -> BackStep<'b, T, C>
+    fn step<'b>(&self, t: usize, [dh, carry]: [Disjoint<'b, T>; 2], [dz, dr]: [&'b mut [T]; 2]) -> BackStep<'b, T, C>
     where
         'a: 'b,
     {

@@ -193,8 +193,7 @@ impl<L: Math> Cells<f32> for L {
         for j in (0..y.len()).step_by(LANES) {
             let end = y.len().min(j + LANES);
             let at = |of: &[f32]| load(l, part(of, j, end));
-            let given =
-                Given { sums: [at(sums[0]), at(sums[1]), at(sums[2]), at(sums[3])], h: at(h), c: at(c) };
+            let given = Given { sums: [at(sums[0]), at(sums[1]), at(sums[2]), at(sums[3])], h: at(h), c: at(c) };
             let made = cell.step(Lanes(l), given);
             store(l, made.h, &mut y[j..end]);
             store(l, made.c, part_mut(c, j, end));

@@ -1,7 +1,7 @@
 //! All steps of a layer.
 //!
 //! ```text
-//! pack W_hh, if there are several steps
+//! pack W_hh, if there are several steps and it is not packed already
 //! for blocks of steps:
 //!   sums = x·W_ihᵀ + b_ih                     one product over the rows of all steps of the block
 //!   for each step t:
@@ -14,12 +14,13 @@ use etalon_reference::ops::recurrent::Layer;
 
 use super::cells::{Cell, CellFloat};
 use super::driver::{self, Product, Shape};
+use super::plan::Packed;
 use super::rows::{Step, all};
 use super::{line, packs};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
 use crate::gemm::Float;
-use crate::gemm::product::{columns, plain, product, rows};
+use crate::gemm::product::{columns, plain, product, product_with_packed, rows};
 use crate::isa::Isa;
 use crate::kernel::KernelError;
 use crate::pool::Pool;
@@ -68,9 +69,13 @@ pub fn forward<T: CellFloat, C: Cell>(
     layer: &Layer,
     isa: Isa,
     o: Operands<'_, T>,
+    plan: Option<&Packed<T>>,
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
+    if plan.is_some_and(|plan| !plan.fits(layer, isa)) {
+        return Err(KernelError::Unsupported("the plan was made for another problem".into()));
+    }
     let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, extra } = o;
     let &Layer { steps, batch, inputs, hidden, .. } = layer;
     let (state, width, apart) = (layer.state_len(), layer.columns(), usize::from(C::APART));
@@ -81,9 +86,9 @@ pub fn forward<T: CellFloat, C: Cell>(
     let line = line(width + apart * hidden);
     let block = (BLOCK_ROWS / batch.max(1)).clamp(1, steps.max(1));
     let shape = Shape { depth: hidden, units: hidden, gates: C::GATES };
-    let packed = if packs(layer, isa) { shape.packed_len::<T>(isa)? } else { 0 };
+    let packed = if plan.is_none() && packs(layer, isa) { shape.packed_len::<T>(isa)? } else { 0 };
     // Rows of h are copied to lines that start in different sets of a cache.
-    let h_line = if packed > 0 && batch > 1 { self::line(hidden) } else { 0 };
+    let h_line = if (packed > 0 || plan.is_some()) && batch > 1 { self::line(hidden) } else { 0 };
     let sums_len = block * batch * line;
     let (scratch, inner) = workspace.slice_and_inner::<T>(sums_len + packed + batch * h_line);
     let (sums, scratch) = scratch.split_at_mut(sums_len);
@@ -91,22 +96,28 @@ pub fn forward<T: CellFloat, C: Cell>(
     if packed > 0 {
         driver::pack(isa, shape, (w_hh, columns(hidden)), panels, pool)?;
     }
+    let panels = plan.map_or(&*panels, |plan| &plan.w_hh[..]);
 
     for start in (0..steps).step_by(block) {
         let end = steps.min(start + block);
         let count = (end - start) * batch;
         let of_inputs = lines(plain([count, width, inputs], rows(inputs), columns(inputs), 0.0), line);
-        product(&of_inputs, isa, (&x[start * batch * inputs..], w_ih, b_ih), sums, pool, inner)?;
+        let x = &x[start * batch * inputs..];
+        match plan {
+            Some(plan) => product_with_packed(&of_inputs, isa, (x, &plan.w_ih, b_ih), sums, pool, inner)?,
+            None => product(&of_inputs, isa, (x, w_ih, b_ih), sums, pool, inner)?,
+        }
         for t in start..end {
             let (before, now) = y.split_at_mut(t * state);
             let stale = if fault!("lstm.stale-state") && t > 2 { 2 } else { 1 };
             let h = if t == 0 { &*h_n } else { &before[(t - stale) * state..][..state] };
             let sums = &mut sums[(t - start) * batch * line..][..batch * line];
             let b_hh = if fault!("lstm.late-bias") && t > 0 { &[][..] } else { b_hh };
-            if packed == 0 {
+            if panels.is_empty() {
                 let (joint_rows, apart_rows) = w_hh.split_at(joint * hidden * hidden);
                 let (joint_bias, apart_bias) = b_hh.split_at(b_hh.len().min(joint * hidden));
-                let of_state = |cols, beta| lines(plain([batch, cols, hidden], rows(hidden), columns(hidden), beta), line);
+                let of_state =
+                    |cols, beta| lines(plain([batch, cols, hidden], rows(hidden), columns(hidden), beta), line);
                 product(&of_state(joint * hidden, 1.0), isa, (h, joint_rows, joint_bias), sums, pool, inner)?;
                 if C::APART {
                     let sums = &mut sums[width.min(batch * line)..];
@@ -129,7 +140,7 @@ pub fn forward<T: CellFloat, C: Cell>(
                 gates: Disjoint::new(&mut gates[of_gates]),
                 extra: Disjoint::new(&mut extra[of_extra]),
             };
-            if packed == 0 {
+            if panels.is_empty() {
                 all(&mut step, pool);
                 continue;
             }

@@ -16,6 +16,7 @@ pub(crate) mod cells;
 mod driver;
 pub(crate) mod forward;
 mod numbers;
+pub(crate) mod plan;
 mod rows;
 
 use etalon_reference::Threshold;
@@ -24,8 +25,10 @@ use etalon_reference::ops::recurrent::Layer;
 
 pub(crate) use self::numbers::Numbers;
 use self::rows::TASK;
-use crate::gemm::DEPTH;
+use crate::call::Call;
+use crate::gemm::{DEPTH, FLOATS};
 use crate::isa::Isa;
+use crate::kernel::{Kernel, KernelError, MakePlan};
 
 /// With so many sequences, a step's product reads the weights where they lie.
 const FEW_SEQUENCES: usize = 8;
@@ -46,6 +49,18 @@ fn packs(layer: &Layer, isa: Isa) -> bool {
     let least = if layer.batch <= FEW_SEQUENCES { STEPS_OF_FEW } else { STEPS_OF_MANY };
     isa != Isa::Scalar && layer.steps >= least && layer.state_len() > 0
 }
+
+/// A kernel for passes with weights that are packed once: one step after the other, or batch after batch.
+pub(crate) const fn prepacked(
+    name: &'static str,
+    isa: Isa,
+    run: fn(&mut Call<'_>) -> Result<(), KernelError>,
+    plan: MakePlan,
+) -> Kernel {
+    Kernel::new(name, isa, FLOATS, run).with_plan(plan).with_thresholds(OF_PLAN)
+}
+
+const OF_PLAN: &[Threshold] = &thresholds("h_n");
 
 /// Where the products take another path, and where there is a second task of cells: by an operand of N×H.
 pub(crate) const fn thresholds(state: &'static str) -> [Threshold; 10] {

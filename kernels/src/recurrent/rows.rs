@@ -85,7 +85,9 @@ impl<T, C: Cell> Step<'_, T, C> {
         let (hidden, width) = (self.hidden, C::GATES * self.hidden);
         // Sums end before the gap behind a line.
         let ends = (C::GATES + usize::from(C::APART)) * hidden;
-        let sum = |gate: usize| if (gate + 1) * hidden <= ends { of_gate(&self.sums, n, self.line, (gate, hidden), units) } else { 0..0 };
+        let sum = |gate: usize| {
+            if (gate + 1) * hidden <= ends { of_gate(&self.sums, n, self.line, (gate, hidden), units) } else { 0..0 }
+        };
         let gate = |gate: usize| of_gate(&self.gates, n, width, (gate, hidden), units);
         // SAFETY: the caller's promise; different gates are different elements.
         unsafe {

@@ -12,23 +12,37 @@
 
 use etalon_reference::Threshold;
 use etalon_reference::operator::downcast;
+use etalon_reference::ops::recurrent::Layer;
 use etalon_reference::ops::rnn::{Function, Rnn};
 
-use crate::call::{Call, elements};
+use crate::call::{Call, Inputs, elements};
 use crate::faults::fault;
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::recurrent::cells::{BackGiven, BackMade, Cell, CellFloat, Given, Made};
 use crate::recurrent::forward::{Operands, forward};
-use crate::recurrent::{Numbers, thresholds};
+use crate::recurrent::plan::plan;
+use crate::recurrent::{Numbers, prepacked, thresholds};
 
 const THRESHOLDS: &[Threshold] = &thresholds("h_n");
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
     Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)),
+    prepacked(
+        "avx2-prepacked",
+        Isa::Avx2,
+        |call| run(call, Isa::Avx2),
+        |inputs| plan(inputs, layer(inputs), Isa::Avx2),
+    ),
     Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS),
+    prepacked(
+        "avx512-prepacked",
+        Isa::Avx512,
+        |call| run(call, Isa::Avx512),
+        |inputs| plan(inputs, layer(inputs), Isa::Avx512),
+    ),
     Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512)).with_thresholds(THRESHOLDS),
 ];
 
@@ -65,6 +79,10 @@ impl Cell for RnnCell {
     }
 }
 
+fn layer<'a>(inputs: &Inputs<'a>) -> &'a Layer {
+    &downcast::<Rnn>(inputs.problem()).layer
+}
+
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     with_float!(call.types(), T => typed::<T>(call, isa))
 }
@@ -72,10 +90,11 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [x, w_ih, w_hh, b_ih, b_hh, h0] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
     let (problem, pool) = (downcast::<Rnn>(call.problem()), call.pool());
+    let plan = call.plan();
     let (outputs, workspace) = call.outputs();
     let [y, h_n] = outputs.map(elements);
     let (bias, c0): (_, &[T]) = ([b_ih, b_hh], &[]);
     let (c_n, gates, extra): (&mut [T], &mut [T], &mut [T]) = (&mut [], &mut [], &mut []);
     let operands = Operands { x, w_ih, w_hh, bias, h0, c0, y, h_n, c_n, gates, extra };
-    forward(RnnCell(problem.function), &problem.layer, isa, operands, pool, workspace)
+    forward(RnnCell(problem.function), &problem.layer, isa, operands, plan, pool, workspace)
 }

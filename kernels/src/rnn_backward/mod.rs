@@ -45,8 +45,7 @@ fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError>
     let (outputs, workspace) = call.outputs();
     let [dx, dw_ih, dw_hh, db, dh0] = outputs.map(elements);
     let (state, none): (_, &[T]) = ((h0, y), &[]);
-    let inputs =
-        Inputs { dy, dh_n, dc_n: none, x, w_ih, w_hh, h0, y, gates: none, extra: none, state, before: false };
+    let inputs = Inputs { dy, dh_n, dc_n: none, x, w_ih, w_hh, h0, y, gates: none, extra: none, state, before: false };
     let outputs = Outputs { dx, dw_ih, dw_hh, db: [db, &mut []], dh0, dc0: &mut [] };
     backward(RnnCell(problem.rnn.function), &problem.rnn.layer, isa, inputs, outputs, pool, workspace)
 }

@@ -25,9 +25,7 @@ use ndarray::{Array2, Array3, ArrayD};
 
 use super::gemm::{chain, choice_value};
 use super::lstm_bounds::{GATE_ULPS, flushed};
-use super::recurrent::{
-    BIAS, DOMAINS, H, I, Layer, N, Operands, STATE, STEPS, Sizes, T, kept, or_none, sigmoid,
-};
+use super::recurrent::{BIAS, DOMAINS, H, I, Layer, N, Operands, STATE, STEPS, Sizes, T, kept, or_none, sigmoid};
 use crate::running::{Rounding, Running};
 use crate::tolerance::Sum;
 use crate::{Axis, Fill, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness};
@@ -282,7 +280,10 @@ mod tests {
     /// Computed by hand: the second input is 0, and only W_hn is not.
     #[test]
     fn the_second_step_sees_the_state_of_the_first() {
-        let found = outputs("t=2,i=2,keep=yes", &[&[1.0, 0.5, 0.0, 0.0], &[0.0, 0.0, 0.0, 0.0, 2.0, -1.0], &[0.0, 0.0, 3.0], &[], &[], &[]]);
+        let found = outputs(
+            "t=2,i=2,keep=yes",
+            &[&[1.0, 0.5, 0.0, 0.0], &[0.0, 0.0, 0.0, 0.0, 2.0, -1.0], &[0.0, 0.0, 3.0], &[], &[], &[]],
+        );
         let h1 = 0.5 * 1.5f64.tanh();
         let h2 = 0.5 * (0.5 * 3.0 * h1).tanh() + 0.5 * h1;
         for (step, wanted) in [h1, h2].into_iter().enumerate() {

@@ -92,7 +92,8 @@ impl Layer {
 
     /// Of a point, for `gates` gates per unit.
     pub(super) fn of(point: &Point, gates: usize) -> Result<Layer, ProblemError> {
-        let [steps, batch, inputs, hidden] = [size(point, "t")?, size(point, "n")?, size(point, "i")?, size(point, "h")?];
+        let [steps, batch, inputs, hidden] =
+            [size(point, "t")?, size(point, "n")?, size(point, "i")?, size(point, "h")?];
         let bias = choice_value(point, "bias")? == "both";
         let state = choice_value(point, "state")? == "given";
         Layer { gates, steps, batch, inputs, hidden, bias, state }.validated()
