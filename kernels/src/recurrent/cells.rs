@@ -255,9 +255,9 @@ impl<L: Wide<f64>> Cells<f64> for L {
     #[inline(always)]
     fn step<C: Cell>(self, cell: C, u: Units<'_, f64>) {
         let Units { sums, h, c, y, mut gates, extra } = u;
-        for j in 0..y.len() {
+        for (j, y) in y.iter_mut().enumerate() {
             let made = cell.step(Double, Given { sums: sums.map(|of| one(of, j)), h: one(h, j), c: one(c, j) });
-            y[j] = made.h;
+            *y = made.h;
             set_one(c, j, made.c);
             for (gate, value) in gates.iter_mut().zip(made.gates) {
                 set_one(gate, j, value);
@@ -269,9 +269,9 @@ impl<L: Wide<f64>> Cells<f64> for L {
     #[inline(always)]
     fn back<C: Cell>(self, cell: C, u: BackUnits<'_, f64>) {
         let BackUnits { dy, dh, carry, gates, extra, state, mut dz, dr: [r0, r1, r2] } = u;
-        for j in 0..dy.len() {
+        for (j, &dy) in dy.iter().enumerate() {
             let given = BackGiven {
-                dy: dy[j],
+                dy,
                 dh: one(dh, j),
                 carry: one(carry, j),
                 gates: gates.map(|of| one(of, j)),

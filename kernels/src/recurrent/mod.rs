@@ -18,6 +18,8 @@ pub(crate) mod forward;
 mod numbers;
 pub(crate) mod plan;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use etalon_reference::Threshold;
 use etalon_reference::ops::gemm::CHUNK;
