@@ -6,7 +6,7 @@
 //! The bounds hold to all orders: nothing is neglected.
 
 use crate::compare::ulp;
-use crate::ops::lstm::sigmoid;
+use crate::ops::recurrent::sigmoid;
 use crate::tolerance::gamma;
 use crate::{DType, Types};
 
@@ -83,6 +83,35 @@ impl Rounding {
     /// `x·y + z`, rounded once.
     pub fn fma(self, x: Running, y: Running, z: Running) -> Running {
         self.rounded(x.value * y.value + z.value, Rounding::spread(x, y) + z.error)
+    }
+
+    /// `s·(1 − s)`.
+    pub fn open(self, s: Running) -> Running {
+        self.mul(s, self.sub(Running::exact(1.0), s))
+    }
+
+    /// `1 − s²` as `(1 − s)·(1 + s)`, which rounds more than a multiply-add.
+    pub fn curved(self, s: Running) -> Running {
+        let one = Running::exact(1.0);
+        self.mul(self.sub(one, s), self.add(one, s))
+    }
+
+    /// `(1 − z)·x + z·y` for 0 ≤ z ≤ 1, computed like that or as `(y − x)·z + x`.
+    ///
+    /// The factors' errors bring (1 − ẑ)(x̂ − x) + ẑ(ŷ − y) + (ẑ − z)(y − x). Before the last rounding, there are at most
+    /// two on (1 − ẑ)x̂ and one on ẑŷ, or two on ẑ(ŷ − x̂): (2u + u²)(|x̂| + |ŷ|) bounds either.
+    pub fn blend(self, z: Running, x: Running, y: Running) -> Running {
+        let value = (1.0 - z.value) * x.value + z.value * y.value;
+        let brought = (1.0 - z.value + z.error) * x.error + z.most * y.error + z.error * (y.value - x.value).abs();
+        let u = self.dtype.unit_roundoff();
+        let own = (2.0 * u + u * u) * (x.most + y.most) + 2.0 * self.dtype.underflow();
+        self.rounded(value, brought + self.sides * own)
+    }
+
+    /// `max(x, 0)`; NaN stays.
+    pub fn relu(self, x: Running) -> Running {
+        let error = if x.value + x.error <= 0.0 { 0.0 } else { x.error };
+        Running::new(if x.value < 0.0 { 0.0 } else { x.value }, error)
     }
 
     /// A sum of products in chains of `steps` roundings, given its value, the sum of the products' magnitudes with the

@@ -10,13 +10,13 @@ mod conv2d;
 mod dropout;
 mod gemm;
 mod gradient;
-mod lstm;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
 mod mixed_precision;
 mod pool;
 mod quantize;
+mod recurrent;
 
 use etalon_reference::{Operator, Point, Types};
 
@@ -37,7 +37,9 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "conv_transpose2d" => conv2d::conv_transpose2d,
         "dropout" => dropout::dropout,
         "matmul_int8" => matmul_int8::matmul_int8,
-        "lstm" => lstm::lstm,
+        "lstm" => recurrent::lstm,
+        "gru" => recurrent::gru,
+        "rnn" => recurrent::rnn,
         "max_pool2d" => pool::max_pool2d,
         "matmul_binary" => matmul_binary::matmul_binary,
         "matmul_nbits" => matmul_nbits::matmul_nbits,
@@ -53,7 +55,7 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
 fn amend(operator: &str, model: &mut Model, point: &Point) {
     match operator {
         "batchnorm_relu_backward" => batchnorm_relu::backward(model, point),
-        "lstm_backward" => lstm::backward(model),
+        "lstm_backward" | "rnn_backward" => recurrent::one_bias_gradient(model),
         _ => {}
     }
 }

@@ -25,7 +25,6 @@ use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::images::Images;
 use etalon_reference::{Element, Threshold};
 
-pub(crate) use self::correlate::Transpose;
 use crate::call::{Call, elements};
 use crate::gemm::driver::{mc, nc};
 use crate::gemm::{FLOATS, Float, with_float};

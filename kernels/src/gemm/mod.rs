@@ -9,7 +9,7 @@
 //! Workspace: [`workspace_bytes`], 1.5 MiB a thread at any size; for operands of 16 and 8 bits, which are widened to f32
 //! while they are packed, about 4 MiB more.
 
-mod ahead;
+pub(crate) mod ahead;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -40,8 +40,8 @@ use self::driver::{PATHS, THRESHOLDS};
 pub use self::entry::{dgemm, sgemm};
 pub use self::float::Float;
 pub(crate) use self::float::{Tiled, with_float};
-pub(crate) use self::pack::DEPTH;
 pub use self::pack::PackedB;
+pub(crate) use self::pack::{DEPTH, pack_b};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Extension;
 use crate::isa::Isa;

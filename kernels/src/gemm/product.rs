@@ -5,7 +5,7 @@ use etalon_reference::ops::gemm::{Activation, Gemm, Matrix};
 use super::driver::{self, Source, Task};
 use super::epilogue::{Along, Finish};
 use super::skinny::Stream;
-use super::{Float, Tiled, scalar};
+use super::{Float, PackedB, Tiled, scalar};
 use crate::isa::Isa;
 use crate::isa::wide::Wide;
 use crate::kernel::KernelError;
@@ -41,14 +41,51 @@ pub fn product<T: Float>(
     pool: &Pool,
     workspace: &mut Workspace,
 ) -> Result<(), KernelError> {
-    let bias = (!bias.is_empty()).then_some(bias);
-    let finish = Finish { scale: None, bias, along: Along::Columns, activation: p.activation };
-    let task = Task { p, a: Source::Plain(a), b: Source::Plain(b), finish };
+    let task = task(p, a, Source::Plain(b), bias);
     if isa == Isa::Scalar {
         scalar::gemm(&task, c);
         return Ok(());
     }
     T::with_tiles(isa, Product { task, c, pool, workspace })
+}
+
+/// The same with a B that [`packed_b`] made for these instructions, of a problem with the same B.
+///
+/// # Errors
+/// If the CPU lacks the instructions, or `isa` has no tiles.
+pub fn product_with_packed<T: Float>(
+    p: &Gemm,
+    isa: Isa,
+    (a, b, bias): (&[T], &PackedB<T>, &[T]),
+    c: &mut [T],
+    pool: &Pool,
+    workspace: &mut Workspace,
+) -> Result<(), KernelError> {
+    T::with_tiles(isa, Product { task: task(p, a, Source::Packed(b), bias), c, pool, workspace })
+}
+
+fn task<'a, T: Float>(p: &'a Gemm, a: &'a [T], b: Source<'a, T>, bias: &'a [T]) -> Task<'a, T> {
+    let bias = (!bias.is_empty()).then_some(bias);
+    let finish = Finish { scale: None, bias, along: Along::Columns, activation: p.activation };
+    Task { p, a: Source::Plain(a), b, finish }
+}
+
+/// Packs the B of a problem for the tiles of `isa`.
+///
+/// # Errors
+/// If the CPU lacks the instructions, or `isa` has no tiles.
+pub fn packed_b<T: Float>(p: &Gemm, isa: Isa, b: &[T]) -> Result<PackedB<T>, KernelError> {
+    T::with_tiles(isa, Pack(p, b))
+}
+
+struct Pack<'a, T>(&'a Gemm, &'a [T]);
+
+impl<T: Float> Tiled<T> for Pack<'_, T> {
+    type Output = PackedB<T>;
+
+    fn run<X: Stream<T = T>, L: Wide<T>>(self, tile: X, _: L) -> PackedB<T> {
+        PackedB::new(tile, self.0, self.1)
+    }
 }
 
 struct Product<'a, T: Float> {

@@ -10,25 +10,21 @@
 //! dh = dz·W_hh,  dc = dc·f
 //! ```
 //!
-//! Then `dx = dz·W_ih`, `dW_ih = Σₜ dzᵀ·x`, `dW_hh = Σₜ dzᵀ·h₋₁`, `db = Σ dz` (of b_ih and of b_hh alike), and dh0,
-//! dc0 are the last dh and dc. Shapes are those of `lstm`. The biases are operands for those who compute the forward
-//! pass again; the formulas do not read them.
-//!
-//! **Order of summation** (part of the definition for f32 and f64): products are those of [`gemm`](super::gemm). dW_ih
-//! is one product over all T·N rows. dW_hh is the product of the first step with h0, which is the C of one over the
-//! other (T − 1)·N rows with β = 1. db adds the T·N rows in order.
+//! What follows from dz of all steps is common to [recurrent layers](super::recurrent_backward), with their order of
+//! summation; b_ih and b_hh have the same gradient db, and dh0, dc0 are the last dh and dc. Shapes are those of `lstm`.
+//! The biases are operands for those who compute the forward pass again; the formulas do not read them.
 
-use ndarray::{Array2, Array3, ArrayD, Axis as NdAxis, Ix2, Ix3};
+use ndarray::{Array2, Array3, ArrayD, Ix2, Ix3};
 
-use super::gemm::chain;
-use super::lstm::{BIAS, DOMAINS, H, I, LSTM, Lstm, N, Operands, STATE, STEPS, T};
+use super::lstm::{LSTM, Lstm};
 use super::lstm_backward_bounds::{Kept, bounds};
 use super::lstm_bounds::{errors, flushed};
+use super::recurrent::{BIAS, DOMAINS, H, I, N, Operands, STATE, STEPS, T, or_none};
+use super::recurrent_backward::{Gradients, Sums, before};
 use crate::operator::downcast;
 use crate::tolerance::Sum;
 use crate::{
-    Axis, Data, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness,
-    gradient,
+    Axis, Data, Fill, Gradient, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness, gradient,
 };
 
 const AXES: &[Axis] = &[T, N, I, H, BIAS, STATE];
@@ -49,6 +45,8 @@ pub(super) const CELLS: usize = 12;
 /// Upstream gradients and what the forward pass kept.
 pub(super) struct Views<'a> {
     pub(super) forward: Operands<'a>,
+    pub(super) h0: Array2<f64>,
+    pub(super) c0: Array2<f64>,
     pub(super) dy: Array3<f64>,
     pub(super) dh_n: Array2<f64>,
     pub(super) dc_n: Array2<f64>,
@@ -57,25 +55,15 @@ pub(super) struct Views<'a> {
     pub(super) cells: Array3<f64>,
 }
 
-impl Views<'_> {
-    /// Of `states`, that before step `t`.
-    pub(super) fn before(&self, states: &Array3<f64>, initial: &Array2<f64>, t: usize) -> Array2<f64> {
-        t.checked_sub(1).map_or(initial.clone(), |t| states.index_axis(STEPS, t).to_owned())
-    }
-}
-
-/// All rows of a T×N×`width` array.
-pub(super) fn rows(array: &Array3<f64>) -> Array2<f64> {
-    let (t, n, width) = array.dim();
-    array.to_owned().into_shape_with_order((t * n, width)).expect("contiguous")
-}
-
 impl LstmBackward {
     pub(super) fn views<'a>(&self, inputs: &'a [ArrayD<f64>]) -> Views<'a> {
         let sequence = |i: usize| inputs[i].clone().into_dimensionality::<Ix3>().expect("three dimensions");
         let state = |i: usize| inputs[i].clone().into_dimensionality::<Ix2>().expect("N×H");
+        let [h0, c0] = self.lstm.initial(&inputs[X..Y]);
         Views {
-            forward: self.lstm.operands(&inputs[X..Y]),
+            forward: self.lstm.layer.operands(&inputs[X..Y]),
+            h0,
+            c0,
             dy: sequence(0),
             dh_n: state(1),
             dc_n: state(2),
@@ -85,47 +73,41 @@ impl LstmBackward {
         }
     }
 
-    /// The outputs that the problem has, of all six arrays.
-    pub(super) fn present(&self, [dx, dw_ih, dw_hh, db, dh0, dc0]: [ArrayD<f64>; 6]) -> Vec<ArrayD<f64>> {
-        let or_none = |there: bool, array| if there { array } else { ArrayD::zeros(vec![0]) };
-        let Lstm { bias, state, .. } = self.lstm;
-        vec![dx, dw_ih, dw_hh, or_none(bias, db), or_none(state, dh0), or_none(state, dc0)]
+    /// The outputs that the problem has, of all.
+    pub(super) fn present(&self, gradients: Gradients, dh0: ArrayD<f64>, dc0: ArrayD<f64>) -> Vec<ArrayD<f64>> {
+        let [dx, dw_ih, dw_hh, db, _] = gradients;
+        let [bias, state] = [self.lstm.layer.bias, self.lstm.layer.state];
+        vec![dx, dw_ih, dw_hh, or_none(db, bias), or_none(dh0, state), or_none(dc0, state)]
     }
 }
 
 impl Problem for LstmBackward {
     fn inputs(&self, types: Types) -> Vec<Port> {
-        let Lstm { inputs, hidden, .. } = self.lstm;
+        let layer = &self.lstm.layer;
         let [w_ih, w_hh, b_ih, b_hh, h0, c0] = self.lstm.parameters(types);
         // Never infinite: a derivative that underflows would decide between ∞ and NaN.
         vec![
-            self.lstm.sequence("dy", types, hidden).factor(),
-            self.lstm.state("dh_n", types, true).factor(),
-            self.lstm.state("dc_n", types, true).factor(),
-            self.lstm.sequence("x", types, inputs).factor(),
+            layer.sequence("dy", types, layer.hidden).factor(),
+            layer.state("dh_n", types, true).factor(),
+            layer.state("dc_n", types, true).factor(),
+            layer.sequence("x", types, layer.inputs).factor(),
             w_ih.factor(),
             w_hh,
             b_ih,
             b_hh,
             h0.factor(),
             c0,
-            self.lstm.sequence("y", types, hidden),
-            self.lstm.sequence("gates", types, 4 * hidden),
-            self.lstm.sequence("cells", types, hidden),
+            layer.sequence("y", types, layer.hidden),
+            layer.sequence("gates", types, layer.columns()),
+            layer.sequence("cells", types, layer.hidden),
         ]
     }
 
     fn outputs(&self, types: Types) -> Vec<Port> {
-        let Lstm { inputs, hidden, bias, state, .. } = self.lstm;
-        let of = |name, shape: &[usize]| Port::new(name, types, Layout::contiguous(shape));
-        vec![
-            self.lstm.sequence("dx", types, inputs),
-            of("dw_ih", &[4 * hidden, inputs]),
-            of("dw_hh", &[4 * hidden, hidden]),
-            Port::optional("db", types, Layout::contiguous(&[4 * hidden]), bias),
-            self.lstm.state("dh0", types, state),
-            self.lstm.state("dc0", types, state),
-        ]
+        let layer = &self.lstm.layer;
+        let [dx, dw_ih, dw_hh] = layer.gradients(types);
+        let state = |name| layer.state(name, types, layer.state);
+        vec![dx, dw_ih, dw_hh, layer.bias_gradient("db", types), state("dh0"), state("dc0")]
     }
 
     /// Gates, cells and outputs are those of the inputs.
@@ -134,15 +116,11 @@ impl Problem for LstmBackward {
     }
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
-        let views = self.views(inputs);
-        let Views { forward: Operands { x, w_ih, w_hh, h0, c0, .. }, dy, gates, cells, y, .. } = &views;
-        let (batch, hidden) = (self.lstm.batch, self.lstm.hidden);
-        let mut all = Array3::zeros(gates.raw_dim());
-        let mut dw_hh = Array2::zeros(w_hh.raw_dim());
-        let (mut dh, mut dc) = (views.dh_n.clone(), views.dc_n.clone());
-        for t in (0..self.lstm.steps).rev() {
-            let before = views.before(cells, c0, t);
-            let mut dz = all.index_axis_mut(STEPS, t);
+        let Views { forward, h0, c0, dy, dh_n: mut dh, dc_n: mut dc, gates, cells, y } = self.views(inputs);
+        let (batch, hidden) = (self.lstm.layer.batch, self.lstm.layer.hidden);
+        let mut dz = Sums::of(&self.lstm.layer);
+        for t in (0..self.lstm.layer.steps).rev() {
+            let before = before(&cells, &c0, t);
             for (n, j) in ndarray::indices((batch, hidden)) {
                 let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[[t, n, gate * hidden + j]]);
                 let tanh = cells[[t, n, j]].tanh();
@@ -155,24 +133,13 @@ impl Problem for LstmBackward {
                     dh * tanh * (o * (1.0 - o)),
                 ];
                 for (gate, value) in of_gates.into_iter().enumerate() {
-                    dz[[n, gate * hidden + j]] = value;
+                    dz.set([t, n, gate * hidden + j], value, value);
                 }
                 dc[[n, j]] = dc_t * f;
             }
-            dh = dz.dot(w_hh);
-            dw_hh += &dz.t().dot(&views.before(y, h0, t));
+            dh = dz.of_h.index_axis(STEPS, t).dot(&forward.w_hh);
         }
-        let dz = rows(&all);
-        let dx = dz.dot(w_ih).into_shape_with_order(x.raw_dim()).expect("T×N×I");
-        let dw_ih = dz.t().dot(&rows(&x.to_owned()));
-        self.present([
-            dx.into_dyn(),
-            dw_ih.into_dyn(),
-            dw_hh.into_dyn(),
-            dz.sum_axis(NdAxis(0)).into_dyn(),
-            dh.into_dyn(),
-            dc.into_dyn(),
-        ])
+        self.present(dz.gradients(&forward, &y, &h0), dh.into_dyn(), dc.into_dyn())
     }
 
     /// The running error of each element: see `lstm_backward_bounds.rs`.
@@ -194,19 +161,12 @@ impl Problem for LstmBackward {
         bounds(self, types, inputs, &kept, expected)
     }
 
-    /// Over all gates and all rows, beside those of the forward pass.
     fn sums(&self) -> Vec<Sum> {
-        let Lstm { hidden, steps, batch, .. } = self.lstm;
-        let longest = (4 * hidden).max(steps * batch).max(1);
-        let mut sums = self.lstm.sums();
-        sums.push(Sum::new(longest, chain(longest), "running error"));
-        sums
+        self.lstm.layer.sums_back()
     }
 
-    /// Each of the products of the forward pass has two in the gradient.
     fn operations(&self) -> (f64, Unit) {
-        let (operations, unit) = self.lstm.operations();
-        (2.0 * operations, unit)
+        self.lstm.layer.operations_back()
     }
 
     /// The biases.
@@ -215,7 +175,7 @@ impl Problem for LstmBackward {
     }
 
     fn degenerate(&self) -> bool {
-        self.lstm.degenerate()
+        self.lstm.layer.is_empty()
     }
 }
 
@@ -226,7 +186,7 @@ pub static LSTM_BACKWARD: Operator = Operator {
     axes: AXES,
     types: &[Types::F32, Types::F64],
     make: |point| Ok(Box::new(LstmBackward { lstm: Lstm { keep: true, ..Lstm::of(point)? } })),
-    workloads: super::lstm_workloads::BACKWARD,
+    workloads: super::recurrent_workloads::LSTM_BACKWARD,
     special_values: "NaN and ∞ follow the formula: NaN stays in its sequence up to its step, and is in all sums over sequences",
     domains: DOMAINS,
     gradient: Some(&GRADIENT),

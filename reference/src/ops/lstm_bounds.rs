@@ -5,7 +5,7 @@
 //! Let û be what a kernel has for u, and e(u) a bound of |û − u|.
 //!
 //! - **Sums.** Each of the sums z has I + H products and two biases, in chains of at most s = chain(I) + chain(H) + 2
-//!   roundings ([`chain`] of `gemm`). A kernel's factors are x, W and ĥ with |ĥ| ≤ |h| + e(h), so that
+//!   roundings ([`chain`](super::gemm::chain)). A kernel's factors are x, W and ĥ with |ĥ| ≤ |h| + e(h), so that
 //!   e(z) = γ(s)·(Σ|x||W_ih| + Σ(|h| + e(h))·|W_hh| + |b_ih| + |b_hh|) + Σ e(h)·|W_hh|.
 //! - **Gates.** σ and tanh are evaluated within 3 units in the last place. Their slopes are at most ¼ and 1, and where
 //!   they saturate as small as σ(m)·σ(−m) and 1/cosh²(m), m = max(|z| − e(z), 0) being the nearest to 0 that a kernel
@@ -20,8 +20,8 @@
 
 use ndarray::{Array2, Array3, ArrayD};
 
-use super::gemm::chain;
-use super::lstm::{Lstm, Operands, Pass, STEPS, magnitude, magnitudes};
+use super::lstm::{Lstm, Pass};
+use super::recurrent::Sizes;
 use crate::Types;
 use crate::running::{Rounding, Running};
 
@@ -47,24 +47,23 @@ pub(super) fn flushed(types: Types) -> f64 {
 /// The bounds for a kernel of these types, whose gates are off by `lost` more.
 pub fn errors(lstm: &Lstm, types: Types, inputs: &[ArrayD<f64>], pass: &Pass, lost: f64) -> Errors {
     let r = Rounding::of(types);
-    let Operands { x, w_ih, w_hh, b_ih, b_hh, h0, c0 } = lstm.operands(inputs);
-    let (batch, hidden) = (lstm.batch, lstm.hidden);
-    let chains = chain(lstm.inputs) + chain(hidden) + 2;
-    let biases = magnitude(b_ih.view()) + magnitude(b_hh.view());
+    let operands = lstm.layer.operands(inputs);
+    let (batch, hidden) = (lstm.layer.batch, lstm.layer.hidden);
     let mut errors = Errors {
         y: Array3::zeros(pass.y.raw_dim()),
         gates: Array3::zeros(pass.gates.raw_dim()),
         cells: Array3::zeros(pass.cells.raw_dim()),
     };
+    let [mut h, c0] = lstm.initial(inputs);
     let mut c = c0.mapv(Running::exact);
-    let (mut h, mut off): (Array2<f64>, Array2<f64>) = (h0, Array2::zeros((batch, hidden)));
-    for t in 0..lstm.steps {
-        let brought = magnitudes(off.view(), w_hh);
-        let sizes = magnitudes(x.index_axis(STEPS, t), w_ih) + &biases + magnitudes(h.view(), w_hh) + &brought;
+    let mut off: Array2<f64> = Array2::zeros((batch, hidden));
+    for t in 0..lstm.layer.steps {
+        let Sizes { x, h: of_h, brought } = lstm.layer.sizes(&operands, t, &h, &off);
+        let sizes = x + of_h;
         for (n, j) in ndarray::indices((batch, hidden)) {
             let [i, f, g, o] = [0, 1, 2, 3].map(|gate| {
                 let q = gate * hidden + j;
-                let z = r.sum(pass.sums[[t, n, q]], chains, sizes[[n, q]], brought[[n, q]]);
+                let z = r.sum(pass.sums[[t, n, q]], lstm.layer.chains(), sizes[[n, q]], brought[[n, q]]);
                 let value = if gate == 2 { r.tanh(z, GATE_ULPS) } else { r.sigmoid(z, GATE_ULPS) };
                 let value = Running::new(value.value, value.error + lost);
                 errors.gates[[t, n, q]] = value.error;

@@ -25,12 +25,14 @@ pub mod dropout_backward;
 pub mod gemm;
 pub mod gemm_backward;
 mod gemm_workloads;
+pub mod gru;
+pub mod gru_backward;
+mod gru_backward_bounds;
 pub mod images;
 pub mod lstm;
 pub mod lstm_backward;
 mod lstm_backward_bounds;
 pub mod lstm_bounds;
-mod lstm_workloads;
 pub mod matmul_binary;
 pub mod matmul_int8;
 pub mod matmul_nbits;
@@ -40,6 +42,11 @@ pub mod mixed_precision_sgd;
 pub mod philox;
 pub mod quantization_range;
 pub mod quantize;
+pub mod recurrent;
+pub mod recurrent_backward;
+mod recurrent_workloads;
+pub mod rnn;
+pub mod rnn_backward;
 pub mod window;
 pub mod winograd;
 
@@ -76,6 +83,10 @@ macro_rules! each_operator {
             activation_backward: ACTIVATION_BACKWARD,
             lstm: LSTM,
             lstm_backward: LSTM_BACKWARD,
+            gru: GRU,
+            gru_backward: GRU_BACKWARD,
+            rnn: RNN,
+            rnn_backward: RNN_BACKWARD,
         }
     };
 }

@@ -12,9 +12,13 @@ use crate::ops::conv2d::Conv2d;
 use crate::ops::conv2d_backward_weights::Conv2dBackwardWeights;
 use crate::ops::gemm::{Activation, Gemm};
 use crate::ops::gemm_backward::GemmBackward;
+use crate::ops::gru::Gru;
+use crate::ops::gru_backward::GruBackward;
 use crate::ops::images::ImageLayout;
 use crate::ops::lstm::Lstm;
 use crate::ops::lstm_backward::LstmBackward;
+use crate::ops::rnn::Rnn;
+use crate::ops::rnn_backward::RnnBackward;
 use crate::{DType, Data, Problem};
 
 /// What libtorch does.
@@ -77,7 +81,7 @@ fn overruns(conv: &Conv2d, inputs: &[Data]) -> bool {
 
 /// Whether oneDNN is asked for a layer without hidden units: it is for inputs of f32 that have elements.
 fn without_units(lstm: &Lstm, first: &Data) -> bool {
-    lstm.hidden == 0 && lstm.steps * lstm.batch * lstm.inputs > 0 && first.dtype() != DType::F64
+    lstm.layer.hidden == 0 && lstm.layer.steps * lstm.layer.batch * lstm.layer.inputs > 0 && first.dtype() != DType::F64
 }
 
 /// Every known difference of libtorch 2.13.
@@ -185,7 +189,7 @@ pub static ALL: &[Deviation] = &[
         what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
         issue: "not reported: a check that libtorch makes on purpose",
         example: "lstm/libtorch/f32/t=0/t1#real-0",
-        applies: |problem, _| downcast::<Lstm>(problem).steps == 0,
+        applies: |problem, _| downcast::<Lstm>(problem).layer.steps == 0,
     },
     Deviation {
         op: "lstm_backward",
@@ -193,7 +197,7 @@ pub static ALL: &[Deviation] = &[
         what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
         issue: "not reported: a check that libtorch makes on purpose",
         example: "lstm_backward/libtorch/f32/t=0/t1#real-0",
-        applies: |problem, _| downcast::<LstmBackward>(problem).lstm.steps == 0,
+        applies: |problem, _| downcast::<LstmBackward>(problem).lstm.layer.steps == 0,
     },
     Deviation {
         op: "lstm",
@@ -210,6 +214,38 @@ pub static ALL: &[Deviation] = &[
         issue: "pytorch#101211",
         example: "lstm_backward/libtorch/f32/t=6,n=8,h=0,state=given/t1#real-0",
         applies: |problem, inputs| without_units(&downcast::<LstmBackward>(problem).lstm, &inputs[0]),
+    },
+    Deviation {
+        op: "gru",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "gru/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<Gru>(problem).layer.steps == 0,
+    },
+    Deviation {
+        op: "gru_backward",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "gru_backward/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<GruBackward>(problem).gru.layer.steps == 0,
+    },
+    Deviation {
+        op: "rnn",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "rnn/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<Rnn>(problem).layer.steps == 0,
+    },
+    Deviation {
+        op: "rnn_backward",
+        conduct: Conduct::Refuses,
+        what: "a sequence without steps is refused: `Expected sequence length to be larger than 0 in RNN`",
+        issue: "not reported: a check that libtorch makes on purpose",
+        example: "rnn_backward/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<RnnBackward>(problem).rnn.layer.steps == 0,
     },
     Deviation {
         op: "conv2d_backward_weights",

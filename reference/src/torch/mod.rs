@@ -21,7 +21,6 @@ mod conv_int8;
 pub mod deviations;
 mod dropout;
 mod gemm;
-mod lstm;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
@@ -30,6 +29,7 @@ mod pixels;
 mod pool;
 mod quantization_range;
 mod quantize;
+mod recurrent;
 mod script;
 mod tensors;
 mod way;
@@ -98,7 +98,9 @@ static TWINS: &[Twin] = &[
     dropout::DROPOUT_BACKWARD,
     activation::ACTIVATION,
     activation::ACTIVATION_BACKWARD,
-    lstm::LSTM,
+    recurrent::LSTM,
+    recurrent::GRU,
+    recurrent::RNN,
 ];
 
 /// By what libtorch computes an operator.

@@ -15,6 +15,8 @@ pub trait Numbers: Copy {
     fn one(self) -> Self::V;
     /// Sum.
     fn add(self, x: Self::V, y: Self::V) -> Self::V;
+    /// Difference.
+    fn sub(self, x: Self::V, y: Self::V) -> Self::V;
     /// Product.
     fn mul(self, x: Self::V, y: Self::V) -> Self::V;
     /// `x·y + z`, rounded once.
@@ -27,6 +29,10 @@ pub trait Numbers: Copy {
     fn sigmoid(self, x: Self::V) -> Self::V;
     /// tanh, within 3 units in the last place.
     fn tanh(self, x: Self::V) -> Self::V;
+    /// 0 where x < 0, else x: NaN stays.
+    fn relu(self, x: Self::V) -> Self::V;
+    /// 0 where y ≤ 0, else x: also where y is NaN.
+    fn gate(self, x: Self::V, y: Self::V) -> Self::V;
 
     /// `s·(1 − s)`: the derivative of σ where it is s.
     #[inline(always)]
@@ -49,6 +55,10 @@ impl<L: Arithmetic> Numbers for Lanes<L> {
     #[inline(always)]
     fn add(self, x: L::V, y: L::V) -> L::V {
         self.0.add(x, y)
+    }
+    #[inline(always)]
+    fn sub(self, x: L::V, y: L::V) -> L::V {
+        self.0.sub(x, y)
     }
     #[inline(always)]
     fn mul(self, x: L::V, y: L::V) -> L::V {
@@ -74,6 +84,15 @@ impl<L: Arithmetic> Numbers for Lanes<L> {
     fn tanh(self, x: L::V) -> L::V {
         math::tanh(self.0, x)
     }
+    #[inline(always)]
+    fn relu(self, x: L::V) -> L::V {
+        self.0.max(self.0.constant(0.0), x)
+    }
+    #[inline(always)]
+    fn gate(self, x: L::V, y: L::V) -> L::V {
+        let zero = self.0.constant(0.0);
+        self.0.select(self.0.at_most(y, zero), zero, x)
+    }
 }
 
 /// f64.
@@ -88,6 +107,9 @@ impl Numbers for Double {
     }
     fn add(self, x: f64, y: f64) -> f64 {
         x + y
+    }
+    fn sub(self, x: f64, y: f64) -> f64 {
+        x - y
     }
     fn mul(self, x: f64, y: f64) -> f64 {
         x * y
@@ -108,5 +130,11 @@ impl Numbers for Double {
     }
     fn tanh(self, x: f64) -> f64 {
         x.tanh()
+    }
+    fn relu(self, x: f64) -> f64 {
+        if x < 0.0 { 0.0 } else { x }
+    }
+    fn gate(self, x: f64, y: f64) -> f64 {
+        if y <= 0.0 { 0.0 } else { x }
     }
 }
