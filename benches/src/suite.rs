@@ -49,7 +49,7 @@ impl Subject {
     /// The kernels that are worth timing: all that apply, but
     /// - scalar ones on problems that take them long;
     /// - of levels below the best one, all but what would be the default there;
-    /// - on several threads, unless there are hours: all but the default and the one that calls OpenBLAS;
+    /// - on several threads, and of problems that take long in f64, unless there are hours: all but the default;
     /// - of shapes that are there for their networks' sums: all but the default.
     pub fn kernels(&self, profile: Profile, threads: usize) -> Vec<&'static Kernel> {
         let heavy = self.problem.work(self.types).operations > SCALAR_FLOPS;
@@ -63,17 +63,17 @@ impl Subject {
             }
         };
         let default = self.default_kernel().map(|k| k.name);
-        let hours = profile == Profile::Paper;
-        let asked = |k: &&Kernel| {
-            let default = default == Some(k.name);
-            default || !self.brief && (threads == 1 || hours || k.is_foreign())
-        };
+        let short = self.types != Types::F64 || self.problem.work(self.types).operations <= LONG_FLOPS;
+        let others = !self.brief && (profile == Profile::Paper || threads == 1 && short);
+        let asked = |k: &&Kernel| others || default == Some(k.name);
         self.entry.kernels.iter().filter(applies).filter(worth).filter(asked).collect()
     }
 }
 
 /// Operations from which scalar kernels take long.
 const SCALAR_FLOPS: f64 = 3e7;
+/// Operations from which vector kernels take long in f64.
+const LONG_FLOPS: f64 = 1e9;
 
 /// All problems whose path contains `filter` (all, if it is empty), of a profile.
 pub fn subjects(filter: &str, types: Option<Types>, profile: Profile) -> Result<Vec<Subject>> {
