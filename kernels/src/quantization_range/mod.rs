@@ -30,7 +30,8 @@ use crate::isa::narrow::{Convert, Job, Narrow, enter, with_converters};
 use crate::isa::wide::LANES;
 use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
-use crate::quantize::{Byte, of_row};
+use crate::quantize::Byte;
+use crate::quantize::walk::of_row;
 use crate::workspace::Workspace;
 use select::{Bisection, Count, Keys, value_of};
 

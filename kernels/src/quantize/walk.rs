@@ -64,9 +64,7 @@ impl<S: Step> Job for Walk<'_, S> {
         if to.is_empty() {
             return;
         }
-        let cols = scheme.cols;
-        // Neighbours in a row that share a scale.
-        let len = if let Per::Group(group) = scheme.per { group } else { cols };
+        let (cols, len) = (scheme.cols, of_row(scheme));
         let rows = (TASK / cols).max(1);
         chunks(pool, to, rows * cols, |start, to| {
             for (i, to) in to.chunks_exact_mut(cols).enumerate() {
@@ -81,6 +79,11 @@ impl<S: Step> Job for Walk<'_, S> {
             }
         });
     }
+}
+
+/// Elements of neighbouring places in a row that share a scale.
+pub fn of_row(scheme: &Scheme) -> usize {
+    if let Per::Group(group) = scheme.per { group } else { scheme.cols.max(1) }
 }
 
 /// The number of the scale of group `group` of row `row`.
