@@ -1,6 +1,6 @@
 //! Every kernel of every operator, asked every question of `check::suite`.
 //!
-//! `ETALON_CASES` sets the number of problems per fill of which agreement is asked (default 24); other questions are asked
+//! `ETALON_CASES` sets the number of problems per fill of which agreement is asked (default 16); other questions are asked
 //! of their share, and of problems on both sides of each kernel's thresholds. `ETALON_OPERATOR` names one operator.
 
 use etalon_kernels::check::suite::{Extent, Question, examine};
@@ -9,7 +9,7 @@ use etalon_kernels::kernel::Kernel;
 use etalon_kernels::registry;
 
 fn cases() -> usize {
-    std::env::var("ETALON_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(24)
+    std::env::var("ETALON_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(16)
 }
 
 /// Asks `questions` of all kernels; prints what was skipped and why.

@@ -120,7 +120,7 @@ impl<'a> Draw<'a> {
         }
         // A few operations more or less do not matter here: the other sizes are fitted afterwards.
         let small = 1e5;
-        (0..TRIES).find_map(|turn| {
+        (0..4 * TRIES).find_map(|turn| {
             // The other sizes as small as they can be, if that gives a point.
             let most = if turn < TRIES / 2 { most / 10.0 } else { most };
             let start = self.open[self.rng.next_u64() as usize % self.open.len()];
