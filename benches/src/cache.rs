@@ -83,7 +83,7 @@ mod tests {
     }
 
     /// Those whose inputs all pass through them; a new operator is named here, or says which ports are weights.
-    const WEIGHTLESS: [&str; 7] = [
+    const WEIGHTLESS: [&str; 9] = [
         "activation",
         "activation_backward",
         "conv2d_backward_weights",
@@ -91,6 +91,8 @@ mod tests {
         "dropout_backward",
         "max_pool2d",
         "max_pool2d_backward",
+        "mixed_precision_sgd",
+        "quantization_range",
     ];
 
     #[test]

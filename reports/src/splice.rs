@@ -65,7 +65,7 @@ pub fn summary(run: &Run) -> String {
             .filter_map(|(peer, p)| p.as_ref().map(|p| (peer, p)))
             .partition(|(peer, _)| **peer == "libtorch");
         let one = |(_, (mean, least, _)): &(_, &(Ratio, Ratio, usize))| format!("{} ({})", mean.text(), least.text());
-        let libtorch = libtorch.first().map_or("–".into(), |cell| one(cell));
+        let libtorch = libtorch.first().map_or("–".into(), one);
         let others = others.iter().map(|cell| format!("{} {}", cell.0, one(cell))).collect::<Vec<_>>().join(", ");
         out += &format!("| `{}`{types} | {} | {share} | {libtorch} | {others} |\n", f.op, f.cases);
     }

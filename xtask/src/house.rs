@@ -27,6 +27,7 @@ const RULES: [Rule; 5] = [
             // Drivers that cut outputs into tasks, and the steps from a token into its target features.
             "kernels/src/*/driver.rs",
             "kernels/src/*/skinny.rs",
+            "kernels/src/*/small.rs",
             "kernels/src/*/stream.rs",
             "kernels/src/*/tile.rs",
             "kernels/src/*/channel.rs",

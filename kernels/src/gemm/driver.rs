@@ -26,11 +26,12 @@ use super::ahead::{Queue, Region};
 use super::epilogue::{Finish, Fold};
 use super::pack::{A_LINE, DEPTH, PackedB, copy_a, pack_b, wants_copy};
 use super::skinny::{self, Stream};
+use super::small;
 use super::tile::{Block, Tile, part};
 use super::widened;
 use crate::disjoint::Disjoint;
 use crate::faults::{fault, read_behind};
-use crate::isa::tile::{Ahead, Operands};
+use crate::isa::tile::Operands;
 use crate::pool::{Pool, WORTH_NS};
 use crate::workspace::Workspace;
 
@@ -50,12 +51,9 @@ const PACK_ROWS: usize = 8;
 /// Panels of columns during which the next block of A comes close: earlier, it would drive out the present one.
 const A_PANELS: usize = 2;
 /// Operations in a nanosecond of one thread, about.
-const FLOPS_A_NS: u64 = 100;
+pub const FLOPS_A_NS: u64 = 100;
 /// Operations from which operands are brought close ahead of time: with fewer, they lie in the second cache.
 const AHEAD_FLOPS: usize = 4_000_000;
-
-/// Operations of a [small](is_small) product: fewer than are worth a second thread.
-const SMALL_FLOPS: u64 = WORTH_NS * FLOPS_A_NS;
 
 /// The sizes at which a product takes another path, here and in [`skinny`].
 pub const THRESHOLDS: &[Threshold] = &[
@@ -174,9 +172,9 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
         return;
     }
     if let (Some(a), Some(b)) = (x.a.plain(), x.b.plain())
-        && is_small::<X>(x, pool)
+        && small::pays::<X>(x, pool)
     {
-        return by_tiles(tile, x, (a, b), c);
+        return small::gemm(tile, x, (a, b), c);
     }
     let narrow = fault!("gemm.narrow-by-tiles")
         && p.k > 0
@@ -228,36 +226,6 @@ pub fn gemm<X: Stream>(tile: X, x: &Task<'_, X::T>, c: &mut [X::T], pool: &Pool,
     }
 }
 
-/// Whether tiles alone make a product: nothing is packed, cut, brought close or summed in several chunks.
-fn is_small<X: Tile>(x: &Task<'_, X::T>, pool: &Pool) -> bool {
-    let p = x.p;
-    let flops = [2, p.m, p.n, p.k].iter().fold(1u64, |all, &x| all.saturating_mul(x as u64));
-    (p.batch == 1 && (1..=CHUNK).contains(&p.k) && flops < SMALL_FLOPS)
-        && (p.alpha != 0.0 && !pool.is_eager() && !packs_b::<X>(x, p.m) && !wants_copy::<X::T>(&p.a))
-}
-
-/// A [small](is_small) product.
-fn by_tiles<X: Tile>(tile: X, x: &Task<'_, X::T>, (a, b): (&[X::T], &[X::T]), c: &mut [X::T]) {
-    let p = x.p;
-    let [alpha, beta] = [p.alpha, p.beta].map(X::T::from_f64);
-    let out = Disjoint::new(c);
-    for j in (0..p.n).step_by(X::NR) {
-        if fault!("gemm.small-second-panel") && j > 0 {
-            break;
-        }
-        let (width, b) = (X::NR.min(p.n - j), &b[j..]);
-        for i in (0..p.m).step_by(X::MR) {
-            let height = X::MR.min(p.m - i);
-            let (a, ahead) = (&a[i * p.a.row..], Ahead::none(b));
-            let operands = Operands { a, a_row: p.a.row, a_step: p.a.col, b, b_step: p.b.row, k: p.k, ahead };
-            let finish = x.finish.part(i..i + height, j..j + width);
-            // SAFETY: C's rows do not overlap, and no other part of it is in use.
-            let mut block = unsafe { Block::new(&out, i * p.c.row + j, p.c.row) };
-            tile.run(operands, height, width, &mut block, &Fold { alpha, beta, first: true, last: true, finish });
-        }
-    }
-}
-
 /// Into how many parts the rows and the columns are cut for `threads` threads: the cut whose largest rectangle costs least,
 /// with its tiles' padding and its share of packing.
 fn cut<X: Tile>(p: &Gemm, threads: usize) -> (usize, usize) {
@@ -272,7 +240,7 @@ fn cut<X: Tile>(p: &Gemm, threads: usize) -> (usize, usize) {
     (down.min(p.m.div_ceil(X::MR)), (threads / down).min(p.n.div_ceil(X::NR)))
 }
 
-fn packs_b<X: Tile>(x: &Task<'_, X::T>, rows: usize) -> bool {
+pub fn packs_b<X: Tile>(x: &Task<'_, X::T>, rows: usize) -> bool {
     let bytes = x.p.k * x.p.n * size_of::<X::T>();
     let pays = rows > PACK_FROM_ROWS && bytes > SMALL_B_BYTES || bytes > LARGE_B_BYTES;
     match x.b {

@@ -27,6 +27,7 @@ pub(crate) mod product;
 mod scalar;
 pub(crate) mod short;
 pub(crate) mod skinny;
+mod small;
 #[cfg(target_arch = "x86_64")]
 mod stream;
 pub(crate) mod tile;

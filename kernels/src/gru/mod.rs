@@ -1,4 +1,4 @@
-//! [`gru`](etalon_reference::ops::gru): one layer over a sequence. f32 and f64; shapes and layouts are the problem's.
+//! [`gru`]: one layer over a sequence. f32 and f64; shapes and layouts are the problem's.
 //!
 //! ```text
 //! r, z = σ(x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh)

@@ -1,4 +1,4 @@
-//! [`lstm`](etalon_reference::ops::lstm): one layer over a sequence. f32 and f64; shapes and layouts are the problem's.
+//! [`lstm`]: one layer over a sequence. f32 and f64; shapes and layouts are the problem's.
 //!
 //! ```text
 //! z = x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh

@@ -204,9 +204,9 @@ impl<D: Integers> Dots<'_, D> {
         }
         let a: [&[i32]; R] =
             std::array::from_fn(|r| &self.lines[r.min(m - 1) * self.words + words.start..][..words.len()]);
-        for word in 0..words.len() {
+        for (word, first) in words.clone().enumerate() {
             let rows: [&[i8]; 4] = std::array::from_fn(|i| {
-                let row = (words.start + word) * D::PRODUCTS + i % D::PRODUCTS;
+                let row = first * D::PRODUCTS + i % D::PRODUCTS;
                 &self.b[row * n + self.first + at..][..V * D::LANES]
             });
             for v in 0..V {

@@ -119,17 +119,17 @@ impl<D: Integers, A: Left, O: Out> Rows<'_, '_, D, A, O> {
         if let Some(b) = panel.next()
             && !fault!("matmul_int8.tall-rest")
         {
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let mut rest = [A::default(); BYTES];
                 rest[..k - whole * BYTES]
                     .copy_from_slice(&self.a[(top + r) * k + whole * BYTES..][..k - whole * BYTES]);
                 let a = d.splat_flipped(A::word(rest), A::FLIP);
-                for v in 0..V {
-                    sums[r][v] = d.dot(sums[r][v], a, d.load(&b[v * D::LANES..]));
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = d.dot(*sum, a, d.load(&b[v * D::LANES..]));
                 }
             }
         }
-        for r in 0..R {
+        for (r, sums) in sums.into_iter().enumerate() {
             let mut row_sum = 0i32;
             if self.sums_rows {
                 for x in &self.a[(top + r) * k..][..k] {
@@ -137,8 +137,8 @@ impl<D: Integers, A: Left, O: Out> Rows<'_, '_, D, A, O> {
                 }
             }
             let out = &mut self.out[(top + r) * n..][cols.clone()];
-            for (v, out) in out.chunks_mut(D::LANES).enumerate().take(V) {
-                self.finish.store(d, cols.start + v * D::LANES, sums[r][v], row_sum, out);
+            for (v, (out, sum)) in out.chunks_mut(D::LANES).zip(sums).enumerate() {
+                self.finish.store(d, cols.start + v * D::LANES, sum, row_sum, out);
             }
         }
         R

@@ -97,9 +97,8 @@ impl Job for Count<'_> {
             }
         }
         let mut sums = [0u64; 2];
-        for i in 0..LANES {
-            sums[0] += u64::from(counts[0][i]);
-            sums[1] += u64::from(counts[1][i]);
+        for (sum, counts) in sums.iter_mut().zip(counts) {
+            *sum = counts.iter().map(|&count| u64::from(count)).sum();
         }
         for &key in rest {
             sums[0] += u64::from(key <= first);

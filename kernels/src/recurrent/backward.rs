@@ -117,7 +117,7 @@ impl<'a, T: CellFloat, C: Cell> Loop<'a, T, C> {
 }
 
 /// Two lists of lines, the second of which may be empty, cut at line `at`.
-fn cut<'a, T>([dz, dr]: [&'a mut [T]; 2], at: usize) -> [[&'a mut [T]; 2]; 2] {
+fn cut<T>([dz, dr]: [&mut [T]; 2], at: usize) -> [[&mut [T]; 2]; 2] {
     let (dz, behind) = dz.split_at_mut(at);
     let (dr, behind_r) = dr.split_at_mut(at.min(dr.len()));
     [[dz, dr], [behind, behind_r]]

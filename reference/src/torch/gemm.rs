@@ -1,9 +1,6 @@
 //! `gemm` and `gemm_backward`.
 
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-
-use tch::{Device, IValue, Kind, TchError, Tensor};
+use tch::{IValue, Kind, TchError, Tensor};
 
 use super::script::{Script, arguments};
 use super::{Operands, Twin, Way};
@@ -108,20 +105,12 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
 const PLAIN_LOOP: f64 = 4e6;
 
 /// Whether libtorch multiplies f16 by more than a plain loop, which is never its fastest way where operands are large, and
-/// takes seconds. Not every CPU has instructions for it.
+/// takes seconds: oneDNN asks for instructions that few CPUs have.
 fn fast_halves() -> bool {
-    static FAST: OnceLock<bool> = OnceLock::new();
-    *FAST.get_or_init(|| {
-        let x = Tensor::ones([96, 96], (Kind::Half, Device::Cpu));
-        let time = |x: &Tensor| {
-            let tries = (0..3).map(|_| {
-                let start = Instant::now();
-                x.f_mm(x).map(|_| start.elapsed())
-            });
-            tries.flatten().min().unwrap_or(Duration::MAX)
-        };
-        time(&x) < 4 * time(&x.to_kind(Kind::Float))
-    })
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512fp16") || is_x86_feature_detected!("avxneconvert");
+    #[cfg(not(target_arch = "x86_64"))]
+    true
 }
 
 /// `mm`, or `bmm`, which is faster than `mm` where a matrix is a number, too.
