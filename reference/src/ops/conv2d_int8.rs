@@ -19,7 +19,8 @@ use super::gemm::choice_value;
 use super::matmul_int8::{Per, TYPES, requantized, wrapped};
 use crate::tensor::Values;
 use crate::{
-    Axis, DType, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness, Workload,
+    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness,
+    Workload,
 };
 
 const OWN: [Axis; 5] = [
@@ -39,6 +40,34 @@ const AXES: &[Axis] = &{
     }
     all
 };
+
+/// What kernels tell apart: whole rows of taps, pixels as they are, and groups of one channel.
+const DOMAINS: &[Domain] = &[
+    Domain { name: "3x3", fixed: &[("r", &[3]), ("s", &[3]), ("dh", &[1]), ("dw", &[1]), ("layout", &[1])] },
+    Domain {
+        name: "1x1",
+        fixed: &[
+            ("r", &[1]),
+            ("s", &[1]),
+            ("sh", &[1]),
+            ("sw", &[1]),
+            ("pt", &[0]),
+            ("pl", &[0]),
+            ("pb", &[0]),
+            ("pr", &[0]),
+        ],
+    },
+    Domain { name: "many channels", fixed: &[("c", &[32, 33, 40]), ("k", &[32, 35, 48]), ("g", &[1]), ("r", &[1, 3])] },
+    Domain {
+        name: "depthwise",
+        fixed: &[("c", &[1]), ("k", &[1]), ("g", &[2, 3, 8, 15, 16, 17, 33]), ("r", &[1, 2, 3, 5]), ("s", &[2, 3, 5])],
+    },
+    Domain {
+        name: "depthwise by pixels",
+        fixed: &[("c", &[1]), ("k", &[1]), ("g", &[7, 16, 19, 40]), ("r", &[1, 3]), ("s", &[1, 3]), ("layout", &[1])],
+    },
+    Domain { name: "by pixels", fixed: &[("layout", &[1])] },
+];
 
 /// A validated convolution.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,7 +217,7 @@ pub static CONV2D_INT8: Operator = Operator {
     make,
     workloads: WORKLOADS,
     special_values: "sums wrap modulo 2³²; requantization saturates, and a NaN (of a scale, or of 0·∞) counts as −∞",
-    domains: super::conv_domains::DOMAINS,
+    domains: DOMAINS,
     gradient: None,
     witness: Witness::Libtorch,
     batch: Some("n"),
