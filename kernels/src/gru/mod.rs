@@ -6,7 +6,7 @@
 //! n = tanh(fma(r, q, x·W_inᵀ + b_in))
 //! h = fma(z, h, (1 − z)·n)
 //! ```
-//! The loop over the steps is that of all [recurrent layers](crate::recurrent): the same bits on each level and for any
+//! The loop over the steps is that of all recurrent layers (`recurrent`): the same bits on each level and for any
 //! number of threads. Of the last gate, the sum over the hidden units is apart from that over the inputs.
 //!
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.

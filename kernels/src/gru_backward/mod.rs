@@ -8,7 +8,7 @@
 //! dr = dn·q·r(1 − r),  dh·(h₋₁ − n)·z(1 − z),  dn·r
 //! past = dh·z
 //! ```
-//! The loop over the steps is that of all [recurrent layers](crate::recurrent). An absent initial state is zeros, as if
+//! The loop over the steps is that of all recurrent layers (`recurrent`). An absent initial state is zeros, as if
 //! it were given. The biases are not read.
 //!
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.

@@ -6,7 +6,7 @@
 //! c = fma(f, c, i·g)
 //! h = o·tanh(c)
 //! ```
-//! The loop over the steps is that of all [recurrent layers](crate::recurrent): the same bits on each level and for any
+//! The loop over the steps is that of all recurrent layers (`recurrent`): the same bits on each level and for any
 //! number of threads.
 //!
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.

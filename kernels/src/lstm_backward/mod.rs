@@ -7,7 +7,7 @@
 //! dz = dc·g·i(1 − i),  dc·c₋₁·f(1 − f),  dc·i·(1 − g²),  dh·t·o(1 − o)
 //! dc = dc·f
 //! ```
-//! The loop over the steps is that of all [recurrent layers](crate::recurrent). Absent initial states are zeros, as if
+//! The loop over the steps is that of all recurrent layers (`recurrent`). Absent initial states are zeros, as if
 //! they were given. The biases are not read.
 //!
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.

@@ -3,7 +3,7 @@
 //! ```text
 //! h = f(x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh)                 f = tanh or ReLU
 //! ```
-//! The loop over the steps is that of all [recurrent layers](crate::recurrent): the same bits on each level and for any
+//! The loop over the steps is that of all recurrent layers (`recurrent`): the same bits on each level and for any
 //! number of threads.
 //!
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.

@@ -5,7 +5,7 @@
 //! dz = (dy + dh)·(1 − y²)              with tanh
 //! dz = dy + dh, or 0 where y ≤ 0       with ReLU
 //! ```
-//! The loop over the steps is that of all [recurrent layers](crate::recurrent). An absent initial state is zeros, as if
+//! The loop over the steps is that of all recurrent layers (`recurrent`). An absent initial state is zeros, as if
 //! it were given. The biases are not read.
 //!
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks.
