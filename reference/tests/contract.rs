@@ -189,9 +189,10 @@ fn a_seed_decides_the_inputs() {
     for_each(50, drawn, |_, ((point, problem), types, fill, seed)| {
         let bits = |seed| problem.draw(types, fill, seed).iter().map(|d| d.bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(seed), bits(seed), "{}", &point);
-        let elements: usize = bits(seed).iter().map(Vec::len).sum();
+        // Without the gaps between elements, which hold the same for every seed. Few elements may be equal by chance.
+        let elements: usize = problem.inputs(types).iter().map(|port| port.layout.len()).sum();
         // Fills of the same trouble, so that only the values can differ.
-        prop_assert!(elements < 8 || bits(seed) != bits(seed.wrapping_add(6)), "{point}: seeds give the same inputs");
+        prop_assert!(elements < 32 || bits(seed) != bits(seed.wrapping_add(6)), "{point}: seeds give the same inputs");
         Ok(())
     });
 }

@@ -162,9 +162,11 @@ impl Bench {
         match question {
             Question::Parity => {
                 let outcome = self.run(p, kernel, mode, aligned)?;
+                // What is hostile may rightly end in one number: the ends of a range, zeros behind ReLU.
+                let doubtful = outcome.verdict == Verdict::Mistrusted && p.fill != Fill::Hostile;
                 match outcome.complaint(p) {
                     Some(complaint) => Err(complaint),
-                    None if outcome.verdict == Verdict::Mistrusted && p.problem.work(p.types).operations > 1e4 => {
+                    None if doubtful && p.problem.work(p.types).operations > 1e4 => {
                         Err("MISTRUSTED: the expected output is constant or nearly all zeros".into())
                     }
                     None => Ok(()),
