@@ -35,15 +35,52 @@ fn first_lanes(count: usize) -> u16 {
     ((1u32 << count) - 1) as u16
 }
 
-/// The first lanes to as many elements as there are.
-#[inline(always)]
-fn store_first_256(x: __m256i, to: &mut [i32]) {
-    assert!(to.len() <= 8, "at most a vector");
-    // SAFETY: the callers' tokens are proof; lanes below the number of elements are written.
-    unsafe {
-        let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(to.len() as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-        _mm256_maskstore_epi32(to.as_mut_ptr(), mask, x);
-    }
+/// What both tokens of 256 bits do alike.
+macro_rules! in_256_bits {
+    () => {
+        #[inline(always)]
+        fn store_first(self, x: __m256i, to: &mut [i32]) {
+            assert!(to.len() <= 8, "at most a vector");
+            // SAFETY: the token is proof; lanes below the number of elements are written.
+            unsafe {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(to.len() as i32), lanes);
+                _mm256_maskstore_epi32(to.as_mut_ptr(), mask, x);
+            }
+        }
+        #[inline(always)]
+        fn store_first_bytes(self, x: __m256i, to: &mut [u8]) {
+            let mut lanes = [0; 8];
+            self.store_bytes(x, &mut lanes);
+            to.copy_from_slice(&lanes[..to.len()]);
+        }
+        #[inline(always)]
+        fn splat_flipped(self, word: i32, flip: i32) -> __m256i {
+            // SAFETY: the token is proof.
+            unsafe { _mm256_xor_si256(self.splat(word), self.splat(flip)) }
+        }
+    };
+}
+
+/// What both tokens of 512 bits do alike.
+macro_rules! in_512_bits {
+    () => {
+        #[inline(always)]
+        fn store_first(self, x: __m512i, to: &mut [i32]) {
+            // SAFETY: the token is proof; so many lanes are written.
+            unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr(), first_lanes(to.len()), x) }
+        }
+        #[inline(always)]
+        fn store_first_bytes(self, x: __m512i, to: &mut [u8]) {
+            // SAFETY: the token is proof; so many bytes are written.
+            unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().cast(), first_lanes(to.len()), _mm512_cvtepi32_epi8(x)) }
+        }
+        #[inline(always)]
+        fn splat_flipped(self, word: i32, flip: i32) -> __m512i {
+            // SAFETY: the token is proof.
+            unsafe { _mm512_xor_si512(self.splat(word), self.splat(flip)) }
+        }
+    };
 }
 
 impl Memory for Avx2Token {
@@ -53,21 +90,7 @@ impl Memory for Avx2Token {
         // SAFETY: the token is proof; eight bytes of each row are read.
         unsafe { _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(_mm_loadl_epi64(x), _mm_loadl_epi64(y))) }
     }
-    #[inline(always)]
-    fn store_first(self, x: __m256i, to: &mut [i32]) {
-        store_first_256(x, to);
-    }
-    #[inline(always)]
-    fn store_first_bytes(self, x: __m256i, to: &mut [u8]) {
-        let mut lanes = [0; 8];
-        self.store_bytes(x, &mut lanes);
-        to.copy_from_slice(&lanes[..to.len()]);
-    }
-    #[inline(always)]
-    fn splat_flipped(self, word: i32, flip: i32) -> __m256i {
-        // SAFETY: the token is proof.
-        unsafe { _mm256_xor_si256(self.splat(word), self.splat(flip)) }
-    }
+    in_256_bits!();
 }
 
 impl Memory for AvxVnniToken {
@@ -81,21 +104,7 @@ impl Memory for AvxVnniToken {
             _mm256_set_m128i(_mm_unpackhi_epi16(even, odd), _mm_unpacklo_epi16(even, odd))
         }
     }
-    #[inline(always)]
-    fn store_first(self, x: __m256i, to: &mut [i32]) {
-        store_first_256(x, to);
-    }
-    #[inline(always)]
-    fn store_first_bytes(self, x: __m256i, to: &mut [u8]) {
-        let mut lanes = [0; 8];
-        self.store_bytes(x, &mut lanes);
-        to.copy_from_slice(&lanes[..to.len()]);
-    }
-    #[inline(always)]
-    fn splat_flipped(self, word: i32, flip: i32) -> __m256i {
-        // SAFETY: the token is proof.
-        unsafe { _mm256_xor_si256(self.splat(word), self.splat(flip)) }
-    }
+    in_256_bits!();
 }
 
 impl Memory for Avx512Token {
@@ -108,21 +117,7 @@ impl Memory for Avx512Token {
             _mm512_cvtepi8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(x, y), _mm_unpacklo_epi8(x, y)))
         }
     }
-    #[inline(always)]
-    fn store_first(self, x: __m512i, to: &mut [i32]) {
-        // SAFETY: the token is proof; so many lanes are written.
-        unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr(), first_lanes(to.len()), x) }
-    }
-    #[inline(always)]
-    fn store_first_bytes(self, x: __m512i, to: &mut [u8]) {
-        // SAFETY: the token is proof; so many bytes are written.
-        unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().cast(), first_lanes(to.len()), _mm512_cvtepi32_epi8(x)) }
-    }
-    #[inline(always)]
-    fn splat_flipped(self, word: i32, flip: i32) -> __m512i {
-        // SAFETY: the token is proof.
-        unsafe { _mm512_xor_si512(self.splat(word), self.splat(flip)) }
-    }
+    in_512_bits!();
 }
 
 impl Memory for VnniToken {
@@ -140,21 +135,7 @@ impl Memory for VnniToken {
             _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quarters, all), bytes)
         }
     }
-    #[inline(always)]
-    fn store_first(self, x: __m512i, to: &mut [i32]) {
-        // SAFETY: the token is proof; so many lanes are written.
-        unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr(), first_lanes(to.len()), x) }
-    }
-    #[inline(always)]
-    fn store_first_bytes(self, x: __m512i, to: &mut [u8]) {
-        // SAFETY: the token is proof; so many bytes are written.
-        unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().cast(), first_lanes(to.len()), _mm512_cvtepi32_epi8(x)) }
-    }
-    #[inline(always)]
-    fn splat_flipped(self, word: i32, flip: i32) -> __m512i {
-        // SAFETY: the token is proof.
-        unsafe { _mm512_xor_si512(self.splat(word), self.splat(flip)) }
-    }
+    in_512_bits!();
 }
 
 #[cfg(test)]
