@@ -184,8 +184,10 @@ impl<D: Integers> Dots<'_, D> {
                 self.end::<R>(words.clone(), at);
             }
         }
-        for at in (0..count).step_by(D::LANES) {
-            self.end::<R>(whole..self.p.k.div_ceil(D::PRODUCTS), at);
+        if !self.p.k.is_multiple_of(D::PRODUCTS) {
+            for at in (0..count).step_by(D::LANES) {
+                self.end::<R>(whole..whole + 1, at);
+            }
         }
     }
 
