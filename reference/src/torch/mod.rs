@@ -15,6 +15,7 @@ pub mod about;
 mod activation;
 pub mod autograd;
 mod batchnorm;
+mod clip_norm;
 mod conv;
 mod conv_gradients;
 pub mod deviations;
@@ -94,6 +95,7 @@ static TWINS: &[Twin] = &[
     recurrent::LSTM,
     recurrent::GRU,
     recurrent::RNN,
+    clip_norm::CLIP_NORM,
 ];
 
 /// By what libtorch computes an operator.
