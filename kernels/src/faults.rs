@@ -192,6 +192,8 @@ pub static ALL: &[Fault] = faults! {
     "gru_backward.no-way-past" Plain "what goes to the output before lacks the part that passes by the gates"
     "rnn.relu-below-0" Plain "ReLU passes what is between −1 and 0"
     "rnn.odd-step" Count "in every second step with packed weights, the first block of units is not computed"
+    "clip_norm.rest-lost" Plain "what is behind the last whole vector is not in the norm"
+    "clip_norm.four-chunks" Threshold "squares behind the first four chunks are not in the norm"
     "rnn_backward.last-alone" Plain "the upstream gradient of the outputs is not looked at"
     "rnn_backward.relu-at-0" Plain "ReLU passes the gradient where the output is 0"
     "lstm_backward.one-upstream" Plain "the upstream gradient of the last cells is not looked at"

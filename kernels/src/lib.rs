@@ -33,6 +33,7 @@ pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 pub mod call;
 pub mod check;
+pub mod clip_norm;
 pub mod conv2d;
 pub mod conv2d_backward_data;
 pub mod conv2d_backward_weights;

@@ -6,6 +6,7 @@
 
 mod activation;
 mod batchnorm_relu;
+mod clip_norm;
 mod conv2d;
 mod dropout;
 mod gemm;
@@ -40,6 +41,7 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "lstm" => recurrent::lstm,
         "gru" => recurrent::gru,
         "rnn" => recurrent::rnn,
+        "clip_norm" => clip_norm::clip_norm,
         "max_pool2d" => pool::max_pool2d,
         "matmul_binary" => matmul_binary::matmul_binary,
         "matmul_nbits" => matmul_nbits::matmul_nbits,

@@ -105,6 +105,9 @@ macro_rules! tile {
 
             /// Of so few lines that are copied, as many come after them: they are brought close.
             const FEW_LINES: usize = 8;
+            /// Lines that are transposed lie apart, too many for the processor to foresee: so many squares ahead, they are
+            /// brought close.
+            const SQUARES_AHEAD: usize = 4;
 
             $(#[$doc])*
             #[derive(Clone, Copy, Debug)]
@@ -290,12 +293,16 @@ macro_rules! tile {
                     for j in (0..width).step_by(LANES) {
                         let mut square = [lanes::zero(); LANES];
                         for (i, v) in square.iter_mut().enumerate().take(lines.saturating_sub(j)) {
-                            *v = lanes::load_some(&x[(j + i) * stride + first..], deep);
+                            let from = &x[(j + i) * stride + first..];
+                            lanes::prefetch(from, SQUARES_AHEAD * LANES);
+                            *v = if deep == LANES { lanes::load(from) } else { lanes::load_some(from, deep) };
                         }
                         let square = $transpose(square);
+                        let whole = width - j >= LANES;
                         for (i, &v) in square.iter().enumerate().take(deep) {
                             let to = &mut to[i * width + j..];
-                            lanes::store_some(to, (width - j).min(LANES), v);
+                            // Without a mask where it can be: some processors write with one slowly.
+                            if whole { lanes::store(to, v) } else { lanes::store_some(to, width - j, v) }
                         }
                     }
                 }

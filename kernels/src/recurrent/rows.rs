@@ -59,17 +59,22 @@ pub struct Units<'a, T> {
     pub extra: &'a mut [T],
 }
 
+// Where these are inlined, what a kind of cell does not have is nothing at all.
+
 /// The units `units` of row `n` with rows of `line` elements; nothing of what is empty.
+#[inline(always)]
 fn of<T>(x: &Disjoint<'_, T>, n: usize, line: usize, units: &Range<usize>) -> Range<usize> {
     if x.is_empty() { 0..0 } else { n * line + units.start..n * line + units.end }
 }
 
 /// The same of a slice.
+#[inline(always)]
 fn shared<'a, T>(x: &'a [T], n: usize, line: usize, units: &Range<usize>) -> &'a [T] {
     if x.is_empty() { x } else { &x[n * line + units.start..n * line + units.end] }
 }
 
 /// Units of a gate, if the line has the gate.
+#[inline(always)]
 fn of_gate<T>(x: &Disjoint<'_, T>, n: usize, line: usize, place: (usize, usize), units: &Range<usize>) -> Range<usize> {
     let (gate, hidden) = place;
     let units = gate * hidden + units.start..gate * hidden + units.end;
@@ -81,6 +86,7 @@ impl<T, C: Cell> Step<'_, T, C> {
     ///
     /// # Safety
     /// While the units live, nobody else reaches them.
+    #[inline(always)]
     unsafe fn units(&self, n: usize, units: &Range<usize>) -> Units<'_, T> {
         let (hidden, width) = (self.hidden, C::GATES * self.hidden);
         // Sums end before the gap behind a line.
@@ -184,6 +190,7 @@ impl<T, C: Cell> BackStep<'_, T, C> {
     ///
     /// # Safety
     /// While the units live, nobody else reaches them.
+    #[inline(always)]
     unsafe fn units(&self, n: usize, first: usize, units: &Range<usize>) -> BackUnits<'_, T> {
         let of_dh = if fault!("lstm_backward.second-task") { n - first } else { n };
         let (hidden, width) = (self.hidden, C::GATES * self.hidden);

@@ -8,6 +8,7 @@ mod activation_workloads;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 mod batchnorm_workloads;
+pub mod clip_norm;
 pub mod conv2d;
 pub mod conv2d_backward_data;
 pub mod conv2d_backward_weights;
@@ -87,6 +88,7 @@ macro_rules! each_operator {
             gru_backward: GRU_BACKWARD,
             rnn: RNN,
             rnn_backward: RNN_BACKWARD,
+            clip_norm: CLIP_NORM,
         }
     };
 }

@@ -15,6 +15,7 @@ pub mod about;
 mod activation;
 pub mod autograd;
 mod batchnorm;
+mod clip_norm;
 mod conv;
 mod conv_gradients;
 mod conv_int8;
@@ -101,6 +102,7 @@ static TWINS: &[Twin] = &[
     recurrent::LSTM,
     recurrent::GRU,
     recurrent::RNN,
+    clip_norm::CLIP_NORM,
 ];
 
 /// By what libtorch computes an operator.
