@@ -83,9 +83,11 @@ mod tests {
     }
 
     /// Those whose inputs all pass through them; a new operator is named here, or says which ports are weights.
-    const WEIGHTLESS: [&str; 9] = [
+    const WEIGHTLESS: [&str; 11] = [
         "activation",
         "activation_backward",
+        "attention",
+        "clip_norm",
         "conv2d_backward_weights",
         "dropout",
         "dropout_backward",

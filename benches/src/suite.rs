@@ -49,7 +49,7 @@ impl Subject {
     /// The kernels that are worth timing: all that apply, but
     /// - scalar ones on problems that take them long;
     /// - of levels below the best one, all but what would be the default there;
-    /// - on several threads, and of problems that take long in f64, unless there are hours: all but the default;
+    /// - on several threads, and of problems that take long, unless there are hours: all but the default;
     /// - of shapes that are there for their networks' sums: all but the default.
     pub fn kernels(&self, profile: Profile, threads: usize) -> Vec<&'static Kernel> {
         let heavy = self.problem.work(self.types).operations > SCALAR_FLOPS;
@@ -63,7 +63,7 @@ impl Subject {
             }
         };
         let default = self.default_kernel().map(|k| k.name);
-        let short = self.types != Types::F64 || self.problem.work(self.types).operations <= LONG_FLOPS;
+        let short = self.problem.work(self.types).operations <= LONG_FLOPS;
         let others = !self.brief && (profile == Profile::Paper || threads == 1 && short);
         let asked = |k: &&Kernel| others || default == Some(k.name);
         self.entry.kernels.iter().filter(applies).filter(worth).filter(asked).collect()
@@ -72,7 +72,7 @@ impl Subject {
 
 /// Operations from which scalar kernels take long.
 const SCALAR_FLOPS: f64 = 3e7;
-/// Operations from which vector kernels take long in f64.
+/// Operations from which vector kernels below the best take long.
 const LONG_FLOPS: f64 = 1e9;
 
 /// All problems whose path contains `filter` (all, if it is empty), of a profile.

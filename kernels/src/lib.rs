@@ -29,6 +29,7 @@
 pub mod activation;
 pub mod activation_backward;
 pub mod aligned;
+pub mod attention;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 pub mod call;

@@ -22,7 +22,7 @@ fn kernels_agree_with_the_frozen_answers() {
             let prepared = Prepared::new(entry.operator, &case.point, case.types, case.fill, case.seed)
                 .unwrap_or_else(|error| panic!("{case}: {error}"));
             let loose =
-                prepared.problem.witness_tolerance(case.types, case.fill, &prepared.arrays(), prepared.expected());
+                prepared.problem.witness_tolerance(case.types, case.fill, prepared.arrays(), prepared.expected());
             let twice = loose.iter().map(|tolerance| match tolerance {
                 Tolerance::Exact => Tolerance::Exact,
                 Tolerance::Bound { formula, bound } => Tolerance::Bound { formula, bound: 2.0 * bound },

@@ -261,8 +261,9 @@ impl Trouble {
             Trouble::Subnormal if some => real * dtype.underflow() * 1024.0,
             // Squares of these, and thousands of them added, are still finite.
             Trouble::Huge if some => real * 2f64.powi((dtype.max_finite().log2() as i32) / 2 - 8),
-            // Means near 4096 with deviations of one: the squares cancel.
-            Trouble::Offset => 4096.0 + real,
+            // Means near 4096 with deviations of one: the squares cancel. Types of few digits have smaller ones, so that
+            // deviations are not lost.
+            Trouble::Offset => (1.0 / (16.0 * dtype.unit_roundoff())).min(4096.0) + real,
             // Products with a factor 0, some of which are no numbers all the same.
             Trouble::Zeros if some => sign * 0.0,
             Trouble::Zeros if dice.is_multiple_of(20) => f64::NAN,

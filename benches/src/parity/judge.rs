@@ -182,7 +182,7 @@ fn difference(prepared: &Prepared, kernel: &Kernel, outcome: &Outcome, theirs: &
     let loose = || {
         loose.get_or_init(|| {
             let Prepared { problem, types, fill, .. } = prepared;
-            problem.witness_tolerance(*types, *fill, &prepared.arrays(), prepared.expected())
+            problem.witness_tolerance(*types, *fill, prepared.arrays(), prepared.expected())
         })
     };
     for (i, (port, theirs)) in ports.iter().zip(theirs).enumerate() {

@@ -5,6 +5,7 @@
 //! space. Where that fails for the other sizes of a buffer that is empty, validation may answer either way.
 
 mod activation;
+mod attention;
 mod batchnorm_relu;
 mod clip_norm;
 mod conv2d;
@@ -28,6 +29,7 @@ pub const LIMIT: i128 = isize::MAX as i128 / 8;
 /// declaration says: in choices that make no forward problem, or in operands that are computed.
 fn own(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
+        "attention" => attention::attention,
         "activation" => activation::activation,
         "activation_backward" => activation::activation_backward,
         "gemm" => gemm::gemm,

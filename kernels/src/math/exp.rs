@@ -92,3 +92,18 @@ pub fn expm1<L: Arithmetic>(l: L, x: L::V) -> L::V {
     // −0 for −0.
     l.with_sign(Parts::of(l, near).minus_one(l), x)
 }
+
+/// 2^x for x ≤ 0: 0 below −125, where 2ⁿ times the polynomial could be subnormal. NaN for NaN.
+///
+/// The polynomial is off by 1.6 units roundoff, its last sum by one: two units in the last place together.
+#[inline(always)]
+pub fn exp2_below_0<L: Arithmetic>(l: L, x: L::V) -> L::V {
+    const LEAST: f32 = -125.0;
+    // Adding it rounds to an integer, which then stands in the low bits.
+    const SHIFT: f32 = 12_582_912.0;
+    let shifted = l.add(x, l.constant(SHIFT));
+    let r = l.sub(x, l.sub(shifted, l.constant(SHIFT)));
+    let p = l.polynomial(r, [1.0, 0.693_147, 0.240_222_47, 0.055_507_112, 0.009_671_294, 0.001_326_940_6]);
+    let y = l.of_bits(l.plus(l.bits(p), l.left::<23>(l.bits(shifted))));
+    l.select(l.at_most(l.constant(LEAST), x), y, l.max(l.constant(0.0), x))
+}

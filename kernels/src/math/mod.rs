@@ -8,6 +8,7 @@
 //! | function | budget | how |
 //! |---|---|---|
 //! | [`exp()`], [`expm1`] | 1, 2 | n = round(x/ln 2), a polynomial in the rest, 2ⁿ in two factors |
+//! | [`exp2_below_0`] | 2 | the same of x ≤ 0, without subnormal results |
 //! | [`log()`], [`log1p`] | 1, 2 | exponent and mantissa in [⅔, 4/3), a polynomial |
 //! | [`sigmoid`], [`tanh`] | 3 | of e^−\|x\|, of e^2\|x\| − 1: nothing cancels |
 //! | [`erf()`] | 2 | a polynomial below 1, 1 − erfc above |
@@ -25,14 +26,16 @@ mod exp;
 mod gate;
 mod gelu;
 mod log;
+mod numbers;
 mod rule;
 
 pub use self::erf::erf;
-pub use self::exp::{exp, expm1};
+pub use self::exp::{exp, exp2_below_0, expm1};
 pub use self::gate::{gelu_tanh, gelu_tanh_slope, sigmoid, silu, silu_slope, tanh};
 pub use self::gelu::{gelu, gelu_slope};
 pub use self::log::{log, log1p, softplus};
 pub use self::rule::{Rule, evaluate};
+pub(crate) use self::numbers::{Beside, Calculation, Double, Lanes, Numbers, Numeric};
 pub(crate) use self::rule::{Ruled, each};
 
 /// 1/√(2π).

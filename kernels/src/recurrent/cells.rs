@@ -1,12 +1,12 @@
 //! What a kind of cell is: a few formulas of one unit, written once for f32 in the lanes of a level and f64 one by one.
 
-use super::numbers::{Double, Lanes, Numbers};
 use super::rows::{BackUnits, Units};
 use crate::gemm::Float;
 use crate::isa::Isa;
 use crate::isa::arithmetic::{Compute, Math, with_math, with_plain_math};
 use crate::isa::wide::{LANES, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
+use crate::math::{Double, Lanes, Numbers};
 
 /// Sums of a unit at most.
 pub const SUMS: usize = 4;

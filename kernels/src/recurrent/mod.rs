@@ -15,7 +15,6 @@ pub(crate) mod backward;
 pub(crate) mod cells;
 mod driver;
 pub(crate) mod forward;
-mod numbers;
 pub(crate) mod plan;
 mod rows;
 #[cfg(test)]
@@ -25,12 +24,12 @@ use etalon_reference::Threshold;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::recurrent::Layer;
 
-pub(crate) use self::numbers::Numbers;
 use self::rows::TASK;
 use crate::call::Call;
 use crate::gemm::{DEPTH, FLOATS};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError, MakePlan};
+pub(crate) use crate::math::Numbers;
 
 /// With so many sequences, a step's product reads the weights where they lie.
 const FEW_SEQUENCES: usize = 8;

@@ -218,12 +218,7 @@ impl Gemm {
         // Without products there is nothing that α could scale; with α = 0 the product is not formed.
         if self.k > 0 && self.alpha != 0.0 {
             for (mut out, (a, b)) in out.outer_iter_mut().zip(a.outer_iter().zip(b.outer_iter())) {
-                for (mut out_row, a_row) in out.rows_mut().into_iter().zip(a.rows()) {
-                    for (&a_element, b_row) in a_row.iter().zip(b.rows()) {
-                        out_row.scaled_add(a_element, &b_row);
-                    }
-                    out_row *= self.alpha;
-                }
+                out.assign(&(a.dot(&b) * self.alpha));
             }
         }
         if self.beta != 0.0 {

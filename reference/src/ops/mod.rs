@@ -5,6 +5,8 @@ pub mod activation;
 pub mod activation_backward;
 pub mod activation_functions;
 mod activation_workloads;
+pub mod attention;
+mod attention_workloads;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
 mod batchnorm_workloads;
@@ -88,6 +90,7 @@ macro_rules! each_operator {
             gru_backward: GRU_BACKWARD,
             rnn: RNN,
             rnn_backward: RNN_BACKWARD,
+            attention: ATTENTION,
             clip_norm: CLIP_NORM,
         }
     };

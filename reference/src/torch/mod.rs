@@ -13,6 +13,7 @@
 
 pub mod about;
 mod activation;
+mod attention;
 pub mod autograd;
 mod batchnorm;
 mod clip_norm;
@@ -102,6 +103,7 @@ static TWINS: &[Twin] = &[
     recurrent::LSTM,
     recurrent::GRU,
     recurrent::RNN,
+    attention::ATTENTION,
     clip_norm::CLIP_NORM,
 ];
 

@@ -1,0 +1,99 @@
+//! `attention`: `scaled_dot_product_attention`, which chooses a fused kernel, or products and softmax.
+
+use tch::{Kind, TchError, Tensor};
+
+use super::{Operands, Twin, Way};
+use crate::Problem;
+use crate::operator::downcast;
+use crate::ops::attention::{Attention, Causal, Mask};
+use crate::tolerance::one_chain;
+
+pub(super) const ATTENTION: Twin = Twin { op: "attention", forward, slack, ways };
+
+/// libtorch's powers are off by 16u where ours are off by 4u.
+const OF_POWERS: f64 = 4.0;
+
+fn slack(problem: &dyn Problem) -> f64 {
+    OF_POWERS * one_chain(&problem.sums())
+}
+
+/// What is added to scores, in a shape that repeats over sequences and heads; nothing where all keys count.
+fn bias(p: &Attention, inputs: &[Tensor]) -> Result<Option<Tensor>, TchError> {
+    let [q, _, _, mask, lengths] = inputs else { panic!("five inputs") };
+    let (options, of_masks) = ((q.kind(), q.device()), (Kind::Bool, q.device()));
+    let (queries, keys) = (p.queries as i64, p.keys as i64);
+    let mut excluded: Option<Tensor> = None;
+    let mut exclude = |more: Tensor| -> Result<(), TchError> {
+        excluded = Some(match excluded.take() {
+            Some(others) => others.f_logical_or(&more)?,
+            None => more,
+        });
+        Ok(())
+    };
+    if p.causal != Causal::No {
+        let behind = if p.causal == Causal::Top { 1 } else { 1 + keys - queries };
+        exclude(Tensor::f_ones([queries, keys], of_masks)?.f_triu(behind)?)?;
+    }
+    if p.mask == Mask::Bool {
+        exclude(mask.f_logical_not()?)?;
+    }
+    if p.lengths {
+        let place = Tensor::f_arange(keys, (Kind::Int64, q.device()))?;
+        exclude(place.f_ge_tensor(&lengths.f_reshape([p.batch as i64, 1, 1, 1])?)?)?;
+    }
+    let added = (p.mask == Mask::Add).then(|| mask.shallow_clone());
+    let excluded = match excluded {
+        Some(excluded) => {
+            let zeros = Tensor::f_zeros(excluded.size(), options)?;
+            Some(zeros.f_masked_fill(&excluded, f64::NEG_INFINITY)?)
+        }
+        None => None,
+    };
+    Ok(match (added, excluded) {
+        (Some(added), Some(excluded)) => Some(added.f_add(&excluded)?),
+        (added, excluded) => added.or(excluded),
+    })
+}
+
+fn attend(p: &Attention, inputs: &[Tensor], bias: Option<&Tensor>, causal: bool) -> Result<Tensor, TchError> {
+    let [q, k, v, ..] = inputs else { panic!("five inputs") };
+    Tensor::f_scaled_dot_product_attention(q, k, v, bias, 0.0, causal, p.scale, p.group > 1)
+}
+
+fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let p = downcast::<Attention>(problem);
+    let bias = bias(p, inputs)?;
+    let y = attend(p, inputs, bias.as_ref(), false)?;
+    if !p.logarithms {
+        return Ok(vec![y, Tensor::f_empty([0], (inputs[0].kind(), inputs[0].device()))?]);
+    }
+    let keys = inputs[1].f_repeat_interleave_self_int(p.group as i64, 1, (p.heads * p.group) as i64)?;
+    let mut scores = inputs[0].f_matmul(&keys.f_transpose(2, 3)?)?.f_mul_scalar(p.scale)?;
+    if let Some(bias) = &bias {
+        scores = scores.f_add(bias)?;
+    }
+    Ok(vec![y, scores.f_logsumexp([3], false)?])
+}
+
+fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let p = downcast::<Attention>(problem).clone();
+    let inputs = &operands.inputs;
+    // A diagonal from the top left alone has a way of its own. Masks are ready, as users have them.
+    let causal = p.causal == Causal::Top && p.mask == Mask::No && !p.lengths;
+    let bias = if causal { None } else { bias(&p, inputs)? };
+    let own: Vec<Tensor> = inputs.iter().map(Tensor::shallow_clone).collect();
+    let way = if p.logarithms {
+        Way::fresh("_scaled_dot_product_flash_attention_for_cpu", move || {
+            let [q, k, v, ..] = &own[..] else { panic!("five inputs") };
+            let flash = Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu;
+            let (y, lse) = flash(q, k, v, 0.0, causal, bias.as_ref(), p.scale)?;
+            Ok(vec![y, lse])
+        })
+    } else {
+        let none = Tensor::f_empty([0], (inputs[0].kind(), inputs[0].device()))?;
+        Way::fresh("scaled_dot_product_attention", move || {
+            Ok(vec![attend(&p, &own, bias.as_ref(), causal)?, none.shallow_clone()])
+        })
+    };
+    Ok(vec![way.tried()?])
+}
