@@ -83,10 +83,11 @@ mod tests {
     }
 
     /// Those whose inputs all pass through them; a new operator is named here, or says which ports are weights.
-    const WEIGHTLESS: [&str; 11] = [
+    const WEIGHTLESS: [&str; 14] = [
         "activation",
         "activation_backward",
         "attention",
+        "attention_backward",
         "clip_norm",
         "conv2d_backward_weights",
         "dropout",
@@ -95,6 +96,8 @@ mod tests {
         "max_pool2d_backward",
         "mixed_precision_sgd",
         "quantization_range",
+        "softmax",
+        "softmax_backward",
     ];
 
     #[test]

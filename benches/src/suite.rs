@@ -49,7 +49,8 @@ impl Subject {
     /// The kernels that are worth timing: all that apply, but
     /// - scalar ones on problems that take them long;
     /// - of levels below the best one, all but what would be the default there;
-    /// - on several threads, and of problems that take long, unless there are hours: all but the default;
+    /// - unless there are hours, all but the default on several threads, of problems that take long, and in other types than
+    ///   the operator's first;
     /// - of shapes that are there for their networks' sums: all but the default.
     pub fn kernels(&self, profile: Profile, threads: usize) -> Vec<&'static Kernel> {
         let heavy = self.problem.work(self.types).operations > SCALAR_FLOPS;
@@ -64,7 +65,8 @@ impl Subject {
         };
         let default = self.default_kernel().map(|k| k.name);
         let short = self.problem.work(self.types).operations <= LONG_FLOPS;
-        let others = !self.brief && (profile == Profile::Paper || threads == 1 && short);
+        let first = self.entry.operator.types.first() == Some(&self.types);
+        let others = !self.brief && (profile == Profile::Paper || threads == 1 && short && first);
         let asked = |k: &&Kernel| others || default == Some(k.name);
         self.entry.kernels.iter().filter(applies).filter(worth).filter(asked).collect()
     }

@@ -1,4 +1,5 @@
-//! README's table of operators is that of the lists. With `ETALON_KEEP=1` this test writes it.
+//! README's list of operators and the table in OPERATORS.md are those of the code. With `ETALON_KEEP=1` this test writes
+//! them.
 
 #![cfg(feature = "openblas")]
 
@@ -44,20 +45,33 @@ fn algorithm(kernel: &Kernel) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("-"))
 }
 
-/// What every operator has, which README says once.
+/// What every operator has, which the documents say once.
 const COMMON: [&str; 3] = ["scalar", "AVX2", "AVX-512"];
+
+/// Each operator that is no gradient, with its gradients.
+fn families() -> Vec<(&'static registry::Entry, Vec<&'static registry::Entry>)> {
+    let gradients = |name: &str| {
+        let of_it = |other: &&registry::Entry| {
+            other.operator.gradient.is_some_and(|gradient| gradient.forward.name == name)
+        };
+        registry::ALL.iter().filter(of_it).collect()
+    };
+    let forward = registry::ALL.iter().filter(|entry| entry.operator.gradient.is_none());
+    forward.map(|entry| (entry, gradients(entry.operator.name))).collect()
+}
+
+/// The operators' names; with a ∇ where there are gradients.
+fn list() -> String {
+    let one = |(entry, gradients): &(&registry::Entry, Vec<&registry::Entry>)| {
+        format!("`{}`{}", entry.operator.name, if gradients.is_empty() { "" } else { " ∇" })
+    };
+    families().iter().map(one).collect::<Vec<_>>().join(", ") + ".\n"
+}
 
 /// One row for each operator that is no gradient; its gradients are listed with it.
 fn table() -> String {
     let mut text = String::from("| operator | types | more kernels |\n|---|---|---|\n");
-    for entry in registry::ALL {
-        if entry.operator.gradient.is_some() {
-            continue;
-        }
-        let of_it = |other: &&registry::Entry| {
-            other.operator.gradient.is_some_and(|gradient| gradient.forward.name == entry.operator.name)
-        };
-        let gradients: Vec<&registry::Entry> = registry::ALL.iter().filter(of_it).collect();
+    for (entry, gradients) in families() {
         let names: Vec<String> = gradients.iter().map(|other| format!("`{}`", other.operator.name)).collect();
         let types: Vec<&str> = entry.operator.types.iter().map(|types| types.name).collect();
         let (mut makers, mut algorithms) = (Vec::new(), Vec::new());
@@ -75,16 +89,21 @@ fn table() -> String {
     text
 }
 
-#[test]
-fn the_table_of_operators_is_that_of_the_lists() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let text = fs::read_to_string(&path).expect("README.md");
-    let begin = text.find(BEGIN).expect("the beginning of the table") + BEGIN.len();
-    let end = begin + text[begin..].find(END).expect("the end of the table");
-    let found = table();
+/// Compares what stands between the marks of a document, or writes it.
+fn hold(document: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{document}: {error}"));
+    let begin = text.find(BEGIN).expect("the first mark") + BEGIN.len();
+    let end = begin + text[begin..].find(END).expect("the second mark");
     if std::env::var_os("ETALON_KEEP").is_some() {
-        fs::write(&path, format!("{}{found}{}", &text[..begin], &text[end..])).expect("README.md is written");
+        fs::write(&path, format!("{}{wanted}{}", &text[..begin], &text[end..])).expect("the document is written");
         return;
     }
-    assert!(text[begin..end] == found, "README's table of operators is old: run this test with ETALON_KEEP=1\n{found}");
+    assert!(text[begin..end] == *wanted, "{document} is old: run this test with ETALON_KEEP=1\n{wanted}");
+}
+
+#[test]
+fn the_documents_list_the_operators() {
+    hold("README.md", &list());
+    hold("OPERATORS.md", &table());
 }

@@ -25,7 +25,9 @@ const RULES: [Rule; 5] = [
             "kernels/src/pool.rs",
             "kernels/src/disjoint.rs",
             // Drivers that cut outputs into tasks, and the steps from a token into its target features.
+            "kernels/src/*/blocks.rs",
             "kernels/src/*/driver.rs",
+            "kernels/src/*/few.rs",
             "kernels/src/*/skinny.rs",
             "kernels/src/*/small.rs",
             "kernels/src/*/stream.rs",
@@ -39,6 +41,8 @@ const RULES: [Rule; 5] = [
             "kernels/src/*/depthwise/",
             "kernels/src/*/turn.rs",
             "kernels/src/*/winograd/",
+            "kernels/src/attention/scalar.rs",
+            "kernels/src/attention_backward/scalar.rs",
             // Aligned and guarded buffers.
             "kernels/src/aligned.rs",
             "kernels/src/workspace.rs",

@@ -29,6 +29,7 @@ pub const LIMIT: i128 = isize::MAX as i128 / 8;
 /// declaration says: in choices that make no forward problem, or in operands that are computed.
 fn own(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
+        "softmax" => activation::softmax,
         "attention" => attention::attention,
         "activation" => activation::activation,
         "activation_backward" => activation::activation_backward,

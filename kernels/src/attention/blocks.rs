@@ -6,6 +6,7 @@ use etalon_reference::{Element, Problem};
 use etalon_reference::ops::attention::{Attention, BLOCK};
 use etalon_reference::ops::gemm::{Activation, CHUNK};
 
+use super::few;
 use super::operands::{Given, Operands, Rows};
 use super::scalar::of_lse;
 use super::soften::{Exclude, Finish, Panel, Soften, Unseen, add_seen};
@@ -35,14 +36,12 @@ const FLOPS_A_NS: f64 = 100.0;
 const APART: usize = 2048;
 
 /// Elements of a cache line.
-const fn line<T: Vectors>(elements: usize) -> usize {
+pub const fn line<T: Vectors>(elements: usize) -> usize {
     elements.next_multiple_of(T::LANES)
 }
 
 /// Elements of workspace a thread.
 fn scratch<T: Vectors>(p: &Attention) -> [usize; 9] {
-    let copies = |stride: usize, width| if wants_copy::<T>(stride) { BLOCK * line::<T>(width) } else { 0 };
-    let by = |heads: usize| if p.by_rows { heads } else { 1 };
     [
         // Queries, transposed, and as rows.
         ROWS * p.depth,
@@ -56,8 +55,8 @@ fn scratch<T: Vectors>(p: &Attention) -> [usize; 9] {
         ROWS,
         COLUMNS,
         // Copies of K and V.
-        copies(by(p.heads) * p.depth, p.depth),
-        copies(by(p.heads) * p.width, p.width),
+        copied::<T>(p, p.depth),
+        copied::<T>(p, p.width),
     ]
 }
 
@@ -67,7 +66,14 @@ pub fn workspace_bytes<T: Vectors>(p: &Attention, threads: usize) -> usize {
 }
 
 fn share<T: Vectors>(p: &Attention) -> usize {
-    scratch::<T>(p).into_iter().map(line::<T>).sum()
+    let few = few::scratch::<T>(p).into_iter().map(line::<T>).sum::<usize>();
+    few.max(scratch::<T>(p).into_iter().map(line::<T>).sum())
+}
+
+/// Elements of a copy of a block of K or V with rows of `width` elements; 0 if it is read where it lies.
+pub fn copied<T: Vectors>(p: &Attention, width: usize) -> usize {
+    let stride = if p.by_rows { p.heads * width } else { width };
+    if wants_copy::<T>(stride) { BLOCK * line::<T>(width) } else { 0 }
 }
 
 fn wants_copy<T>(stride: usize) -> bool {
@@ -97,7 +103,7 @@ struct Attend<'a, T> {
 impl<T: Numeric> Tiled<T> for Attend<'_, T> {
     type Output = ();
 
-    fn run<X: Stream<T = T>, L: Wide<T>>(self, tile: X, _: L) {
+    fn run<X: Stream<T = T>, L: Wide<T>>(self, tile: X, lanes: L) {
         let Attend { isa, o, pool, workspace } = self;
         let p = o.p;
         let rows = p.group * p.queries;
@@ -109,7 +115,9 @@ impl<T: Numeric> Tiled<T> for Attend<'_, T> {
             // SAFETY: a worker runs one task at a time, and no other worker has its index.
             let scratch = unsafe { scratch.part(worker * share..(worker + 1) * share) };
             let rows = block * ROWS..rows.min((block + 1) * ROWS);
-            Task { tile, isa, o, b: head / p.heads, h: head % p.heads, rows }.compute(scratch);
+            let few = rows.len() <= few::ROWS;
+            let task = Task { tile, isa, o, b: head / p.heads, h: head % p.heads, rows };
+            if few { task.compute_few(lanes, scratch) } else { task.compute(scratch) }
         };
         let tasks = p.batch * p.heads * blocks;
         if pool.threads_for((flops / FLOPS_A_NS) as u64) == 1 {
@@ -121,26 +129,26 @@ impl<T: Numeric> Tiled<T> for Attend<'_, T> {
 }
 
 /// Some rows of queries that share a head of keys.
-struct Task<'a, X: Tile> {
-    tile: X,
-    isa: Isa,
-    o: &'a Operands<'a, X::T>,
-    b: usize,
+pub struct Task<'a, X: Tile> {
+    pub tile: X,
+    pub isa: Isa,
+    pub o: &'a Operands<'a, X::T>,
+    pub b: usize,
     /// Of keys.
-    h: usize,
+    pub h: usize,
     /// Queries of one head after those of another.
-    rows: Range<usize>,
+    pub rows: Range<usize>,
 }
 
 /// Why lanes are there.
-const CHECKED: &str = "the tiles have the same instructions";
+pub const CHECKED: &str = "the tiles have the same instructions";
 
 impl<X: Stream> Task<'_, X>
 where
     X::T: Numeric,
 {
     /// Head of queries and query of a row.
-    fn of_row(&self, row: usize) -> (usize, usize) {
+    pub fn of_row(&self, row: usize) -> (usize, usize) {
         let (group, query) = (row / self.o.p.queries, row % self.o.p.queries);
         let group = if fault!("attention.third-of-group") { group.min(1) } else { group };
         (self.h * self.o.p.group + group, query)
@@ -166,7 +174,7 @@ where
         let mut reaches = [0; MOST_PANELS];
         for (index, (reach, q)) in reaches.iter_mut().zip(q.chunks_mut(X::NR * p.depth)).enumerate().take(panels) {
             let rows = self.panel(index);
-            *reach = rows.clone().map(|row| self.o.limit(self.b, self.of_row(row).1)).max().unwrap_or(0);
+            *reach = rows.clone().map(|row| self.o.sight.limit(self.b, self.of_row(row).1)).max().unwrap_or(0);
             self.transpose(rows, lines, q);
         }
         largest.fill(X::T::from_f64(f64::NEG_INFINITY));
@@ -174,7 +182,7 @@ where
         let sums = &mut sums[..self.rows.len() * p.width];
         sums.fill(X::T::default());
         let end = reaches.into_iter().max().unwrap_or(0);
-        let (k, v) = (self.o.rows_of_k(self.b, self.h), self.o.rows_of_v(self.b, self.h));
+        let (k, v) = (self.o.sight.rows_of_k(self.b, self.h), self.o.sight.rows_of_v(self.b, self.h));
         for first in (0..end).step_by(BLOCK) {
             let keys = BLOCK.min(end - first);
             let k = block(self.o.k, k, first, keys, p.depth, &mut *k_copy);
@@ -202,18 +210,19 @@ where
                 self.score(&mut panel, &q[index * X::NR * p.depth..][..X::NR * p.depth], k);
                 let mut queries = [0; COLUMNS];
                 let mut limits = [X::T::from_f64(keys as f64); COLUMNS];
-                let mut partly = !matches!(self.o.mask, Given::None);
+                let mut partly = !matches!(self.o.sight.mask, Given::None);
                 for ((row, query), limit) in rows.clone().zip(&mut queries).zip(&mut limits) {
                     *query = self.of_row(row).1;
-                    let sees = self.o.limit(self.b, *query).saturating_sub(first).min(keys);
+                    let sees = self.o.sight.limit(self.b, *query).saturating_sub(first).min(keys);
                     let sees = if fault!("attention.diagonal-of-second-block") && first > 0 { keys } else { sees };
                     partly |= sees < keys;
                     *limit = X::T::from_f64(sees as f64);
                 }
                 let queries = &queries[..rows.len()];
-                let unseen = Unseen { o: self.o, queries, first, limits: &limits[..rows.len()] };
+                let unseen = Unseen { sight: &self.o.sight, queries, first, limits: &limits[..rows.len()] };
                 if partly {
-                    X::T::calculate(self.isa, Exclude(&mut panel, &unseen)).expect(CHECKED);
+                    let work = Exclude { scores: &mut *panel.scores, line: X::NR, keys, unseen: &unseen };
+                    X::T::calculate(self.isa, work).expect(CHECKED);
                 }
                 X::T::calculate(self.isa, Soften(&mut panel)).expect(CHECKED);
                 let (v, stride) = v;
@@ -234,7 +243,7 @@ where
         let depth = self.o.p.depth;
         for (row, line) in rows.clone().zip(lines.chunks_exact_mut(depth)) {
             let (head, query) = self.of_row(row);
-            line.copy_from_slice(&self.o.q[self.o.rows_of_q(self.b, head).row(query)..][..depth]);
+            line.copy_from_slice(&self.o.q[self.o.sight.rows_of_q(self.b, head).row(query)..][..depth]);
         }
         self.tile.transpose_lines(lines, depth, rows.len(), depth, X::NR, to);
     }
@@ -245,7 +254,7 @@ where
         let out = Disjoint::new(&mut *panel.scores);
         for chunk in (0..depth).step_by(CHUNK) {
             let deep = CHUNK.min(depth - chunk);
-            let fold = fold(self.o.alpha(), chunk == 0, if chunk == 0 { 0.0 } else { 1.0 });
+            let fold = fold(self.o.sight.alpha(), chunk == 0, if chunk == 0 { 0.0 } else { 1.0 });
             for j in (0..panel.keys).step_by(X::MR) {
                 let rows = X::MR.min(panel.keys - j);
                 let b = &q[chunk * X::NR..];
@@ -283,11 +292,11 @@ where
     }
 
     /// Results to y and lse.
-    fn write(&self, sums: &[X::T], logarithms: &[X::T]) {
+    pub fn write(&self, sums: &[X::T], logarithms: &[X::T]) {
         let (p, lost) = (self.o.p, usize::from(fault!("attention.second-task") && self.rows.start > 0));
         for (index, row) in (self.rows.start..self.rows.end - lost).enumerate() {
             let (head, query) = self.of_row(row);
-            let place = self.o.rows_of_y(self.b, head).row(query);
+            let place = self.o.sight.rows_of_y(self.b, head).row(query);
             let head = self.b * p.query_heads() + head;
             // SAFETY: tasks have different rows, and each task runs once.
             let (y, lse) =
@@ -299,13 +308,13 @@ where
 }
 
 /// Sums enter with α, what is there with β.
-fn fold<'a, T: Float>(alpha: T, first: bool, beta: f64) -> Fold<'a, T> {
+pub fn fold<'a, T: Float>(alpha: T, first: bool, beta: f64) -> Fold<'a, T> {
     let finish = epilogue::Finish { scale: None, bias: None, along: Along::Columns, activation: Activation::None };
     Fold { alpha, beta: T::from_f64(beta), first, last: true, finish }
 }
 
 /// Rows of K or V from `first`, and the elements from one to the next: a copy where they lie badly.
-fn block<'a, T: Float>(x: &'a [T], rows: Rows, first: usize, keys: usize, width: usize, copy: &'a mut [T]) -> (&'a [T], usize) {
+pub fn block<'a, T: Float>(x: &'a [T], rows: Rows, first: usize, keys: usize, width: usize, copy: &'a mut [T]) -> (&'a [T], usize) {
     let from = &x[rows.row(first).min(x.len())..];
     if !wants_copy::<T>(rows.stride) {
         return (from, rows.stride);
@@ -318,7 +327,7 @@ fn block<'a, T: Float>(x: &'a [T], rows: Rows, first: usize, keys: usize, width:
 }
 
 /// Whether all elements of rows are finite.
-fn all_finite<T: Float>(rows: &[T], stride: usize, keys: usize, width: usize) -> bool {
+pub fn all_finite<T: Float>(rows: &[T], stride: usize, keys: usize, width: usize) -> bool {
     let zero = T::default();
     let sum = (0..keys).flat_map(|row| &rows[row * stride..][..width]).fold(zero, |sum, &x| sum + x * zero);
     sum == zero

@@ -10,6 +10,8 @@
 //!       sums = sums·2^(old − m) + Pᵀ·V                    a tile's rows are queries, its columns those of V, as they lie
 //!   y = sums/Σp
 //! ```
+//! Up to eight rows of queries before their keys go another way: keys lie in lanes (`few`).
+//!
 //! Scores lie with queries side by side, so that each query is a lane: the largest score and the sums need nothing across
 //! lanes, and neither K nor V is copied, unless their rows lie so far apart that they share sets of a cache. No S×S matrix
 //! is stored.
@@ -22,10 +24,11 @@
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a length that is none; a level that the CPU lacks.
 //! Workspace a thread: [`workspace_bytes`]; it does not grow with the numbers of queries and keys.
 
-mod blocks;
-mod operands;
-mod scalar;
-mod soften;
+pub(crate) mod blocks;
+mod few;
+pub(crate) mod operands;
+pub(crate) mod scalar;
+pub(crate) mod soften;
 
 use etalon_reference::ops::attention::BLOCK;
 use etalon_reference::ops::gemm::CHUNK;
@@ -43,6 +46,7 @@ use crate::math::Numeric;
 const THRESHOLDS: &[Threshold] = &[
     Threshold::axis("sk", BLOCK as i64),
     Threshold::axis("sk", 2 * BLOCK as i64),
+    Threshold::axis("sq", few::ROWS as i64),
     Threshold::axis("sq", 12),
     Threshold::axis("sq", 32),
     Threshold::axis("sq", ROWS as i64),

@@ -15,14 +15,21 @@ use crate::workspace::Workspace;
 /// The operands of a call.
 pub struct Operands<'a, T> {
     pub p: &'a Attention,
+    pub sight: Sight<'a, T>,
     pub q: &'a [T],
     pub k: &'a [T],
     pub v: &'a [T],
-    pub mask: Given<'a, T>,
-    pub lengths: &'a [i64],
     pub y: Disjoint<'a, T>,
     /// Empty if it is not wanted.
     pub lse: Disjoint<'a, T>,
+}
+
+/// What queries see, and where rows lie.
+#[derive(Clone, Copy)]
+pub struct Sight<'a, T> {
+    pub p: &'a Attention,
+    pub mask: Given<'a, T>,
+    pub lengths: &'a [i64],
 }
 
 /// A mask, Sq×Sk.
@@ -63,20 +70,28 @@ impl<'a, T: Float> Operands<'a, T> {
     /// Those of a call.
     pub fn of<'c: 'a>(call: &'a mut Call<'c>) -> Result<(Operands<'a, T>, &'c Pool, &'a mut Workspace), KernelError> {
         let p: &Attention = downcast(call.problem());
+        let sight = Sight::of(p, call, 3)?;
         let [q, k, v] = [0, 1, 2].map(|i| call.input::<T>(i));
-        let mask = match p.mask {
-            Mask::No => Given::None,
-            Mask::Bool => Given::Flags(call.input(3)),
-            Mask::Add => Given::Added(call.input(3)),
-        };
-        let lengths = call.input::<i64>(4);
-        if let Some(&found) = lengths.iter().find(|length| !(0..=p.keys as i64).contains(length)) {
-            return Err(KernelError::OutOfRange { operand: "lengths", found, end: p.keys + 1 });
-        }
         let pool = call.pool();
         let ([y, lse], workspace) = call.outputs();
         let (y, lse) = (Disjoint::new(elements(y)), Disjoint::new(elements(lse)));
-        Ok((Operands { p, q, k, v, mask, lengths, y, lse }, pool, workspace))
+        Ok((Operands { p, sight, q, k, v, y, lse }, pool, workspace))
+    }
+}
+
+impl<'a, T: Float> Sight<'a, T> {
+    /// Of a call whose input `first` is the mask, and the next one the lengths.
+    pub fn of(p: &'a Attention, call: &Call<'a>, first: usize) -> Result<Sight<'a, T>, KernelError> {
+        let mask = match p.mask {
+            Mask::No => Given::None,
+            Mask::Bool => Given::Flags(call.input(first)),
+            Mask::Add => Given::Added(call.input(first)),
+        };
+        let lengths = call.input::<i64>(first + 1);
+        if let Some(&found) = lengths.iter().find(|length| !(0..=p.keys as i64).contains(length)) {
+            return Err(KernelError::OutOfRange { operand: "lengths", found, end: p.keys + 1 });
+        }
+        Ok(Sight { p, mask, lengths })
     }
 
     /// The rows of q of head `h` of queries.

@@ -3,7 +3,7 @@
 use etalon_reference::ops::attention::BLOCK;
 use etalon_reference::ops::gemm::CHUNK;
 
-use super::operands::{Given, Operands};
+use super::operands::{Given, Operands, Sight};
 use crate::math::{Beside, Numbers, Numeric};
 use crate::disjoint::Disjoint;
 use crate::pool::Pool;
@@ -19,7 +19,7 @@ pub fn attend<T: Numeric>(o: &Operands<'_, T>, pool: &Pool, workspace: &mut Work
         let (sums, of_block) = unsafe { scratch.part(2 * width * worker..2 * width * (worker + 1)) }.split_at_mut(width);
         for i in 0..o.p.queries {
             let (largest, sum) = row(o, T::single(), (b, h, i), sums, of_block);
-            let place = o.rows_of_y(b, h).row(i);
+            let place = o.sight.rows_of_y(b, h).row(i);
             // SAFETY: tasks have different heads, and each task runs once.
             let (y, lse) = unsafe { (o.y.part(place..place + o.p.width), o.lse.part(of_lse(o, task, i))) };
             let (n, zero) = (T::single(), T::default());
@@ -53,17 +53,17 @@ fn row<T: Numeric>(
     sums: &mut [T],
     of_block: &mut [T],
 ) -> (T, T) {
-    let (k, v) = (o.rows_of_k(b, h / o.p.group), o.rows_of_v(b, h / o.p.group));
-    let q = &o.q[o.rows_of_q(b, h).row(i)..][..o.p.depth];
+    let (k, v) = (o.sight.rows_of_k(b, h / o.p.group), o.sight.rows_of_v(b, h / o.p.group));
+    let q = &o.q[o.sight.rows_of_q(b, h).row(i)..][..o.p.depth];
     let (zero, lowest) = (T::default(), T::from_f64(f64::NEG_INFINITY));
     let (mut largest, mut sum) = (lowest, zero);
     let mut scores = [zero; BLOCK];
     sums.fill(zero);
-    let limit = o.limit(b, i);
+    let limit = o.sight.limit(b, i);
     for first in (0..limit).step_by(BLOCK) {
         let scores = &mut scores[..BLOCK.min(limit - first)];
         for (j, score) in scores.iter_mut().enumerate() {
-            *score = self::score(o, n, q, &o.k[k.row(first + j)..][..o.p.depth], (i, first + j));
+            *score = self::score(&o.sight, n, q, &o.k[k.row(first + j)..][..o.p.depth], (i, first + j));
         }
         let before = largest;
         for &score in &*scores {
@@ -76,7 +76,7 @@ fn row<T: Numeric>(
         for (j, &score) in scores.iter().enumerate() {
             let p = n.exp2_below_0(n.sub(score, base));
             powers = powers + p;
-            if o.mask_lets(i, first + j) {
+            if o.sight.mask_lets(i, first + j) {
                 let v = &o.v[v.row(first + j)..][..o.p.width];
                 of_block.iter_mut().zip(v).for_each(|(sum, &v)| *sum = n.fma(p, v, *sum));
             }
@@ -90,22 +90,22 @@ fn row<T: Numeric>(
 }
 
 /// The score of a key, as a logarithm to the base 2.
-fn score<T: Numeric>(
-    o: &Operands<'_, T>,
+pub fn score<T: Numeric>(
+    sight: &Sight<'_, T>,
     n: impl Numbers<V = T>,
     q: &[T],
     k: &[T],
     (i, j): (usize, usize),
 ) -> T {
-    let alpha = o.alpha();
+    let alpha = sight.alpha();
     let mut score = T::default();
     for (q, k) in q.chunks(CHUNK).zip(k.chunks(CHUNK)) {
         let chunk = q.iter().zip(k).fold(T::default(), |sum, (&q, &k)| n.fma(k, q, sum));
         score = n.fma(alpha, chunk, score);
     }
-    match o.mask {
-        _ if !o.mask_lets(i, j) => T::from_f64(f64::NEG_INFINITY),
-        Given::Added(added) => n.fma(added[i * o.p.keys + j], T::from_f64(std::f64::consts::LOG2_E), score),
+    match sight.mask {
+        _ if !sight.mask_lets(i, j) => T::from_f64(f64::NEG_INFINITY),
+        Given::Added(added) => n.fma(added[i * sight.p.keys + j], T::from_f64(std::f64::consts::LOG2_E), score),
         _ => score,
     }
 }

@@ -1,8 +1,9 @@
 //! From scores to powers: a panel, keys × queries.
 
+use etalon_reference::dtype::Flag;
 use etalon_reference::ops::attention::BLOCK;
 
-use super::operands::{Given, Operands};
+use super::operands::{Given, Sight};
 use super::scalar::reciprocal;
 use crate::faults::fault;
 use crate::math::{Beside, Calculation, Numeric};
@@ -31,7 +32,7 @@ pub struct Panel<'a, T> {
 
 /// What rows of a panel do not see of a block.
 pub struct Unseen<'a, T> {
-    pub o: &'a Operands<'a, T>,
+    pub sight: &'a Sight<'a, T>,
     /// The query of each row.
     pub queries: &'a [usize],
     /// The first key of the block.
@@ -40,23 +41,30 @@ pub struct Unseen<'a, T> {
     pub limits: &'a [T],
 }
 
-/// Masks a panel's scores.
-pub struct Exclude<'a, 'b, T>(pub &'a mut Panel<'b, T>, pub &'a Unseen<'a, T>);
+/// Masks scores, keys × columns, of so many keys in lines of so many elements.
+pub struct Exclude<'a, T> {
+    pub scores: &'a mut [T],
+    pub line: usize,
+    pub keys: usize,
+    pub unseen: &'a Unseen<'a, T>,
+}
 
-impl<T: Numeric> Calculation<T> for Exclude<'_, '_, T> {
+impl<T: Numeric> Calculation<T> for Exclude<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<N: Beside<T>>(self, _: N) {
-        let Exclude(panel, unseen) = self;
-        let keys = panel.keys;
-        match unseen.o.mask {
+        let Exclude { scores, line, keys, unseen } = self;
+        match unseen.sight.mask {
             Given::None => {}
-            Given::Flags(flags) => panel.each_of(unseen, flags, |flag, score| if flag.0 == 0 { lowest() } else { score }),
+            Given::Flags(flags) => {
+                let masked = |flag: Flag, score| if flag.0 == 0 { lowest() } else { score };
+                unseen.each_of(scores, (line, keys), flags, masked);
+            }
             Given::Added(added) => {
                 let factor = if fault!("attention.mask-of-base-2") { 1.0 } else { std::f64::consts::LOG2_E };
                 let factor = T::from_f64(factor);
-                panel.each_of(unseen, added, |added, score| {
+                unseen.each_of(scores, (line, keys), added, |added, score| {
                     if added == lowest() { added } else { added.mul_add(factor, score) }
                 });
             }
@@ -64,7 +72,7 @@ impl<T: Numeric> Calculation<T> for Exclude<'_, '_, T> {
         if unseen.limits.iter().all(|&limit| limit >= T::from_f64(keys as f64)) {
             return;
         }
-        for (j, line) in panel.scores.chunks_exact_mut(panel.line).take(keys).enumerate() {
+        for (j, line) in scores.chunks_exact_mut(line).take(keys).enumerate() {
             let j = T::from_f64(j as f64);
             for (score, &limit) in line.iter_mut().zip(unseen.limits) {
                 *score = if j < limit { *score } else { lowest() };
@@ -74,17 +82,23 @@ impl<T: Numeric> Calculation<T> for Exclude<'_, '_, T> {
 }
 
 /// The score of what is not seen.
-fn lowest<T: Numeric>() -> T {
+pub fn lowest<T: Numeric>() -> T {
     T::from_f64(f64::NEG_INFINITY)
 }
 
-impl<T: Numeric> Panel<'_, T> {
+impl<T: Numeric> Unseen<'_, T> {
     /// Replaces each score by a function of the mask's element and of itself.
     #[inline(always)]
-    fn each_of<M: Copy>(&mut self, unseen: &Unseen<'_, T>, mask: &[M], masked: impl Fn(M, T) -> T) {
-        for (column, &query) in unseen.queries.iter().enumerate() {
-            let of_query = &mask[query * unseen.o.p.keys + unseen.first..][..self.keys];
-            for (line, &mask) in self.scores.chunks_exact_mut(self.line).zip(of_query) {
+    fn each_of<M: Copy>(
+        &self,
+        scores: &mut [T],
+        (line, keys): (usize, usize),
+        mask: &[M],
+        masked: impl Fn(M, T) -> T,
+    ) {
+        for (column, &query) in self.queries.iter().enumerate() {
+            let of_query = &mask[query * self.sight.p.keys + self.first..][..keys];
+            for (line, &mask) in scores.chunks_exact_mut(line).zip(of_query) {
                 line[column] = masked(mask, line[column]);
             }
         }
@@ -201,7 +215,7 @@ pub fn add_seen<T: Numeric>(panel: &mut Panel<'_, T>, unseen: &Unseen<'_, T>, v:
         for (column, sum) in panel.sums[row * panel.width..][..panel.width].iter_mut().enumerate() {
             let mut of_block = T::default();
             for j in 0..panel.keys {
-                let sees = T::from_f64(j as f64) < limit && unseen.o.mask_lets(query, unseen.first + j);
+                let sees = T::from_f64(j as f64) < limit && unseen.sight.mask_lets(query, unseen.first + j);
                 if sees || fault!("attention.leaks") {
                     of_block = panel.scores[j * panel.line + row].mul_add(v[j * stride + column], of_block);
                 }

@@ -23,6 +23,8 @@ pub trait Numbers: Copy {
     fn sub(self, x: Self::V, y: Self::V) -> Self::V;
     /// Product.
     fn mul(self, x: Self::V, y: Self::V) -> Self::V;
+    /// Quotient.
+    fn div(self, x: Self::V, y: Self::V) -> Self::V;
     /// `x·y + z`, rounded once.
     fn fma(self, x: Self::V, y: Self::V, z: Self::V) -> Self::V;
     /// `x` where x > y, else `y`.
@@ -39,6 +41,8 @@ pub trait Numbers: Copy {
     fn tanh(self, x: Self::V) -> Self::V;
     /// 2^x for x ≤ 0, within two units in the last place: 0 below 2⁻¹²⁵, in f64 below 2⁻¹⁰²¹.
     fn exp2_below_0(self, x: Self::V) -> Self::V;
+    /// e^x, within one unit in the last place.
+    fn exp(self, x: Self::V) -> Self::V;
     /// The natural logarithm, within one unit in the last place.
     fn log(self, x: Self::V) -> Self::V;
     /// 0 where x < 0, else x: NaN stays.
@@ -83,6 +87,10 @@ impl<L: Arithmetic> Numbers for Lanes<L> {
         self.0.mul(x, y)
     }
     #[inline(always)]
+    fn div(self, x: L::V, y: L::V) -> L::V {
+        self.0.div(x, y)
+    }
+    #[inline(always)]
     fn fma(self, x: L::V, y: L::V, z: L::V) -> L::V {
         self.0.fma(x, y, z)
     }
@@ -113,6 +121,10 @@ impl<L: Arithmetic> Numbers for Lanes<L> {
     #[inline(always)]
     fn exp2_below_0(self, x: L::V) -> L::V {
         math::exp2_below_0(self.0, x)
+    }
+    #[inline(always)]
+    fn exp(self, x: L::V) -> L::V {
+        math::exp(self.0, x)
     }
     #[inline(always)]
     fn log(self, x: L::V) -> L::V {
@@ -148,6 +160,9 @@ impl Numbers for Double {
     fn mul(self, x: f64, y: f64) -> f64 {
         x * y
     }
+    fn div(self, x: f64, y: f64) -> f64 {
+        x / y
+    }
     fn fma(self, x: f64, y: f64, z: f64) -> f64 {
         x.mul_add(y, z)
     }
@@ -173,6 +188,9 @@ impl Numbers for Double {
     }
     fn exp2_below_0(self, x: f64) -> f64 {
         if x < -1021.0 { 0.0 } else { x.exp2() }
+    }
+    fn exp(self, x: f64) -> f64 {
+        x.exp()
     }
     fn log(self, x: f64) -> f64 {
         x.ln()
@@ -201,6 +219,55 @@ pub trait Beside<T>: Numbers + Send + Sync {
     /// # Panics
     /// If there is no room.
     fn store(self, x: Self::V, to: &mut [T]);
+
+    /// `x` everywhere.
+    fn splat(self, x: T) -> Self::V;
+    /// As many as there are, at most [`WIDTH`](Beside::WIDTH); 0 behind them.
+    fn load_first(self, from: &[T]) -> Self::V;
+    /// As many as there is room for.
+    fn store_first(self, x: Self::V, to: &mut [T]);
+    /// The first `n`; 0 behind them.
+    fn first(self, x: Self::V, n: usize) -> Self::V;
+    /// The sum: halves on halves.
+    fn sum(self, x: Self::V) -> T;
+}
+
+/// One value at a time.
+macro_rules! one_beside {
+    ($t:ty) => {
+        const WIDTH: usize = 1;
+
+        #[inline(always)]
+        fn load(self, from: &[$t]) -> $t {
+            from[0]
+        }
+        #[inline(always)]
+        fn store(self, x: $t, to: &mut [$t]) {
+            to[0] = x;
+        }
+        #[inline(always)]
+        fn splat(self, x: $t) -> $t {
+            x
+        }
+        #[inline(always)]
+        fn load_first(self, from: &[$t]) -> $t {
+            from.first().copied().unwrap_or_default()
+        }
+        #[inline(always)]
+        fn store_first(self, x: $t, to: &mut [$t]) {
+            if let Some(to) = to.first_mut() {
+                *to = x;
+            }
+        }
+        #[inline(always)]
+        fn first(self, x: $t, n: usize) -> $t {
+            if n == 0 { 0.0 } else { x }
+        }
+        #[inline(always)]
+        fn sum(self, x: $t) -> $t {
+            x
+        }
+    };
 }
 
 impl<L: Math> Beside<f32> for Lanes<L> {
@@ -214,19 +281,30 @@ impl<L: Math> Beside<f32> for Lanes<L> {
     fn store(self, x: Self::V, to: &mut [f32]) {
         Wide::store(self.0, x, to.first_chunk_mut().expect("a whole vector"));
     }
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        Wide::splat(self.0, x)
+    }
+    #[inline(always)]
+    fn load_first(self, from: &[f32]) -> Self::V {
+        Wide::load_first(self.0, from)
+    }
+    #[inline(always)]
+    fn store_first(self, x: Self::V, to: &mut [f32]) {
+        Wide::store_first(self.0, x, to);
+    }
+    #[inline(always)]
+    fn first(self, x: Self::V, n: usize) -> Self::V {
+        Wide::first(self.0, x, n)
+    }
+    #[inline(always)]
+    fn sum(self, x: Self::V) -> f32 {
+        Wide::sum(self.0, x)
+    }
 }
 
 impl Beside<f64> for Double {
-    const WIDTH: usize = 1;
-
-    #[inline(always)]
-    fn load(self, from: &[f64]) -> f64 {
-        from[0]
-    }
-    #[inline(always)]
-    fn store(self, x: f64, to: &mut [f64]) {
-        to[0] = x;
-    }
+    one_beside!(f64);
 }
 
 /// A calculation that is compiled for each level. Implementations are `#[inline(always)]`.
@@ -275,14 +353,7 @@ impl<W: Calculation<f32>> Compute for Inside<W> {
 }
 
 impl Beside<f32> for Lanes<One> {
-    const WIDTH: usize = 1;
-
-    fn load(self, from: &[f32]) -> f32 {
-        from[0]
-    }
-    fn store(self, x: f32, to: &mut [f32]) {
-        to[0] = x;
-    }
+    one_beside!(f32);
 }
 
 impl Numeric for f32 {

@@ -394,9 +394,9 @@ impl Problem for Attention {
                 return;
             }
             let largest = largest(seen);
-            let off: Vec<f64> = (seen.iter())
-                .map(|seen| of_scores * seen.size + 2.0 * u * (seen.added.abs() + seen.score.abs()) + eta)
-                .collect();
+            // What is −∞ is so in any arithmetic.
+            let off = |seen: &Seen| of_scores * seen.size + 2.0 * u * (seen.added.abs() + seen.score.abs()) + eta;
+            let off: Vec<f64> = seen.iter().map(|seen| if seen.score.is_infinite() { 0.0 } else { off(seen) }).collect();
             let farthest = off.iter().copied().fold(0.0, f64::max);
             let mut numerator = vec![self.keys as f64 * eta; self.width];
             let mut range = vec![(f64::INFINITY, f64::NEG_INFINITY); self.width];

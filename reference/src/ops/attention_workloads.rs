@@ -49,3 +49,16 @@ pub static ATTENTION: &[Workload] = &[
     w("s2048_causal", "h=2,sq=2048,sk=2048,d=64,dv=64,causal=top", SWEEP),
     w("s4096", "sq=4096,sk=4096,d=64,dv=64", SWEEP),
 ];
+
+/// Of `attention_backward`.
+pub static ATTENTION_BACKWARD: &[Workload] = &[
+    w("small.ci", "h=2,sq=8,sk=8,d=16,dv=16", BENCHDNN).smoke(),
+    w("small.ci_causal", "h=2,sq=8,sk=8,d=16,dv=16,causal=top,mask=add", BENCHDNN).smoke(),
+    w("bert_base.train", "n=4,h=12,sq=128,sk=128,d=64,dv=64,lengths=given", "TorchBench BertForMaskedLM, 4 of 64"),
+    w("bert.384", "h=12,sq=384,sk=384,d=64,dv=64", BENCHDNN),
+    w("gpt2.512", "h=12,sq=512,sk=512,d=64,dv=64,causal=top", "TorchBench, one of 4"),
+    w("llama3_8b.384", "h=8,g=4,sq=384,sk=384,d=128,dv=128,causal=top", BENCHDNN),
+    w("s512", "h=4,sq=512,sk=512,d=64,dv=64", SWEEP),
+    w("s1024", "h=2,sq=1024,sk=1024,d=64,dv=64", SWEEP),
+    w("s1024_d128", "h=2,sq=1024,sk=1024,d=128,dv=128", SWEEP),
+];

@@ -6,6 +6,7 @@ pub mod activation_backward;
 pub mod activation_functions;
 mod activation_workloads;
 pub mod attention;
+pub mod attention_backward;
 mod attention_workloads;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
@@ -50,6 +51,8 @@ pub mod recurrent_backward;
 mod recurrent_workloads;
 pub mod rnn;
 pub mod rnn_backward;
+pub mod softmax;
+pub mod softmax_backward;
 pub mod window;
 pub mod winograd;
 
@@ -91,6 +94,9 @@ macro_rules! each_operator {
             rnn: RNN,
             rnn_backward: RNN_BACKWARD,
             attention: ATTENTION,
+            attention_backward: ATTENTION_BACKWARD,
+            softmax: SOFTMAX,
+            softmax_backward: SOFTMAX_BACKWARD,
             clip_norm: CLIP_NORM,
         }
     };

@@ -1,4 +1,5 @@
-//! `attention`: `scaled_dot_product_attention`, which chooses a fused kernel, or products and softmax.
+//! `attention`: `scaled_dot_product_attention`, which chooses a fused kernel, or products and softmax. Its gradients: the
+//! fused kernel's, or single operators.
 
 use tch::{Kind, TchError, Tensor};
 
@@ -6,9 +7,13 @@ use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
 use crate::ops::attention::{Attention, Causal, Mask};
+use crate::ops::attention_backward::AttentionBackward;
 use crate::tolerance::one_chain;
 
 pub(super) const ATTENTION: Twin = Twin { op: "attention", forward, slack, ways };
+
+pub(super) const ATTENTION_BACKWARD: Twin =
+    Twin { op: "attention_backward", forward: gradients, slack, ways: ways_back };
 
 /// libtorch's powers are off by 16u where ours are off by 4u.
 const OF_POWERS: f64 = 4.0;
@@ -67,8 +72,7 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     if !p.logarithms {
         return Ok(vec![y, Tensor::f_empty([0], (inputs[0].kind(), inputs[0].device()))?]);
     }
-    let keys = inputs[1].f_repeat_interleave_self_int(p.group as i64, 1, (p.heads * p.group) as i64)?;
-    let mut scores = inputs[0].f_matmul(&keys.f_transpose(2, 3)?)?.f_mul_scalar(p.scale)?;
+    let mut scores = inputs[0].f_matmul(&repeated(p, &inputs[1])?.f_transpose(2, 3)?)?.f_mul_scalar(p.scale)?;
     if let Some(bias) = &bias {
         scores = scores.f_add(bias)?;
     }
@@ -95,5 +99,61 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
             Ok(vec![attend(&p, &own, bias.as_ref(), causal)?, none.shallow_clone()])
         })
     };
+    Ok(vec![way.tried()?])
+}
+
+/// Heads of keys, once for each head of queries.
+fn repeated(p: &Attention, x: &Tensor) -> Result<Tensor, TchError> {
+    if p.group == 1 {
+        return Ok(x.shallow_clone());
+    }
+    x.f_repeat_interleave_self_int(p.group as i64, 1, (p.heads * p.group) as i64)
+}
+
+/// The sums over the heads of queries that share a head of keys.
+fn shared(p: &Attention, x: &Tensor) -> Result<Tensor, TchError> {
+    if p.group == 1 {
+        return Ok(x.shallow_clone());
+    }
+    let [batch, heads, group, width] = [p.batch, p.heads, p.group, x.size()[3] as usize].map(|n| n as i64);
+    x.f_reshape([batch, heads, group, p.keys as i64, width])?.f_sum_dim_intlist([2i64].as_slice(), false, x.kind())
+}
+
+/// By single operators.
+fn gradients(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
+    let p = &downcast::<AttentionBackward>(problem).forward;
+    let [dy, q, k, v, .., y, lse] = inputs else { panic!("eight inputs") };
+    let (k, v) = (repeated(p, k)?, repeated(p, v)?);
+    let mut scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(p.scale)?;
+    if let Some(bias) = bias(p, &inputs[1..6])? {
+        // What is not seen is −∞, whatever it was.
+        scores = scores.f_add(&bias)?.f_masked_fill(&bias.f_isneginf()?, f64::NEG_INFINITY)?;
+    }
+    let powers = scores.f_sub(&lse.f_unsqueeze(-1)?)?.f_exp()?.f_masked_fill(&scores.f_isneginf()?, 0.0)?;
+    let delta = dy.f_mul(y)?.f_sum_dim_intlist([-1i64].as_slice(), true, dy.kind())?;
+    let slopes = powers.f_mul(&dy.f_matmul(&v.f_transpose(2, 3)?)?.f_sub(&delta)?)?;
+    let slopes = slopes.f_masked_fill(&powers.f_eq(0.0)?, 0.0)?;
+    let dq = slopes.f_matmul(&k)?.f_mul_scalar(p.scale)?;
+    let dk = slopes.f_transpose(2, 3)?.f_matmul(q)?.f_mul_scalar(p.scale)?;
+    let dv = powers.f_transpose(2, 3)?.f_matmul(dy)?;
+    Ok(vec![dq, shared(p, &dk)?, shared(p, &dv)?])
+}
+
+fn ways_back(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
+    let problem = downcast::<AttentionBackward>(problem).clone();
+    let p = problem.forward.clone();
+    let own: Vec<Tensor> = operands.inputs.iter().map(Tensor::shallow_clone).collect();
+    if p.width != p.depth {
+        return Ok(vec![Way::fresh("single operators", move || gradients(&problem, &own)).tried()?]);
+    }
+    let causal = p.causal == Causal::Top && p.mask == Mask::No && !p.lengths;
+    let bias = if causal { None } else { bias(&p, &own[1..6])? };
+    let way = Way::fresh("_scaled_dot_product_flash_attention_for_cpu_backward", move || {
+        let [dy, q, k, v, .., y, lse] = &own[..] else { panic!("eight inputs") };
+        let (k, v) = (repeated(&p, k)?, repeated(&p, v)?);
+        let flash = Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu_backward;
+        let (dq, dk, dv) = flash(dy, q, &k, &v, y, lse, 0.0, causal, bias.as_ref(), p.scale)?;
+        Ok(vec![dq, shared(&p, &dk)?, shared(&p, &dv)?])
+    });
     Ok(vec![way.tried()?])
 }

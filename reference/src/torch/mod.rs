@@ -33,6 +33,7 @@ mod quantization_range;
 mod quantize;
 mod recurrent;
 mod script;
+mod softmax;
 mod tensors;
 mod way;
 
@@ -104,6 +105,9 @@ static TWINS: &[Twin] = &[
     recurrent::GRU,
     recurrent::RNN,
     attention::ATTENTION,
+    attention::ATTENTION_BACKWARD,
+    softmax::SOFTMAX,
+    softmax::SOFTMAX_BACKWARD,
     clip_norm::CLIP_NORM,
 ];
 

@@ -1,4 +1,4 @@
-//! Activations and their gradients: n×c×s without gaps, and for PReLU a value for each channel.
+//! Activations and their gradients, and softmax: n×c×s without gaps; for PReLU a value for each channel.
 
 use etalon_reference::Point;
 
@@ -28,5 +28,19 @@ pub fn activation_backward(point: &Point) -> Model {
     let (x, y) = if ["sigmoid", "tanh"].contains(&f) { (0, dx) } else { (dx, 0) };
     model.inputs = spans(&[("dy", dx), ("x", x), ("alpha", alpha), ("y", y)]);
     model.outputs = spans(&[("dx", dx), ("dalpha", alpha)]);
+    model
+}
+
+/// `softmax`.
+pub fn softmax(point: &Point) -> Model {
+    let mut model = Model::default();
+    let [n, c, s] = ["n", "c", "s"].map(|axis| model.size(point, axis));
+    for axis in ["f", "temperature"] {
+        choice(&mut model, point, axis);
+    }
+    model.fits("n·c·s", &[n, c, s]);
+    let x = n.saturating_mul(c).saturating_mul(s);
+    model.inputs = spans(&[("x", x)]);
+    model.outputs = spans(&[("y", x)]);
     model
 }

@@ -1,0 +1,51 @@
+//! What becomes of scores and products of pairs: powers, and the gradients of scores.
+
+use crate::faults::fault;
+use crate::math::{Beside, Calculation, Numbers, Numeric};
+
+/// p and t of a pair, of its score and its product, both to be changed, the row's base and δ.
+#[inline(always)]
+pub fn pair<N: Numbers>(n: N, score: N::V, product: N::V, base: N::V, delta: N::V) -> (N::V, N::V) {
+    let (zero, lowest) = (n.constant(0.0), n.constant(f64::NEG_INFINITY));
+    let power = n.exp2_below_0(n.sub(score, base));
+    // Of −∞ no power is left, whatever the base is; NaN stays.
+    let p = n.where_less(lowest, score, power, n.max(zero, score));
+    let t = n.mul(p, n.sub(product, delta));
+    let t = if fault!("attention_backward.nan-without-power") { t } else { n.where_less(zero, p, t, p) };
+    (p, t)
+}
+
+/// Pairs of keys, as lines, and rows, as columns.
+pub struct Pairs<'a, T> {
+    /// Scores, then p.
+    pub scores: &'a mut [T],
+    /// Products, then t.
+    pub products: &'a mut [T],
+    /// Elements of a line.
+    pub line: usize,
+    pub keys: usize,
+    /// The first column, and the one behind the last: whole vectors.
+    pub columns: (usize, usize),
+    /// Of each column.
+    pub bases: &'a [T],
+    pub deltas: &'a [T],
+}
+
+impl<T: Numeric> Calculation<T> for Pairs<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<N: Beside<T>>(self, n: N) {
+        let Pairs { scores, products, line, keys, columns, bases, deltas } = self;
+        for column in (columns.0..columns.1).step_by(N::WIDTH) {
+            let (base, delta) = (n.load(&bases[column..]), n.load(&deltas[column..]));
+            let lines = scores.chunks_exact_mut(line).zip(products.chunks_exact_mut(line));
+            for (scores, products) in lines.take(keys) {
+                let (scores, products) = (&mut scores[column..], &mut products[column..]);
+                let (p, t) = pair(n, n.load(scores), n.load(products), base, delta);
+                n.store(p, scores);
+                n.store(t, products);
+            }
+        }
+    }
+}

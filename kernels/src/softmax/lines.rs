@@ -1,0 +1,47 @@
+//! How lines are shared out among tasks.
+
+use etalon_reference::ops::activation::Extents;
+
+use crate::isa::Isa;
+use crate::kernel::KernelError;
+use crate::math::{Beside, Calculation, Numeric};
+
+/// Elements of a task, about.
+pub const TASK: usize = 16 * 1024;
+
+/// Elements of a task, whole lines of them, and of a plane c×s.
+pub fn parts(extents: &Extents) -> (usize, usize) {
+    let plane = (extents.c * extents.s).max(1);
+    ((TASK / plane).max(1) * plane, plane)
+}
+
+struct Nothing;
+
+impl<T> Calculation<T> for Nothing {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<N: Beside<T>>(self, _: N) {}
+}
+
+/// Whether the CPU has the instructions.
+///
+/// # Errors
+/// If not.
+pub fn usable<T: Numeric>(isa: Isa) -> Result<(), KernelError> {
+    T::calculate(isa, Nothing)
+}
+
+/// The vector of columns from `column` on, of which some may be missing.
+#[inline(always)]
+pub fn load<T: Numeric, N: Beside<T>>(n: N, line: &[T], column: usize) -> N::V {
+    let from = &line[column..];
+    if from.len() < N::WIDTH { n.load_first(from) } else { n.load(from) }
+}
+
+/// To memory, where some columns may be missing.
+#[inline(always)]
+pub fn store<T: Numeric, N: Beside<T>>(n: N, x: N::V, line: &mut [T], column: usize) {
+    let to = &mut line[column..];
+    if to.len() < N::WIDTH { n.store_first(x, to) } else { n.store(x, to) }
+}
