@@ -83,13 +83,15 @@ mod tests {
     }
 
     /// Those whose inputs all pass through them; a new operator is named here, or says which ports are weights.
-    const WEIGHTLESS: [&str; 14] = [
+    const WEIGHTLESS: [&str; 16] = [
         "activation",
         "activation_backward",
         "attention",
         "attention_backward",
         "clip_norm",
         "conv2d_backward_weights",
+        "cross_entropy",
+        "cross_entropy_backward",
         "dropout",
         "dropout_backward",
         "max_pool2d",

@@ -42,6 +42,8 @@ pub mod conv2d_backward_weights;
 pub mod conv2d_int8;
 pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
+pub mod cross_entropy;
+pub mod cross_entropy_backward;
 pub mod dequantize;
 pub mod disjoint;
 #[cfg(target_arch = "x86_64")]
@@ -56,6 +58,8 @@ pub mod gru;
 pub mod gru_backward;
 pub mod isa;
 pub mod kernel;
+pub mod layer_norm;
+pub mod layer_norm_backward;
 pub mod lstm;
 pub mod lstm_backward;
 pub mod math;

@@ -51,9 +51,8 @@ const COMMON: [&str; 3] = ["scalar", "AVX2", "AVX-512"];
 /// Each operator that is no gradient, with its gradients.
 fn families() -> Vec<(&'static registry::Entry, Vec<&'static registry::Entry>)> {
     let gradients = |name: &str| {
-        let of_it = |other: &&registry::Entry| {
-            other.operator.gradient.is_some_and(|gradient| gradient.forward.name == name)
-        };
+        let of_it =
+            |other: &&registry::Entry| other.operator.gradient.is_some_and(|gradient| gradient.forward.name == name);
         registry::ALL.iter().filter(of_it).collect()
     };
     let forward = registry::ALL.iter().filter(|entry| entry.operator.gradient.is_none());

@@ -192,10 +192,7 @@ fn a_seed_decides_the_inputs() {
         // Without the gaps between elements, which hold the same for every seed. Few elements may be equal by chance.
         let elements: usize = problem.inputs(types).iter().map(|port| port.layout.len()).sum();
         // Fills of the same trouble, so that only the values can differ.
-        prop_assert!(
-            elements < 32 || bits(seed) != bits(seed.wrapping_add(6)),
-            "{point}: seeds give the same inputs"
-        );
+        prop_assert!(elements < 32 || bits(seed) != bits(seed.wrapping_add(6)), "{point}: seeds give the same inputs");
         Ok(())
     });
 }

@@ -12,6 +12,7 @@ mod conv2d;
 mod dropout;
 mod gemm;
 mod gradient;
+mod layer_norm;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
@@ -29,6 +30,8 @@ pub const LIMIT: i128 = isize::MAX as i128 / 8;
 /// declaration says: in choices that make no forward problem, or in operands that are computed.
 fn own(operator: &str) -> Option<fn(&Point) -> Model> {
     Some(match operator {
+        "layer_norm" => layer_norm::layer_norm,
+        "cross_entropy" => layer_norm::cross_entropy,
         "softmax" => activation::softmax,
         "attention" => attention::attention,
         "activation" => activation::activation,

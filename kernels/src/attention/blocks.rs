@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use etalon_reference::{Element, Problem};
 use etalon_reference::ops::attention::{Attention, BLOCK};
 use etalon_reference::ops::gemm::{Activation, CHUNK};
+use etalon_reference::{Element, Problem};
 
 use super::few;
 use super::operands::{Given, Operands, Rows};
@@ -258,8 +258,15 @@ where
             for j in (0..panel.keys).step_by(X::MR) {
                 let rows = X::MR.min(panel.keys - j);
                 let b = &q[chunk * X::NR..];
-                let factors =
-                    Factors { a: &k[j * stride + chunk..], a_row: stride, a_step: 1, b, b_step: X::NR, k: deep, ahead: Ahead::none(b) };
+                let factors = Factors {
+                    a: &k[j * stride + chunk..],
+                    a_row: stride,
+                    a_step: 1,
+                    b,
+                    b_step: X::NR,
+                    k: deep,
+                    ahead: Ahead::none(b),
+                };
                 // SAFETY: the scores are borrowed for this loop alone.
                 let mut block = unsafe { Block::new(&out, j * panel.line, panel.line) };
                 self.tile.run(factors, rows, panel.columns, &mut block, &fold);
@@ -314,7 +321,14 @@ pub fn fold<'a, T: Float>(alpha: T, first: bool, beta: f64) -> Fold<'a, T> {
 }
 
 /// Rows of K or V from `first`, and the elements from one to the next: a copy where they lie badly.
-pub fn block<'a, T: Float>(x: &'a [T], rows: Rows, first: usize, keys: usize, width: usize, copy: &'a mut [T]) -> (&'a [T], usize) {
+pub fn block<'a, T: Float>(
+    x: &'a [T],
+    rows: Rows,
+    first: usize,
+    keys: usize,
+    width: usize,
+    copy: &'a mut [T],
+) -> (&'a [T], usize) {
     let from = &x[rows.row(first).min(x.len())..];
     if !wants_copy::<T>(rows.stride) {
         return (from, rows.stride);

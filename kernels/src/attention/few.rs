@@ -95,7 +95,11 @@ impl<T: Numeric, const R: usize> Scores<'_, T, R> {
                         return zero;
                     }
                     let row = &self.k[(j + i) * self.stride + first..];
-                    if deep == T::LANES { l.load(T::first(row).expect("a whole vector")) } else { l.load_first(&row[..deep]) }
+                    if deep == T::LANES {
+                        l.load(T::first(row).expect("a whole vector"))
+                    } else {
+                        l.load_first(&row[..deep])
+                    }
                 }));
                 // Behind the last element, queries hold zeros; nothing is added there, which would make a sum +0.
                 if deep == T::LANES {
@@ -255,7 +259,10 @@ where
             if let Given::Added(added) = o.sight.mask {
                 let factor = X::T::from_f64(std::f64::consts::LOG2_E);
                 let of_query = &added[query * o.p.keys..][keys.clone()];
-                scores.iter_mut().zip(of_query).for_each(|(score, &added)| *score = crate::gemm::Float::mul_add(added, factor, *score));
+                scores
+                    .iter_mut()
+                    .zip(of_query)
+                    .for_each(|(score, &added)| *score = crate::gemm::Float::mul_add(added, factor, *score));
             }
             if partly {
                 let hidden = keys.clone().zip(&mut *scores).filter(|(key, _)| !o.sight.mask_lets(query, *key));
@@ -294,7 +301,8 @@ where
     /// The same one by one, of the keys that rows see.
     fn add_seen(&self, scores: &[X::T], sums: &mut [X::T], v: &[X::T], stride: usize, keys: Range<usize>) {
         let (o, one, width) = (self.o, X::T::from_f64(1.0), self.o.p.width);
-        for ((row, sums), powers) in self.rows.clone().zip(sums.chunks_exact_mut(width)).zip(scores.chunks_exact(BLOCK)) {
+        for ((row, sums), powers) in self.rows.clone().zip(sums.chunks_exact_mut(width)).zip(scores.chunks_exact(BLOCK))
+        {
             let query = self.of_row(row).1;
             let sees = |key: usize| key < o.sight.limit(self.b, query) && o.sight.mask_lets(query, key);
             for (column, sum) in sums.iter_mut().enumerate() {

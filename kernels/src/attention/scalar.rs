@@ -4,8 +4,8 @@ use etalon_reference::ops::attention::BLOCK;
 use etalon_reference::ops::gemm::CHUNK;
 
 use super::operands::{Given, Operands, Sight};
-use crate::math::{Beside, Numbers, Numeric};
 use crate::disjoint::Disjoint;
+use crate::math::{Beside, Numbers, Numeric};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -16,7 +16,8 @@ pub fn attend<T: Numeric>(o: &Operands<'_, T>, pool: &Pool, workspace: &mut Work
     pool.run(o.p.batch * heads, |task, worker| {
         let (b, h) = (task / heads, task % heads);
         // SAFETY: a worker runs one task at a time, and no other worker has its index.
-        let (sums, of_block) = unsafe { scratch.part(2 * width * worker..2 * width * (worker + 1)) }.split_at_mut(width);
+        let (sums, of_block) =
+            unsafe { scratch.part(2 * width * worker..2 * width * (worker + 1)) }.split_at_mut(width);
         for i in 0..o.p.queries {
             let (largest, sum) = row(o, T::single(), (b, h, i), sums, of_block);
             let place = o.sight.rows_of_y(b, h).row(i);
@@ -90,13 +91,7 @@ fn row<T: Numeric>(
 }
 
 /// The score of a key, as a logarithm to the base 2.
-pub fn score<T: Numeric>(
-    sight: &Sight<'_, T>,
-    n: impl Numbers<V = T>,
-    q: &[T],
-    k: &[T],
-    (i, j): (usize, usize),
-) -> T {
+pub fn score<T: Numeric>(sight: &Sight<'_, T>, n: impl Numbers<V = T>, q: &[T], k: &[T], (i, j): (usize, usize)) -> T {
     let alpha = sight.alpha();
     let mut score = T::default();
     for (q, k) in q.chunks(CHUNK).zip(k.chunks(CHUNK)) {

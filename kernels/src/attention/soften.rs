@@ -89,13 +89,7 @@ pub fn lowest<T: Numeric>() -> T {
 impl<T: Numeric> Unseen<'_, T> {
     /// Replaces each score by a function of the mask's element and of itself.
     #[inline(always)]
-    fn each_of<M: Copy>(
-        &self,
-        scores: &mut [T],
-        (line, keys): (usize, usize),
-        mask: &[M],
-        masked: impl Fn(M, T) -> T,
-    ) {
+    fn each_of<M: Copy>(&self, scores: &mut [T], (line, keys): (usize, usize), mask: &[M], masked: impl Fn(M, T) -> T) {
         for (column, &query) in self.queries.iter().enumerate() {
             let of_query = &mask[query * self.sight.p.keys + self.first..][..keys];
             for (line, &mask) in scores.chunks_exact_mut(line).zip(of_query) {

@@ -183,7 +183,8 @@ where
         for (index, row) in rows.enumerate() {
             let (head, query) = o.of_row(self.h, row);
             queries[index] = query;
-            let (from_q, from_dy) = (o.sight.rows_of_q(self.b, head).row(query), o.sight.rows_of_y(self.b, head).row(query));
+            let (from_q, from_dy) =
+                (o.sight.rows_of_q(self.b, head).row(query), o.sight.rows_of_y(self.b, head).row(query));
             q[index * line::<X::T>(p.depth)..][..p.depth].copy_from_slice(&o.q[from_q..][..p.depth]);
             dy[index * line::<X::T>(p.width)..][..p.width].copy_from_slice(&o.dy[from_dy..][..p.width]);
             bases[index] = o.base(self.b, head, query);
@@ -237,10 +238,18 @@ where
             X::T::calculate(self.isa, work).expect(CHECKED);
         }
         let (bases, deltas) = (r.bases, r.deltas);
-        let work = Pairs { scores: &mut *scores, products: &mut *products, line: LINE, keys: count, columns: (start, end), bases, deltas };
+        let work = Pairs {
+            scores: &mut *scores,
+            products: &mut *products,
+            line: LINE,
+            keys: count,
+            columns: (start, end),
+            bases,
+            deltas,
+        };
         X::T::calculate(self.isa, work).expect(CHECKED);
-        let finite = !partly
-            || r.finite && all_finite(k.0, k.1, count, p.depth) && all_finite(v.0, v.1, count, p.width);
+        let finite =
+            !partly || r.finite && all_finite(k.0, k.1, count, p.depth) && all_finite(v.0, v.1, count, p.width);
         let scale = X::T::from_f64(p.scale);
         let (to_k, to_v) = (o.sight.rows_of_k(self.b, self.h), o.sight.rows_of_v(self.b, self.h));
         if !finite && !fault!("attention_backward.leaks") {
@@ -260,7 +269,8 @@ where
         let dq = Disjoint::new(dq);
         // SAFETY: dq is this task's.
         let mut dq = unsafe { Block::new(&dq, start * depth, depth) };
-        let deep = if fault!("attention_backward.second-block-of-keys") && keys.start > 0 { count.min(1) } else { count };
+        let deep =
+            if fault!("attention_backward.second-block-of-keys") && keys.start > 0 { count.min(1) } else { count };
         self.add((&products[start..], 1, LINE), k, (rows - start, p.depth, deep), scale, &mut dq);
     }
 
@@ -287,7 +297,8 @@ where
                 for j in (0..keys).step_by(X::MR) {
                     let b = &panel[chunk * X::NR..];
                     let a = &x[j * stride + chunk..];
-                    let factors = Factors { a, a_row: stride, a_step: 1, b, b_step: X::NR, k: deep, ahead: Ahead::none(b) };
+                    let factors =
+                        Factors { a, a_row: stride, a_step: 1, b, b_step: X::NR, k: deep, ahead: Ahead::none(b) };
                     // SAFETY: the lines are borrowed for this loop alone.
                     let mut block = unsafe { Block::new(&out, j * LINE + first, LINE) };
                     self.tile.run(factors, X::MR.min(keys - j), X::NR.min(end - first), &mut block, &fold);
@@ -354,7 +365,8 @@ where
         for row in 0..r.rows.len() {
             for (column, dq) in dq[row * depth..][..p.depth].iter_mut().enumerate() {
                 let seen = keys.clone().filter(|&key| sees(row, key)).map(|key| key - keys.start);
-                let sum = seen.fold(X::T::default(), |sum, j| fma(n, slopes[j * LINE + row], k[j * k_stride + column], sum));
+                let sum =
+                    seen.fold(X::T::default(), |sum, j| fma(n, slopes[j * LINE + row], k[j * k_stride + column], sum));
                 *dq = fma(n, scale, sum, *dq);
             }
         }

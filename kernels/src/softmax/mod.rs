@@ -10,7 +10,7 @@
 
 pub(crate) mod lines;
 mod planes;
-mod rows;
+pub(crate) mod rows;
 
 use etalon_reference::Threshold;
 use etalon_reference::operator::downcast;

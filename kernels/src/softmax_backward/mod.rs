@@ -86,11 +86,7 @@ fn added<T: Numeric, N: Beside<T>>(n: N, p: &Softmax, sum: N::V, dy: N::V, y: N:
 /// dx of the sum.
 #[inline(always)]
 fn slope<T: Numeric, N: Beside<T>>(n: N, p: &Softmax, sum: N::V, dy: N::V, y: N::V) -> N::V {
-    let by_x = if p.of == Of::Softmax {
-        n.mul(y, n.sub(dy, sum))
-    } else {
-        n.sub(dy, n.mul(n.exp(y), sum))
-    };
+    let by_x = if p.of == Of::Softmax { n.mul(y, n.sub(dy, sum)) } else { n.sub(dy, n.mul(n.exp(y), sum)) };
     n.mul(by_x, n.constant(if fault!("softmax_backward.temperature") { 1.0 } else { p.inverse }))
 }
 

@@ -42,8 +42,7 @@ use crate::operator::{elements, size};
 use crate::tensor::Values;
 use crate::tolerance::{Sum, gamma};
 use crate::{
-    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit,
-    Witness,
+    Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness,
 };
 
 /// Keys of a block.
@@ -66,7 +65,11 @@ pub(super) const AXES: &[Axis] = &[
     Axis::int("sk", "keys", 1, 200, KEYS),
     Axis::int("d", "elements of a query and of a key", 16, 70, WIDTHS).positive(),
     Axis::int("dv", "elements of a value", 16, 70, WIDTHS),
-    Axis::choice("causal", "which keys are behind the diagonal: none, j > i, or j > i + Sk − Sq", &["no", "top", "bottom"]),
+    Axis::choice(
+        "causal",
+        "which keys are behind the diagonal: none, j > i, or j > i + Sk − Sq",
+        &["no", "top", "bottom"],
+    ),
     Axis::choice("mask", "a mask over queries and keys: none, of 0 and 1, or to be added", &["no", "bool", "add"]),
     Axis::choice("lengths", "whether each sequence has a number of keys of its own", &["no", "given"]),
     Axis::choice("scale", "factor of the scores: 1/√D, or 1", &["sqrt", "1"]),
@@ -78,7 +81,10 @@ pub(super) const AXES: &[Axis] = &[
 pub(super) const DOMAINS: &[Domain] = &[
     Domain { name: "one query", fixed: &[("sq", &[1]), ("g", &[1, 4, 8])] },
     Domain { name: "several blocks of keys", fixed: &[("sk", &[97, 193, 300]), ("d", &[8, 17]), ("dv", &[8, 17])] },
-    Domain { name: "a diagonal over several blocks", fixed: &[("sk", &[150, 200]), ("sq", &[130, 170]), ("causal", &[1, 2])] },
+    Domain {
+        name: "a diagonal over several blocks",
+        fixed: &[("sk", &[150, 200]), ("sq", &[130, 170]), ("causal", &[1, 2])],
+    },
 ];
 
 /// Which keys are behind the diagonal of a query.
@@ -176,9 +182,7 @@ impl Attention {
         };
         positive("g", self.group)?;
         positive("d", self.depth)?;
-        let of = |what, heads: &[usize], rows, width| {
-            elements(what, &[&[self.batch, rows, width], heads].concat())
-        };
+        let of = |what, heads: &[usize], rows, width| elements(what, &[&[self.batch, rows, width], heads].concat());
         of("q", &[self.heads, self.group], self.queries, self.depth)?;
         of("k", &[self.heads], self.keys, self.depth)?;
         of("v", &[self.heads], self.keys, self.width)?;
@@ -396,7 +400,8 @@ impl Problem for Attention {
             let largest = largest(seen);
             // What is −∞ is so in any arithmetic.
             let off = |seen: &Seen| of_scores * seen.size + 2.0 * u * (seen.added.abs() + seen.score.abs()) + eta;
-            let off: Vec<f64> = seen.iter().map(|seen| if seen.score.is_infinite() { 0.0 } else { off(seen) }).collect();
+            let off: Vec<f64> =
+                seen.iter().map(|seen| if seen.score.is_infinite() { 0.0 } else { off(seen) }).collect();
             let farthest = off.iter().copied().fold(0.0, f64::max);
             let mut numerator = vec![self.keys as f64 * eta; self.width];
             let mut range = vec![(f64::INFINITY, f64::NEG_INFINITY); self.width];
@@ -448,7 +453,11 @@ impl Problem for Attention {
 
     fn degenerate(&self) -> bool {
         // Few queries see few keys, or none.
-        self.queries * self.width < 32 || self.keys < 8 || self.lengths || self.mask != Mask::No || self.causal == Causal::Bottom
+        self.queries * self.width < 32
+            || self.keys < 8
+            || self.lengths
+            || self.mask != Mask::No
+            || self.causal == Causal::Bottom
     }
 }
 

@@ -95,7 +95,12 @@ impl AttentionBackward {
 
     /// Sums over all pairs: of each, `weights` gives the factors of dy in dv and of q and k in dk and dq. With `size`, of
     /// the magnitudes.
-    fn sums(&self, inputs: &[ArrayD<f64>], size: bool, mut weights: impl FnMut([usize; 2], &Pair<'_>) -> (f64, f64)) -> Sums {
+    fn sums(
+        &self,
+        inputs: &[ArrayD<f64>],
+        size: bool,
+        mut weights: impl FnMut([usize; 2], &Pair<'_>) -> (f64, f64),
+    ) -> Sums {
         let p = &self.forward;
         let four = |i: usize| inputs[i].view().into_dimensionality::<Ix4>().expect("four dimensions");
         let zeros = |i: usize| Array4::zeros(four(i).dim());
@@ -112,7 +117,8 @@ impl AttentionBackward {
             let magnitude = |x: &ndarray::Array1<f64>| if size { x.mapv(f64::abs) } else { x.clone() };
             let (dy_factor, q_factor) = (magnitude(&dy), magnitude(&q));
             let keys = k.index_axis(NdAxis(0), b).index_axis_move(NdAxis(0), of);
-            let mut dq = sums.dq.index_axis_mut(NdAxis(0), b).index_axis_move(NdAxis(0), h).index_axis_move(NdAxis(0), i);
+            let mut dq =
+                sums.dq.index_axis_mut(NdAxis(0), b).index_axis_move(NdAxis(0), h).index_axis_move(NdAxis(0), i);
             let mut dk = sums.dk.index_axis_mut(NdAxis(0), b).index_axis_move(NdAxis(0), of);
             let mut dv = sums.dv.index_axis_mut(NdAxis(0), b).index_axis_move(NdAxis(0), of);
             for seen in seen {

@@ -21,7 +21,11 @@ pub static ATTENTION: &[Workload] = &[
     w("bert.384", "h=12,sq=384,sk=384,d=64,dv=64", BENCHDNN),
     w("bert_large.384", "h=16,sq=384,sk=384,d=64,dv=64,mask=add", BENCHDNN),
     w("gpt2.512", "n=4,h=12,sq=512,sk=512,d=64,dv=64,causal=top", TORCHBENCH),
-    w("gpt2.512_rows", "h=12,sq=512,sk=512,d=64,dv=64,causal=top,order=rows", "gpt2.512, one sequence as projections give it"),
+    w(
+        "gpt2.512_rows",
+        "h=12,sq=512,sk=512,d=64,dv=64,causal=top,order=rows",
+        "gpt2.512, one sequence as projections give it",
+    ),
     w("llama2_7b.prefill512", "h=32,sq=512,sk=512,d=128,dv=128,causal=top", BENCHDNN),
     w("llama2_7b.decode513", "h=32,sk=513,d=128,dv=128", BENCHDNN),
     w("llama3_8b.prefill384", "h=8,g=4,sq=384,sk=384,d=128,dv=128,causal=top", BENCHDNN),

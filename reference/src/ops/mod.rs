@@ -23,6 +23,8 @@ pub mod conv_transpose2d;
 pub mod conv_transpose2d_backward;
 mod conv_workloads;
 mod correlation;
+pub mod cross_entropy;
+pub mod cross_entropy_backward;
 pub mod dequantize;
 pub mod dropout;
 pub mod dropout_backward;
@@ -33,6 +35,8 @@ pub mod gru;
 pub mod gru_backward;
 mod gru_backward_bounds;
 pub mod images;
+pub mod layer_norm;
+pub mod layer_norm_backward;
 pub mod lstm;
 pub mod lstm_backward;
 mod lstm_backward_bounds;
@@ -95,6 +99,10 @@ macro_rules! each_operator {
             rnn_backward: RNN_BACKWARD,
             attention: ATTENTION,
             attention_backward: ATTENTION_BACKWARD,
+            layer_norm: LAYER_NORM,
+            layer_norm_backward: LAYER_NORM_BACKWARD,
+            cross_entropy: CROSS_ENTROPY,
+            cross_entropy_backward: CROSS_ENTROPY_BACKWARD,
             softmax: SOFTMAX,
             softmax_backward: SOFTMAX_BACKWARD,
             clip_norm: CLIP_NORM,

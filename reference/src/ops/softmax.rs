@@ -114,8 +114,10 @@ impl Problem for Softmax {
         let mut bound = ndarray::Array3::zeros(x.dim());
         for (x, mut bound) in x.lanes(NdAxis(1)).into_iter().zip(bound.lanes_mut(NdAxis(1))) {
             let (z, sum) = self.exponents(x);
-            let off: Vec<f64> =
-                z.iter().map(|z| if z.exp() == 0.0 { eta } else { z.exp() * (u * (z.abs() + 2.0)).exp_m1() + 2.0 * eta }).collect();
+            let off: Vec<f64> = z
+                .iter()
+                .map(|z| if z.exp() == 0.0 { eta } else { z.exp() * (u * (z.abs() + 2.0)).exp_m1() + 2.0 * eta })
+                .collect();
             let all: f64 = off.iter().sum();
             let lost = all + gamma(self.extents.c + 1, u) * (sum + all);
             let of_sum = if lost < sum { -(-lost / sum).ln_1p() } else { f64::INFINITY };

@@ -23,10 +23,12 @@ mod conv_int8;
 pub mod deviations;
 mod dropout;
 mod gemm;
+mod loss;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
 mod mixed_precision;
+mod norm;
 mod pixels;
 mod pool;
 mod quantization_range;
@@ -106,6 +108,9 @@ static TWINS: &[Twin] = &[
     recurrent::RNN,
     attention::ATTENTION,
     attention::ATTENTION_BACKWARD,
+    norm::LAYER_NORM,
+    norm::LAYER_NORM_BACKWARD,
+    loss::CROSS_ENTROPY,
     softmax::SOFTMAX,
     softmax::SOFTMAX_BACKWARD,
     clip_norm::CLIP_NORM,

@@ -10,7 +10,8 @@ use crate::ops::softmax_backward::SoftmaxBackward;
 
 pub(super) const SOFTMAX: Twin = Twin { op: "softmax", forward, slack: |_| 1.0, ways };
 
-pub(super) const SOFTMAX_BACKWARD: Twin = Twin { op: "softmax_backward", forward: backward, slack: |_| 1.0, ways: ways_back };
+pub(super) const SOFTMAX_BACKWARD: Twin =
+    Twin { op: "softmax_backward", forward: backward, slack: |_| 1.0, ways: ways_back };
 
 /// The dimension that adds up.
 const DIMENSION: i64 = 1;

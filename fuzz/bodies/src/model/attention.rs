@@ -27,7 +27,8 @@ pub fn attention(point: &Point) -> Model {
     for (name, factors) in &operands {
         model.fits(name, factors);
     }
-    let [q, k, v, y, mask] = operands.map(|(_, factors)| factors.iter().fold(1i128, |p, &f| p.saturating_mul(f.max(0))));
+    let [q, k, v, y, mask] =
+        operands.map(|(_, factors)| factors.iter().fold(1i128, |p, &f| p.saturating_mul(f.max(0))));
     let if_so = |there, len| if there { len } else { 0 };
     let lengths = if_so(limited, n);
     model.inputs = spans(&[("q", q), ("k", k), ("v", v), ("mask", if_so(masked, mask)), ("lengths", lengths)]);

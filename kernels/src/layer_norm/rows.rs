@@ -1,0 +1,105 @@
+//! Rows, each in one piece.
+
+use etalon_reference::ops::layer_norm::{EPSILON, LayerNorm, Of};
+
+use crate::faults::fault;
+use crate::math::{Beside, Calculation, Numeric};
+
+/// Vectors side by side in sums.
+const SIDE: usize = 4;
+
+/// Some rows.
+pub struct Rows<'a, T> {
+    pub p: &'a LayerNorm,
+    pub x: &'a [T],
+    pub gain: &'a [T],
+    pub bias: &'a [T],
+    pub y: &'a mut [T],
+    /// Of each row, its mean and its factor.
+    pub moments: &'a mut [T],
+}
+
+impl<T: Numeric> Calculation<T> for Rows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<N: Beside<T>>(self, n: N) {
+        let Rows { p, x, gain, bias, y, moments } = self;
+        let rows = x.chunks_exact(p.columns).zip(y.chunks_exact_mut(p.columns)).zip(moments.chunks_exact_mut(2));
+        for ((x, y), moments) in rows {
+            let (mean, factor) = self::moments(n, p, x);
+            (moments[0], moments[1]) = (mean, factor);
+            scale(n, x, (gain, bias), (n.splat(mean), n.splat(factor)), y);
+        }
+    }
+}
+
+/// The sum over a row, by vectors that `add` adds to sums; it is told how many elements a vector has.
+#[inline(always)]
+pub fn sum<T: Numeric, N: Beside<T>>(n: N, columns: usize, mut add: impl FnMut(N::V, usize, usize) -> N::V) -> T {
+    let mut sums = [n.constant(0.0); SIDE];
+    let mut at = 0;
+    while at + SIDE * N::WIDTH <= columns {
+        for (vector, sum) in sums.iter_mut().enumerate() {
+            *sum = add(*sum, at + vector * N::WIDTH, N::WIDTH);
+        }
+        at += SIDE * N::WIDTH;
+    }
+    for sum in &mut sums {
+        if at < columns {
+            *sum = add(*sum, at, N::WIDTH.min(columns - at));
+            at += N::WIDTH;
+        }
+    }
+    n.sum(n.add(n.add(sums[0], sums[1]), n.add(sums[2], sums[3])))
+}
+
+/// The vector from element `at` on, of `len` elements, 0 behind them.
+#[inline(always)]
+pub fn load<T: Numeric, N: Beside<T>>(n: N, x: &[T], at: usize, len: usize) -> N::V {
+    if len == N::WIDTH { n.load(&x[at..]) } else { n.load_first(&x[at..at + len]) }
+}
+
+/// The mean and the factor of a row.
+#[inline(always)]
+fn moments<T: Numeric, N: Beside<T>>(n: N, p: &LayerNorm, x: &[T]) -> (T, T) {
+    let count = p.columns as f64;
+    let mean = match p.of {
+        Of::Layer => {
+            let whole = sum(n, p.columns, |sum, at, len| n.add(sum, load(n, x, at, len)));
+            // A quotient of f32 in f64, rounded again, is the nearest f32.
+            T::from_f64(whole.to_f64() / count)
+        }
+        Of::Rms => T::default(),
+    };
+    let centre = n.splat(mean);
+    let squares = sum(n, p.columns, |sum, at, len| {
+        let d = n.sub(load(n, x, at, len), centre);
+        let d = if len == N::WIDTH || fault!("layer_norm.rest-of-squares") { d } else { n.first(d, len) };
+        n.fma(d, d, sum)
+    });
+    let variance = T::from_f64(squares.to_f64() / count);
+    (mean, T::from_f64(1.0 / (variance.to_f64() + EPSILON).sqrt()))
+}
+
+/// `(x − μ)·r·γ + β`.
+#[inline(always)]
+fn scale<T: Numeric, N: Beside<T>>(
+    n: N,
+    x: &[T],
+    (gain, bias): (&[T], &[T]),
+    (mean, factor): (N::V, N::V),
+    y: &mut [T],
+) {
+    for at in (0..x.len()).step_by(N::WIDTH) {
+        let len = N::WIDTH.min(x.len() - at);
+        let mut value = n.mul(n.sub(load(n, x, at, len), mean), factor);
+        if !bias.is_empty() {
+            value = n.fma(value, load(n, gain, at, len), load(n, bias, at, len));
+        } else if !gain.is_empty() {
+            value = n.mul(value, load(n, gain, at, len));
+        }
+        let to = &mut y[at..at + len];
+        if len == N::WIDTH { n.store(value, to) } else { n.store_first(value, to) }
+    }
+}

@@ -1,0 +1,160 @@
+//! `cross_entropy_backward`: the gradient of [`cross_entropy`](super::cross_entropy) with respect to the scores.
+//!
+//! With the logarithms lse kept by the forward pass and the upstream gradient g of a row's loss, which is dloss times 1/count
+//! for a mean:
+//!
+//! ```text
+//! dx[j] = g·(e^(x[j] − lse) − (1 − α)·[j = label] − α/c),   0 in rows without a label
+//! ```
+//! x and dx are n×c, dloss has as many elements as the loss, labels and lse n.
+//!
+//! # Derivation of the bounds
+//! A power p is off by e^(u|x − lse| + 2u) − 1 of itself; the difference by that and two roundings of its parts, g by one, a
+//! product by another. A witness that computes the forward pass anew has another lse, off by e(lse): p is off by
+//! e^e(lse) − 1 more. In f64 the reference rounds, too, and errors count twice.
+
+use ndarray::{Array2, ArrayD, Ix2};
+
+use super::cross_entropy::{CROSS_ENTROPY, CrossEntropy, NONE, Reduction, SHARED, WORKLOADS};
+use super::layer_norm::rounding;
+use crate::gradient::SMOOTH;
+use crate::operator::downcast;
+use crate::tolerance::Sum;
+use crate::{Data, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness};
+
+/// A validated gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrossEntropyBackward {
+    /// The forward pass, whose logarithms are an output.
+    pub forward: CrossEntropy,
+}
+
+impl CrossEntropyBackward {
+    /// Of each row with a label and each class: x − lse, what the label says, and g.
+    fn each(&self, inputs: &[ArrayD<f64>], mut one: impl FnMut(usize, usize, f64, f64, f64)) {
+        let p = &self.forward;
+        let x = inputs[1].view().into_dimensionality::<Ix2>().expect("n×c");
+        let factor = p.factor(&inputs[2]);
+        for (i, (x, &label)) in x.rows().into_iter().zip(&inputs[2]).enumerate() {
+            if label == NONE as f64 {
+                continue;
+            }
+            let g = factor * inputs[0][[if p.reduction == Reduction::None { i } else { 0 }]];
+            for (j, &x) in x.iter().enumerate() {
+                let hard = if j == label as usize { 1.0 - p.smoothing } else { 0.0 };
+                one(i, j, x - inputs[3][[i]], hard + p.smoothing / p.classes as f64, g);
+            }
+        }
+    }
+
+    fn bounds(
+        &self,
+        types: Types,
+        inputs: &[ArrayD<f64>],
+        off: Option<&ArrayD<f64>>,
+        expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
+        let (u, eta) = rounding(types);
+        let mut bound = Array2::zeros((self.forward.rows, self.forward.classes));
+        self.each(inputs, |i, j, z, target, g| {
+            let p = z.exp();
+            let grown =
+                if p == 0.0 { 0.0 } else { p * (u * (z.abs() + 2.0) + off.map_or(0.0, |off| off[[i]])).exp_m1() };
+            let difference = grown + 3.0 * u * (p + grown + target) + 2.0 * eta;
+            bound[[i, j]] =
+                g.abs() * (difference + 3.0 * u * ((p - target).abs() + difference)) + 2.0 * eta * (1.0 + g.abs());
+        });
+        vec![Tolerance::bound("|g|·(p(e^(u|z| + 2u) − 1) + 3u(p + t)), and roundings", bound.into_dyn(), &expected[0])]
+    }
+}
+
+impl Problem for CrossEntropyBackward {
+    fn inputs(&self, types: Types) -> Vec<Port> {
+        // Never infinite: a product that underflows would decide between ∞ and NaN.
+        let dloss = self.forward.losses("dloss", types).factor();
+        let lse = Port::new("lse", types, Layout::contiguous(&[self.forward.rows]));
+        vec![dloss, self.forward.scores("x", types).spread(), self.forward.labels(types), lse]
+    }
+
+    fn outputs(&self, types: Types) -> Vec<Port> {
+        vec![self.forward.scores("dx", types)]
+    }
+
+    /// Logarithms are those of the scores.
+    fn draw(&self, types: Types, fill: Fill, seed: u64) -> Vec<Data> {
+        GRADIENT.draw(self, &self.forward, types, fill, seed)
+    }
+
+    fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
+        let mut dx = Array2::zeros((self.forward.rows, self.forward.classes));
+        self.each(inputs, |i, j, z, target, g| dx[[i, j]] = g * (z.exp() - target));
+        vec![dx.into_dyn()]
+    }
+
+    fn sums(&self) -> Vec<Sum> {
+        self.forward.sums()
+    }
+
+    fn tolerance(&self, types: Types, _: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
+        self.bounds(types, inputs, None, expected)
+    }
+
+    /// A witness has logarithms of its own, off by what the forward pass is.
+    fn witness_tolerance(
+        &self,
+        types: Types,
+        fill: Fill,
+        inputs: &[ArrayD<f64>],
+        expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
+        let forward = CrossEntropy { keep: true, ..self.forward.clone() };
+        let kept = forward.reference(&inputs[1..3]);
+        let Some(Tolerance::Bound { bound, .. }) = forward.tolerance(types, fill, &inputs[1..3], &kept).pop() else {
+            return self.tolerance(types, fill, inputs, expected);
+        };
+        let off = bound + (&kept[1] - &inputs[3]).mapv(|x| if x.is_finite() { x.abs() } else { 0.0 });
+        self.bounds(types, inputs, Some(&off), expected)
+    }
+
+    fn operations(&self) -> (f64, Unit) {
+        (8.0 * self.forward.rows as f64 * self.forward.classes as f64, Unit::Fma)
+    }
+
+    fn degenerate(&self) -> bool {
+        true
+    }
+}
+
+/// The operator `cross_entropy_backward`.
+pub static CROSS_ENTROPY_BACKWARD: Operator = Operator {
+    name: "cross_entropy_backward",
+    summary: "gradient of cross_entropy with respect to the scores",
+    axes: SHARED,
+    types: &[Types::F32, Types::F64],
+    make: |point| {
+        Ok(Box::new(CrossEntropyBackward { forward: CrossEntropy { keep: true, ..CrossEntropy::of(point)? } }))
+    },
+    workloads: WORKLOADS,
+    special_values: "NaN makes its row NaN; rows without a label are 0, whatever they hold",
+    domains: &[],
+    gradient: Some(&GRADIENT),
+    witness: Witness::Libtorch,
+    batch: None,
+};
+
+/// The same sizes, with logarithms.
+fn forward_point(point: &Point) -> Point {
+    let axes = CROSS_ENTROPY.axes;
+    let values = point.values().iter().copied().chain([1]);
+    axes.iter().zip(values).fold(Point::default_of(axes), |point, (axis, value)| point.with(axis.name, value))
+}
+
+static GRADIENT: Gradient = Gradient {
+    forward: &CROSS_ENTROPY,
+    point: forward_point,
+    takes: &[Takes::Upstream(0), Takes::Input(0), Takes::Input(1), Takes::Output(1)],
+    gives: &[(0, 0)],
+    linear: |_| &[],
+    autograd: Some(|problem| Box::new(downcast::<CrossEntropyBackward>(problem).forward.clone())),
+    near_kink: SMOOTH,
+};
