@@ -26,13 +26,13 @@
 //!
 //! # Derivation of the bounds
 //! With u the unit roundoff, a score is off by δ = γ(chain(D) + 2)·scale·Σ|q||k| + 2u(|mask| + |s|). Exponents are
-//! differences, rounded; over all corrections these roundings add up to no more than u·(m − s), of scores that are off
-//! themselves. Each of at most B + 1 powers of a key, of B blocks, is off by 4u, and multiplied with one rounding. So p is off by the
-//! factor e^±E, E = δ + u·(m − s + δ + max δ) + 5(B + 1)u, and by 2⁻¹²⁴ where it is dropped. With c = p·(e^E − 1 +
-//! γ(96 + B + 1)·e^E) + 2⁻¹²⁴, the numerator is off by N = Σc|v|, the denominator by L = Σc, and y by
-//! (N + |y|L)/(Σp − L) and three roundings. As a mean of the v, it is never off by more than these lie apart. The
-//! logarithm is off by −ln(1 − L/Σp) and the roundings of its parts. In f64 the reference rounds, too, and errors count
-//! twice.
+//! differences, rounded; over all corrections these roundings add up to no more than u·(m − s), of scores that are
+//! off themselves. Each of at most B + 1 powers of a key, of B blocks, is off by 4u, and multiplied with one
+//! rounding. So p is off by the factor e^±E, E = δ + u·(m − s + δ + max δ) + 5(B + 1)u, and by 2⁻¹²⁴ where it is
+//! dropped. With c = p·(e^E − 1 + γ(96 + B + 1)·e^E) + 2⁻¹²⁴, the numerator is off by N = Σc|v|, the denominator by L
+//! = Σc, and y by (N + |y|L)/(Σp − L) and three roundings. As a mean of the v, it is never off by more than these lie
+//! apart. The logarithm is off by −ln(1 − L/Σp) and the roundings of its parts. In f64 the reference rounds, too, and
+//! errors count twice.
 
 use ndarray::{Array2, Array4, ArrayD, ArrayView2, ArrayView4, Axis as NdAxis, Ix4, Slice};
 

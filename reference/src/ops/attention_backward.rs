@@ -19,11 +19,12 @@
 //! dk.
 //!
 //! # Derivation of the bounds
-//! With δ(s) the error of a score as in the forward pass, p is off by the factor e^±E, E = δ(s) + u·(4|lse| + |s − lse|)
-//! + 8u, and by 2⁻¹²⁴ where it is dropped. The difference in t is off by f = γ(chain(Dv) + 1)·Σ|dy||v| + γ(Dv)·Σ|dy||y| + u·|difference|; so t is off
-//! by g = p·e^E·(f + 2u(|difference| + f)) + p·(e^E − 1)·|difference| + 2⁻¹²⁴(|difference| + f). A sum over blocks of 96 passes c = 96 + blocks + 2 roundings: of terms x that
-//! are off by e it is off by Σ(e + γ(c)(|x| + e))·|factor|. A witness that computes the forward pass anew has another y
-//! and lse, off by what the forward pass is: the first is in f with Σ|dy|e(y), the second in E.
+//! With δ(s) the error of a score as in the forward pass, p is off by the factor e^±E, E = δ(s) + u·(4|lse| + |s −
+//! lse|) + 8u, and by 2⁻¹²⁴ where it is dropped. The difference in t is off by f = γ(chain(Dv) + 1)·Σ|dy||v| +
+//! γ(Dv)·Σ|dy||y| + u·|difference|; so t is off by g = p·e^E·(f + 2u(|difference| + f)) + p·(e^E − 1)·|difference| +
+//! 2⁻¹²⁴(|difference| + f). A sum over blocks of 96 passes c = 96 + blocks + 2 roundings: of terms x that are off by
+//! e it is off by Σ(e + γ(c)(|x| + e))·|factor|. A witness that computes the forward pass anew has another y and lse,
+//! off by what the forward pass is: the first is in f with Σ|dy|e(y), the second in E.
 
 use ndarray::{Array4, ArrayD, ArrayView1, Axis as NdAxis, Ix4};
 
