@@ -7,7 +7,9 @@ use crate::math::{Beside, Calculation, Numbers, Numeric};
 #[inline(always)]
 pub fn pair<N: Numbers>(n: N, score: N::V, product: N::V, base: N::V, delta: N::V) -> (N::V, N::V) {
     let (zero, lowest) = (n.constant(0.0), n.constant(f64::NEG_INFINITY));
-    let power = n.exp2_below_0(n.sub(score, base));
+    let exponent = n.sub(score, base);
+    // No power is above 1: what is above 0 was rounded.
+    let power = n.exp2_below_0(n.where_less(zero, exponent, zero, exponent));
     // Of −∞ no power is left, whatever the base is; NaN stays.
     let p = n.where_less(lowest, score, power, n.max(zero, score));
     let t = n.mul(p, n.sub(product, delta));

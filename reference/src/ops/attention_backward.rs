@@ -4,7 +4,7 @@
 //! that it sees:
 //!
 //! ```text
-//! p[i, j] = e^(s[i, j] − lse[i])                     δ[i] = Σ dy[i, ·]·y[i, ·]
+//! p[i, j] = min(1, e^(s[i, j] − lse[i]))             δ[i] = Σ dy[i, ·]·y[i, ·]
 //! t[i, j] = p[i, j]·(Σ dy[i, ·]·v[j, ·] − δ[i])
 //! dv[j, ·] = Σ p[i, j]·dy[i, ·]                      over the queries of all heads that read v
 //! dk[j, ·] = scale·Σ t[i, j]·q[i, ·]
@@ -19,10 +19,10 @@
 //! dk.
 //!
 //! # Derivation of the bounds
-//! With δ(s) the error of a score as in the forward pass, p is off by the factor e^±E, E = δ(s) + u·(4|lse| + |s −
-//! lse|) + 8u, and by 2⁻¹²⁴ where it is dropped. The difference in t is off by f = γ(chain(Dv) + 1)·Σ|dy||v| +
-//! γ(Dv)·Σ|dy||y| + u·|difference|; so t is off by g = p·e^E·(f + 2u(|difference| + f)) + p·(e^E − 1)·|difference| +
-//! 2⁻¹²⁴(|difference| + f). A sum over blocks of 96 passes c = 96 + blocks + 2 roundings: of terms x that are off by
+//! With δ(s) the error of a score as in the forward pass, the exponent x is off by E = δ(s) + u·(4|lse| + |s −
+//! lse|) + 8u: p is between e^(x − E) and P = min(1, e^(x + E)), off by the larger distance and, where it is dropped,
+//! by 2⁻¹²⁴: together e. The difference in t is off by f = γ(chain(Dv) + 1)·Σ|dy||v| +
+//! γ(Dv)·Σ|dy||y| + u·|difference|; so t is off by g = P·(f + 2u(|difference| + f)) + e·|difference|. A sum over blocks of 96 passes c = 96 + blocks + 2 roundings: of terms x that are off by
 //! e it is off by Σ(e + γ(c)(|x| + e))·|factor|. A witness that computes the forward pass anew has another y and lse,
 //! off by what the forward pass is: the first is in f with Σ|dy|e(y), the second in E.
 
@@ -69,9 +69,15 @@ struct Pair<'a> {
     dy: ArrayView1<'a, f64>,
 }
 
+/// At most 1; NaN stays.
+fn at_most_1(p: f64) -> f64 {
+    if p > 1.0 { 1.0 } else { p }
+}
+
 /// p of a pair: 0 where its query sees nothing but −∞.
 fn power(pair: &Pair<'_>) -> f64 {
-    if pair.lse == f64::NEG_INFINITY { 0.0 } else { (pair.score - pair.lse).exp() }
+    // No power is above 1: what is above 0 was rounded.
+    if pair.lse == f64::NEG_INFINITY { 0.0 } else { at_most_1((pair.score - pair.lse).exp()) }
 }
 
 fn dot(x: ArrayView1<'_, f64>, y: ArrayView1<'_, f64>) -> (f64, f64) {
@@ -164,18 +170,18 @@ impl AttentionBackward {
                 (of_y, kept[1][[b, h, pair.i]])
             });
             let score = of_scores * pair.size + 2.0 * u * (pair.added.abs() + pair.score.abs()) + eta;
-            let exponent = pair.score - pair.lse;
             let p = power(pair);
-            if p == 0.0 {
-                let size = pair.product.1 + pair.of_outputs.1;
-                return (dropped, dropped * size + eta);
-            }
-            let grown = (score + off_lse + u * (4.0 * pair.lse.abs() + exponent.abs()) + 8.0 * u).exp_m1();
             let difference = (pair.product.0 - pair.of_outputs.0).abs();
             let f = of_products * pair.product.1 + of_outputs * pair.of_outputs.1 + off_y + u * difference + eta;
+            let exponent = pair.score - pair.lse;
+            if pair.lse == f64::NEG_INFINITY || pair.score == f64::NEG_INFINITY {
+                return (dropped, dropped * (difference + f) + eta);
+            }
+            let off = score + off_lse + u * (4.0 * pair.lse.abs() + exponent.abs()) + 8.0 * u;
+            let (most, least) = ((exponent + off).min(0.0).exp() * (1.0 + 8.0 * u), (exponent - off).exp());
+            let e = (most - p).max(p - least) + dropped;
             let t = p * difference;
-            let g = p * (1.0 + grown) * (f + 2.0 * u * (difference + f)) + grown * t + dropped * (difference + f) + eta;
-            let e = p * grown + dropped;
+            let g = (most + dropped) * (f + 2.0 * u * (difference + f)) + e * difference + eta;
             (e + of_sums * (p + e), g + of_sums * (t + g))
         });
         let formulas = ["Σ(g + γ(c)(|t| + g))·scale·|k|", "Σ(g + γ(c)(|t| + g))·scale·|q|", "Σ(e + γ(c)(p + e))·|dy|"];

@@ -58,7 +58,8 @@ impl SoftmaxBackward {
                     }
                     Of::LogSoftmax => {
                         let (power, grown) = (y.exp(), (2.0 * u + off).exp_m1());
-                        let product = power * ((1.0 + grown) * lost + grown * sum.abs()) + eta;
+                        let small = 2.0 * eta * (sum.abs() + lost) + eta;
+                        let product = power * ((1.0 + grown) * lost + grown * sum.abs()) + small;
                         product + 2.0 * u * (dy.abs() + power * sum.abs() + product)
                     }
                 };
