@@ -202,7 +202,7 @@ pub static ALL: &[Fault] = faults! {
     "attention.few-not-corrected" Threshold "of up to 8 rows, sums stay where the largest score grows in a later block"
     "attention.second-task" Threshold "behind the first 128 rows, the last one is not written"
     "attention_backward.empty-row" Rare "a query that sees nothing has NaN as its powers"
-    "attention_backward.nan-without-power" Rare "where there is no power, a product that is NaN counts"
+    "attention_backward.nan-of-unseen" Rare "where a query does not see a key, a product that is NaN counts"
     "attention_backward.leaks" Rare "NaN of what a query does not see reaches its sums"
     "attention_backward.second-block-of-rows" Threshold "behind the first 96 rows of queries, dk lacks a block's last one"
     "attention_backward.second-block-of-keys" Threshold "behind the first 96 keys, dq lacks all of a block but the first"

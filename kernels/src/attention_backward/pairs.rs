@@ -10,10 +10,12 @@ pub fn pair<N: Numbers>(n: N, score: N::V, product: N::V, base: N::V, delta: N::
     let exponent = n.sub(score, base);
     // No power is above 1: what is above 0 was rounded.
     let power = n.exp2_below_0(n.where_less(zero, exponent, zero, exponent));
-    // Of −∞ no power is left, whatever the base is; NaN stays.
-    let p = n.where_less(lowest, score, power, n.max(zero, score));
+    // What is not seen, −∞, has no power, whatever the base is; NaN stays.
+    let unseen = n.max(zero, score);
+    let p = n.where_less(lowest, score, power, unseen);
     let t = n.mul(p, n.sub(product, delta));
-    let t = if fault!("attention_backward.nan-without-power") { t } else { n.where_less(zero, p, t, p) };
+    // 0 times what is not seen may be NaN.
+    let t = if fault!("attention_backward.nan-of-unseen") { t } else { n.where_less(lowest, score, t, unseen) };
     (p, t)
 }
 

@@ -10,7 +10,7 @@
 //! dk[j, ·] = scale·Σ t[i, j]·q[i, ·]
 //! dq[i, ·] = scale·Σ t[i, j]·k[j, ·]
 //! ```
-//! Shapes are those of `attention`. What a query does not see counts in no sum. Where p is 0, so is t.
+//! Shapes are those of `attention`. What a query does not see counts in no sum.
 //!
 //! **Order of summation**: queries of a head of keys follow each other, those of its first head of queries first, in blocks
 //! of 96; keys in blocks of 96. Scores are those of the forward pass, to the base 2, from which `lse·log₂e`, rounded, is
@@ -135,13 +135,10 @@ impl AttentionBackward {
                 let pair = Pair { i, score, size: size_of, added, lse, product, of_outputs, dy: dy.view() };
                 let (of_value, of_score) = weights([b, h], &pair);
                 dv.index_axis_mut(NdAxis(0), j).scaled_add(of_value, &dy_factor);
-                // A pair without power is in no score's gradient, whatever q and k hold.
-                if of_score != 0.0 {
-                    let of_score = of_score * p.scale;
-                    dk.index_axis_mut(NdAxis(0), j).scaled_add(of_score, &q_factor);
-                    let key = keys.index_axis(NdAxis(0), j);
-                    if size { dq.scaled_add(of_score, &key.mapv(f64::abs)) } else { dq.scaled_add(of_score, &key) }
-                }
+                let of_score = of_score * p.scale;
+                dk.index_axis_mut(NdAxis(0), j).scaled_add(of_score, &q_factor);
+                let key = keys.index_axis(NdAxis(0), j);
+                if size { dq.scaled_add(of_score, &key.mapv(f64::abs)) } else { dq.scaled_add(of_score, &key) }
             }
         });
         sums
@@ -220,7 +217,7 @@ impl Problem for AttentionBackward {
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
         let sums = self.sums(inputs, false, |_, pair| {
             let p = power(pair);
-            (p, if p == 0.0 { 0.0 } else { p * (pair.product.0 - pair.of_outputs.0) })
+            (p, p * (pair.product.0 - pair.of_outputs.0))
         });
         vec![sums.dq.into_dyn(), sums.dk.into_dyn(), sums.dv.into_dyn()]
     }

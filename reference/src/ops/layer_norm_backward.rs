@@ -78,7 +78,7 @@ impl LayerNormBackward {
             let [mean, product] = row.sizes;
             let centre = if self.norm.of == Of::Layer { inputs[3][[i]].abs() } else { 0.0 };
             let apart: Vec<f64> = (0..columns)
-                .map(|j| cancelled * u * (inputs[1][[i, j]].abs() + centre) * row.factor.abs())
+                .map(|j| cancelled * u * (inputs[1][[i, j]].abs() + centre) * row.factor.abs() + 2.0 * eta)
                 .collect();
             let of_product: f64 = row.a.iter().zip(&apart).map(|(a, off)| a.abs() * off).sum::<f64>() / columns as f64;
             let bracket = |a: f64, scaled: f64| {
@@ -87,7 +87,8 @@ impl LayerNormBackward {
             };
             let of_row = dx.index_axis_mut(NdAxis(0), i).into_iter();
             for (((dx, &a), &scaled), &apart) in of_row.zip(&row.a).zip(&row.scaled).zip(&apart) {
-                let off = bracket(a, scaled) + apart * (product + of_product) + scaled.abs() * of_product;
+                let off = bracket(a, scaled) + apart * (product + of_product) + scaled.abs() * (of_product + 3.0 * eta)
+                    + 3.0 * eta;
                 let size = a.abs() + row.means[0].abs() + (scaled * row.means[1]).abs() + off;
                 *dx = row.factor.abs() * (off + 2.0 * u * size) + 8.0 * eta * (1.0 + row.factor.abs());
             }

@@ -132,7 +132,7 @@ fn gradients(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, Tc
     let powers = scores.f_sub(&lse.f_unsqueeze(-1)?)?.f_exp()?.f_masked_fill(&scores.f_isneginf()?, 0.0)?;
     let delta = dy.f_mul(y)?.f_sum_dim_intlist([-1i64].as_slice(), true, dy.kind())?;
     let slopes = powers.f_mul(&dy.f_matmul(&v.f_transpose(2, 3)?)?.f_sub(&delta)?)?;
-    let slopes = slopes.f_masked_fill(&powers.f_eq(0.0)?, 0.0)?;
+    let slopes = slopes.f_masked_fill(&scores.f_isneginf()?, 0.0)?;
     let dq = slopes.f_matmul(&k)?.f_mul_scalar(p.scale)?;
     let dk = slopes.f_transpose(2, 3)?.f_matmul(q)?.f_mul_scalar(p.scale)?;
     let dv = powers.f_transpose(2, 3)?.f_matmul(dy)?;
