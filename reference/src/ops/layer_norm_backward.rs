@@ -62,13 +62,7 @@ impl LayerNormBackward {
     }
 
     /// The bounds where x̂ may be off by `cancelled`·u(|x| + |μ|)r more.
-    fn bounds(
-        &self,
-        types: Types,
-        inputs: &[ArrayD<f64>],
-        expected: &[ArrayD<f64>],
-        cancelled: f64,
-    ) -> Vec<Tolerance> {
+    fn bounds(&self, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>], cancelled: f64) -> Vec<Tolerance> {
         let (u, eta) = rounding(types);
         let columns = self.norm.columns;
         let (of_row, of_all) = (gamma(columns + 8, u), gamma(self.norm.rows + 8, u));
@@ -87,7 +81,9 @@ impl LayerNormBackward {
             };
             let of_row = dx.index_axis_mut(NdAxis(0), i).into_iter();
             for (((dx, &a), &scaled), &apart) in of_row.zip(&row.a).zip(&row.scaled).zip(&apart) {
-                let off = bracket(a, scaled) + apart * (product + of_product) + scaled.abs() * (of_product + 3.0 * eta)
+                let off = bracket(a, scaled)
+                    + apart * (product + of_product)
+                    + scaled.abs() * (of_product + 3.0 * eta)
                     + 3.0 * eta;
                 let size = a.abs() + row.means[0].abs() + (scaled * row.means[1]).abs() + off;
                 *dx = row.factor.abs() * (off + 2.0 * u * size) + 8.0 * eta * (1.0 + row.factor.abs());

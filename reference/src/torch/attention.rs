@@ -26,6 +26,10 @@ fn slack(problem: &dyn Problem) -> f64 {
 fn bias(p: &Attention, inputs: &[Tensor]) -> Result<Option<Tensor>, TchError> {
     let [q, _, _, mask, lengths] = inputs else { panic!("five inputs") };
     let (options, of_masks) = ((q.kind(), q.device()), (Kind::Bool, q.device()));
+    if p.batch * p.heads == 0 {
+        // There is no score, and masks may be large.
+        return Ok(None);
+    }
     let (queries, keys) = (p.queries as i64, p.keys as i64);
     let mut excluded: Option<Tensor> = None;
     let mut exclude = |more: Tensor| -> Result<(), TchError> {
