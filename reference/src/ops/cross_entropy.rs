@@ -187,7 +187,7 @@ impl Problem for CrossEntropy {
     }
 
     fn degenerate(&self) -> bool {
-        true
+        self.classes < 2
     }
 }
 

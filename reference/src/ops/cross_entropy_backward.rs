@@ -121,7 +121,7 @@ impl Problem for CrossEntropyBackward {
     }
 
     fn degenerate(&self) -> bool {
-        true
+        self.forward.degenerate()
     }
 }
 
