@@ -182,12 +182,13 @@ impl Attention {
         };
         positive("g", self.group)?;
         positive("d", self.depth)?;
-        let of = |what, heads: &[usize], rows, width| elements(what, &[&[self.batch, rows, width], heads].concat());
-        of("q", &[self.heads, self.group], self.queries, self.depth)?;
-        of("k", &[self.heads], self.keys, self.depth)?;
-        of("v", &[self.heads], self.keys, self.width)?;
-        of("y", &[self.heads, self.group], self.queries, self.width)?;
-        elements("mask", &[self.queries, self.keys])?;
+        // Strides are products of some of the extents: an extent of 0 does not excuse the others.
+        let of = |what, factors: [usize; 5]| elements(what, &factors.map(|factor| factor.max(1)));
+        of("q", [self.batch, self.heads, self.group, self.queries, self.depth])?;
+        of("k", [self.batch, self.heads, 1, self.keys, self.depth])?;
+        of("v", [self.batch, self.heads, 1, self.keys, self.width])?;
+        of("y", [self.batch, self.heads, self.group, self.queries, self.width])?;
+        of("mask", [1, 1, 1, self.queries, self.keys])?;
         Ok(self)
     }
 

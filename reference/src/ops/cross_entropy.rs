@@ -76,7 +76,7 @@ impl CrossEntropy {
         if classes == 0 {
             return Err(ProblemError::OutOfRange { axis: "c", value: 0, rule: "at least 1" });
         }
-        elements("n·c", &[rows, classes])?;
+        elements("n·c", &[rows.max(1), classes])?;
         let reduction = match choice_value(point, "reduction")? {
             "mean" => Reduction::Mean,
             "sum" => Reduction::Sum,
@@ -159,7 +159,8 @@ impl Problem for CrossEntropy {
             let lse = largest + sum.ln();
             let of_lse = of_sum + 2.0 * u * (largest.abs() + lse.abs() + 2.0 * sum.ln().abs()) + eta;
             let labelled = label != NONE as f64;
-            let mean = self.smoothing * x.iter().map(|x| x.abs()).sum::<f64>() / self.classes as f64;
+            let all = || x.iter().map(|x| x.abs()).sum::<f64>() / self.classes as f64;
+            let mean = if self.smoothing == 0.0 { 0.0 } else { self.smoothing * all() };
             let size = lse.abs() + if labelled { x[label as usize].abs() } else { 0.0 } + mean;
             let of_row = of_lse + gamma(self.classes + 2, u) * mean + 4.0 * u * (size + of_lse) + eta;
             off.push(if labelled { of_row } else { 0.0 });

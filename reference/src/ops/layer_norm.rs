@@ -111,7 +111,7 @@ impl LayerNorm {
         if self.columns == 0 {
             return Err(ProblemError::OutOfRange { axis: "c", value: 0, rule: "at least 1" });
         }
-        elements("n·c", &[self.rows, self.columns])?;
+        elements("n·c", &[self.rows.max(1), self.columns])?;
         Ok(self)
     }
 
