@@ -101,6 +101,9 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let of_row = |whole: T| n.splat(T::from_f64(whole.to_f64() / count));
             let first = match p.of {
                 Of::Layer => of_row(sum(n, c, |sum, at, len| n.add(sum, a(at, len)))),
+                Of::Rms if fault!("layer_norm_backward.mean-of-rms") => {
+                    of_row(sum(n, c, |sum, at, len| n.add(sum, a(at, len))))
+                }
                 Of::Rms => n.constant(0.0),
             };
             // Behind the last element a is 0; x̂ is not, and may be no number.
