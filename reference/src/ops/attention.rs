@@ -452,6 +452,10 @@ impl Problem for Attention {
         (2.0 * heads * pairs * (self.depth as f64 + self.width as f64), Unit::Fma)
     }
 
+    fn differentiable(&self) -> Vec<usize> {
+        vec![0, 1, 2]
+    }
+
     fn degenerate(&self) -> bool {
         // Few queries see few keys, or none.
         self.queries * self.width < 32

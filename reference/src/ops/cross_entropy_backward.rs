@@ -17,7 +17,6 @@ use ndarray::{Array2, ArrayD, Ix2};
 
 use super::cross_entropy::{CROSS_ENTROPY, CrossEntropy, NONE, Reduction, SHARED, WORKLOADS};
 use super::layer_norm::rounding;
-use crate::gradient::SMOOTH;
 use crate::operator::downcast;
 use crate::tolerance::Sum;
 use crate::{Data, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness};
@@ -156,5 +155,6 @@ static GRADIENT: Gradient = Gradient {
     gives: &[(0, 0)],
     linear: |_| &[],
     autograd: Some(|problem| Box::new(downcast::<CrossEntropyBackward>(problem).forward.clone())),
-    near_kink: SMOOTH,
+    // The mean over no row is no number.
+    near_kink: |problem, inputs, _| !downcast::<CrossEntropy>(problem).factor(&inputs[1]).is_finite(),
 };

@@ -141,18 +141,55 @@ impl LayerNorm {
         Moments { mean, variance, factor: 1.0 / (variance + EPSILON).sqrt() }
     }
 
-    /// How far the moments of a row are off.
-    pub(super) fn off(&self, x: ArrayView1<'_, f64>, m: Moments, types: Types) -> Off {
+    /// How far the moments of a row are off, with a variance that is off by so many u of itself more.
+    pub(super) fn off(&self, x: ArrayView1<'_, f64>, m: Moments, types: Types, more: f64) -> Off {
         let (u, eta) = rounding(types);
         let count = self.columns as f64;
         let size = x.iter().map(|x| x.abs()).sum::<f64>() / count;
         let mean = if self.of == Of::Layer { gamma(self.columns + 1, u) * size + u * m.mean.abs() + eta } else { 0.0 };
         let square = mean * mean;
-        let variance = square + gamma(self.columns + 4, u) * (m.variance + square) + count * eta;
+        let variance =
+            square + gamma(self.columns + 4, u) * (m.variance + square) + count * eta + more * u * m.variance;
         let v = m.variance + EPSILON;
         let least = (v - variance - u * v).max(EPSILON * (1.0 - 2.0 * u));
         let factor = 1.0 / least.sqrt() - m.factor;
         Off { mean, factor: factor + 2.0 * u * (m.factor + factor) }
+    }
+}
+
+impl LayerNorm {
+    /// The bounds where the variance of a row may be off by `lost` u of itself more.
+    fn bounds(
+        &self,
+        types: Types,
+        inputs: &[ArrayD<f64>],
+        expected: &[ArrayD<f64>],
+        lost: impl Fn(Moments) -> f64,
+    ) -> Vec<Tolerance> {
+        let (u, eta) = rounding(types);
+        let x = inputs[0].view().into_dimensionality::<Ix2>().expect("n×c");
+        let gains = self.gains(&inputs[1]);
+        let mut of_y = expected[0].clone().into_dimensionality::<Ix2>().expect("n×c");
+        let (mut of_means, mut of_factors) = (Vec::new(), Vec::new());
+        for (x, mut of_y) in x.rows().into_iter().zip(of_y.rows_mut()) {
+            let m = self.moments(x);
+            let off = self.off(x, m, types, lost(m));
+            for ((of_y, x), gain) in of_y.iter_mut().zip(x).zip(&gains) {
+                let d = (x - m.mean).abs();
+                let f = off.mean + u * (d + off.mean);
+                let scaled = (d + f) * (m.factor + off.factor);
+                let moved = gain.abs() * (scaled - d * m.factor);
+                *of_y = moved + u * (2.0 * gain.abs() * scaled + of_y.abs() + moved) + 3.0 * eta * (1.0 + gain.abs());
+            }
+            of_means.push(off.mean);
+            of_factors.push(off.factor);
+        }
+        let of_rows = |values: Vec<f64>, present| or_none(Array1::from(values).into_dyn(), present);
+        let bounds =
+            [of_y.into_dyn(), of_rows(of_means, self.keep && self.of == Of::Layer), of_rows(of_factors, self.keep)];
+        let formulas =
+            ["|γ|·((|d| + f)(r + g) − |d|r), and roundings", "γ(c + 1)·Σ|x|/c + u|μ|", "g: 1/√(v − e(σ²)) − r"];
+        formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
     }
 }
 
@@ -202,34 +239,32 @@ impl Problem for LayerNorm {
     }
 
     fn tolerance(&self, types: Types, _: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        let (u, eta) = rounding(types);
-        let x = inputs[0].view().into_dimensionality::<Ix2>().expect("n×c");
-        let gains = self.gains(&inputs[1]);
-        let mut of_y = expected[0].clone().into_dimensionality::<Ix2>().expect("n×c");
-        let (mut of_means, mut of_factors) = (Vec::new(), Vec::new());
-        for (x, mut of_y) in x.rows().into_iter().zip(of_y.rows_mut()) {
-            let m = self.moments(x);
-            let off = self.off(x, m, types);
-            for ((of_y, x), gain) in of_y.iter_mut().zip(x).zip(&gains) {
-                let d = (x - m.mean).abs();
-                let f = off.mean + u * (d + off.mean);
-                let scaled = (d + f) * (m.factor + off.factor);
-                let moved = gain.abs() * (scaled - d * m.factor);
-                *of_y = moved + u * (2.0 * gain.abs() * scaled + of_y.abs() + moved) + 3.0 * eta * (1.0 + gain.abs());
-            }
-            of_means.push(off.mean);
-            of_factors.push(off.factor);
-        }
-        let of_rows = |values: Vec<f64>, present| or_none(Array1::from(values).into_dyn(), present);
-        let bounds =
-            [of_y.into_dyn(), of_rows(of_means, self.keep && self.of == Of::Layer), of_rows(of_factors, self.keep)];
-        let formulas =
-            ["|γ|·((|d| + f)(r + g) − |d|r), and roundings", "γ(c + 1)·Σ|x|/c + u|μ|", "g: 1/√(v − e(σ²)) − r"];
-        formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+        self.bounds(types, inputs, expected, |_| 0.0)
+    }
+
+    /// libtorch updates mean and variance together, which loses c·√(1 + μ²/σ²) units of the variance at most (Chan, Golub
+    /// and LeVeque, *Algorithms for computing the sample variance*, 1983).
+    fn witness_tolerance(
+        &self,
+        types: Types,
+        _: Fill,
+        inputs: &[ArrayD<f64>],
+        expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
+        let lost = |m: Moments| match self.of {
+            Of::Layer if m.variance > 0.0 => (self.columns + 8) as f64 * (1.0 + m.mean * m.mean / m.variance).sqrt(),
+            _ => 0.0,
+        };
+        self.bounds(types, inputs, expected, lost)
     }
 
     fn operations(&self) -> (f64, Unit) {
         (8.0 * self.rows as f64 * self.columns as f64, Unit::Fma)
+    }
+
+    fn differentiable(&self) -> Vec<usize> {
+        let there = [true, self.gain, self.bias];
+        (0..3).filter(|&input| there[input]).collect()
     }
 
     fn degenerate(&self) -> bool {
