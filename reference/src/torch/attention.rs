@@ -69,6 +69,11 @@ fn attend(p: &Attention, inputs: &[Tensor], bias: Option<&Tensor>, causal: bool)
     Tensor::f_scaled_dot_product_attention(q, k, v, bias, 0.0, causal, p.scale, p.group > 1)
 }
 
+/// Whether there is nothing to attend to: the fused kernel divides by zero then.
+fn is_empty(p: &Attention) -> bool {
+    p.batch * p.heads * p.queries * p.keys * p.width == 0
+}
+
 fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
     let p = downcast::<Attention>(problem);
     let bias = bias(p, inputs)?;
@@ -90,7 +95,9 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
     let causal = p.causal == Causal::Top && p.mask == Mask::No && !p.lengths;
     let bias = if causal { None } else { bias(&p, inputs)? };
     let own: Vec<Tensor> = inputs.iter().map(Tensor::shallow_clone).collect();
-    let way = if p.logarithms {
+    let way = if is_empty(&p) {
+        Way::fresh("products and softmax", move || forward(&p, &own))
+    } else if p.logarithms {
         Way::fresh("_scaled_dot_product_flash_attention_for_cpu", move || {
             let [q, k, v, ..] = &own[..] else { panic!("five inputs") };
             let flash = Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu;
@@ -133,7 +140,8 @@ fn gradients(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, Tc
         // What is not seen is −∞, whatever it was.
         scores = scores.f_add(&bias)?.f_masked_fill(&bias.f_isneginf()?, f64::NEG_INFINITY)?;
     }
-    let powers = scores.f_sub(&lse.f_unsqueeze(-1)?)?.f_exp()?.f_masked_fill(&scores.f_isneginf()?, 0.0)?;
+    let powers = scores.f_sub(&lse.f_unsqueeze(-1)?)?.f_exp()?.f_clamp_max(1.0)?;
+    let powers = powers.f_masked_fill(&scores.f_isneginf()?, 0.0)?;
     let delta = dy.f_mul(y)?.f_sum_dim_intlist([-1i64].as_slice(), true, dy.kind())?;
     let slopes = powers.f_mul(&dy.f_matmul(&v.f_transpose(2, 3)?)?.f_sub(&delta)?)?;
     let slopes = slopes.f_masked_fill(&scores.f_isneginf()?, 0.0)?;
@@ -147,7 +155,7 @@ fn ways_back(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>,
     let problem = downcast::<AttentionBackward>(problem).clone();
     let p = problem.forward.clone();
     let own: Vec<Tensor> = operands.inputs.iter().map(Tensor::shallow_clone).collect();
-    if p.width != p.depth {
+    if p.width != p.depth || is_empty(&p) {
         return Ok(vec![Way::fresh("single operators", move || gradients(&problem, &own)).tried()?]);
     }
     let causal = p.causal == Causal::Top && p.mask == Mask::No && !p.lengths;

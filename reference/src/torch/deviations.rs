@@ -173,6 +173,14 @@ pub static ALL: &[Deviation] = &[
         applies: |_, inputs| inputs[..5].iter().any(special),
     },
     Deviation {
+        op: "layer_norm",
+        conduct: Conduct::Differs,
+        what: "the mean of a row with ∞ is NaN",
+        issue: "not reported: means are updated by differences",
+        example: "layer_norm/libtorch/f32/c=127,keep=yes/t1#hostile-41785",
+        applies: |_, inputs| infinite(&inputs[0]),
+    },
+    Deviation {
         op: "cross_entropy",
         conduct: Conduct::Differs,
         what: "the logarithm of a sum with ∞ is ∞, beside a loss of NaN",
