@@ -141,12 +141,17 @@ impl LayerNorm {
         Moments { mean, variance, factor: 1.0 / (variance + EPSILON).sqrt() }
     }
 
-    /// How far the moments of a row are off, with a variance that is off by so many u of itself more.
-    pub(super) fn off(&self, x: ArrayView1<'_, f64>, m: Moments, types: Types, more: f64) -> Off {
+    /// How far the moments of a row are off, with a variance that is off by so many u of itself more, and
+    /// a mean by so many roundings that underflow.
+    pub(super) fn off(&self, x: ArrayView1<'_, f64>, m: Moments, types: Types, (more, small): (f64, f64)) -> Off {
         let (u, eta) = rounding(types);
         let count = self.columns as f64;
         let size = x.iter().map(|x| x.abs()).sum::<f64>() / count;
-        let mean = if self.of == Of::Layer { gamma(self.columns + 1, u) * size + u * m.mean.abs() + eta } else { 0.0 };
+        let mean = if self.of == Of::Layer {
+            gamma(self.columns + 1, u) * size + u * m.mean.abs() + (1.0 + small) * eta
+        } else {
+            0.0
+        };
         let square = mean * mean;
         let variance =
             square + gamma(self.columns + 4, u) * (m.variance + square) + count * eta + more * u * m.variance;
@@ -165,6 +170,7 @@ impl LayerNorm {
         inputs: &[ArrayD<f64>],
         expected: &[ArrayD<f64>],
         lost: impl Fn(Moments) -> f64,
+        small: f64,
     ) -> Vec<Tolerance> {
         let (u, eta) = rounding(types);
         let x = inputs[0].view().into_dimensionality::<Ix2>().expect("n×c");
@@ -173,7 +179,7 @@ impl LayerNorm {
         let (mut of_means, mut of_factors) = (Vec::new(), Vec::new());
         for (x, mut of_y) in x.rows().into_iter().zip(of_y.rows_mut()) {
             let m = self.moments(x);
-            let off = self.off(x, m, types, lost(m));
+            let off = self.off(x, m, types, (lost(m), small));
             for ((of_y, x), gain) in of_y.iter_mut().zip(x).zip(&gains) {
                 let d = (x - m.mean).abs();
                 let f = off.mean + u * (d + off.mean);
@@ -239,7 +245,7 @@ impl Problem for LayerNorm {
     }
 
     fn tolerance(&self, types: Types, _: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        self.bounds(types, inputs, expected, |_| 0.0)
+        self.bounds(types, inputs, expected, |_| 0.0, 0.0)
     }
 
     /// libtorch updates mean and variance together, which loses c·√(1 + μ²/σ²) units of the variance at most (Chan, Golub
@@ -255,7 +261,7 @@ impl Problem for LayerNorm {
             Of::Layer if m.variance > 0.0 => (self.columns + 8) as f64 * (1.0 + m.mean * m.mean / m.variance).sqrt(),
             _ => 0.0,
         };
-        self.bounds(types, inputs, expected, lost)
+        self.bounds(types, inputs, expected, lost, (self.columns + 4) as f64)
     }
 
     fn operations(&self) -> (f64, Unit) {

@@ -112,7 +112,11 @@ impl Sums {
         let Operands { x, w_ih, .. } = operands;
         let count = layer.steps * layer.batch;
         let sum = |steps: usize, size: Array2<f64>, brought: Array2<f64>| {
-            let error = |size: &f64, brought: &f64| r.sum(0.0, steps, size + brought, *brought).error;
+            // 0 times an error without a bound has none either.
+            let error = |size: &f64, brought: &f64| {
+                let error = r.sum(0.0, steps, size + brought, *brought).error;
+                if error.is_nan() { f64::INFINITY } else { error }
+            };
             Zip::from(&size).and(&brought).map_collect(error)
         };
         let by = |factors: &Array2<f64>, of: &Array2<f64>| magnitudes(of.t(), factors.t());
