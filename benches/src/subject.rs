@@ -66,7 +66,7 @@ pub fn agree(subject: &mut dyn Subject, prepared: &Prepared) -> Result<Vec<Compa
     if outputs.len() != ports.len() {
         return Err(format!("{} gives {} outputs of {}", subject.name(), outputs.len(), ports.len()));
     }
-    let comparisons = prepared.compare(&subject.tolerances(prepared), outputs);
+    let comparisons = prepared.compare(subject.tolerances(prepared), outputs);
     if let Some((port, c)) = ports.iter().zip(&comparisons).find(|(_, c)| c.verdict == Verdict::Fail) {
         return Err(format!(
             "{} disagrees with the reference: {}{:?} is {:e}, expected {:e}, off by more than {:e}",

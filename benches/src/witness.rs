@@ -242,9 +242,10 @@ pub fn survives(case: &Case, threads: usize) -> Result<(), String> {
         return Ok(());
     }
     // The process, and the answer for the last problem: kernels and numbers of threads do not change it.
-    static KNOWN: Mutex<(Option<Witness>, Option<(Case, Result<(), String>)>)> = Mutex::new((None, None));
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (witness, last) = &mut *known;
+    static WITNESS: Mutex<Option<Witness>> = Mutex::new(None);
+    static LAST: Mutex<Option<(Case, Result<(), String>)>> = Mutex::new(None);
+    let mut witness = WITNESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let problem = Case { kernel: String::new(), threads: 1, ..case.clone() };
     if let Some((_, answer)) = last.as_ref().filter(|(of, _)| *of == problem) {
         return answer.clone();

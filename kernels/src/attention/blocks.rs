@@ -320,7 +320,10 @@ pub fn fold<'a, T: Float>(alpha: T, first: bool, beta: f64) -> Fold<'a, T> {
     Fold { alpha, beta: T::from_f64(beta), first, last: true, finish }
 }
 
-/// Rows of K or V from `first`, and the elements from one to the next: a copy where they lie badly.
+/// Rows of K or V, and the elements from one to the next.
+pub type Strided<'a, T> = (&'a [T], usize);
+
+/// Those from `first`: a copy where they lie badly.
 pub fn block<'a, T: Float>(
     x: &'a [T],
     rows: Rows,

@@ -8,7 +8,7 @@ use etalon_reference::{Element, Problem};
 
 use super::operands::Operands;
 use super::pairs::Pairs;
-use crate::attention::blocks::{CHECKED, all_finite, block, copied, fold, line};
+use crate::attention::blocks::{CHECKED, Strided, all_finite, block, copied, fold, line};
 use crate::attention::operands::Given;
 use crate::attention::soften::{Exclude, Unseen};
 use crate::disjoint::Disjoint;
@@ -208,7 +208,7 @@ where
         &self,
         r: &RowBlock<'_, X::T>,
         keys: Range<usize>,
-        (k, v): ((&[X::T], usize), (&[X::T], usize)),
+        (k, v): (Strided<'_, X::T>, Strided<'_, X::T>),
         (scores, products): (&mut [X::T], &mut [X::T]),
         dq: &mut [X::T],
     ) {

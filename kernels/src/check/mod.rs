@@ -54,8 +54,11 @@ pub struct Prepared {
     own: Mutex<Option<(Tolerate, Vec<Tolerance>)>>,
     /// The outputs that were held against the problem's own tolerances last, and what was found: kernels in the canonical
     /// order give the same ones.
-    last: Mutex<Option<(Vec<ArrayD<f64>>, Vec<Comparison>)>>,
+    last: Mutex<Option<Compared>>,
 }
+
+/// Outputs, and what was found.
+type Compared = (Vec<ArrayD<f64>>, Vec<Comparison>);
 
 /// What decides.
 struct Truth {
@@ -201,9 +204,9 @@ impl Prepared {
     }
 
     /// Holds outputs against the reference, with tolerances of [`tolerances_of`](Prepared::tolerances_of) or others.
-    pub fn compare(&self, tolerances: &Cow<'_, [Tolerance]>, outputs: Vec<ArrayD<f64>>) -> Vec<Comparison> {
+    pub fn compare(&self, tolerances: Cow<'_, [Tolerance]>, outputs: Vec<ArrayD<f64>>) -> Vec<Comparison> {
         let judge = |outputs: &[ArrayD<f64>]| {
-            self.problem.judge(self.types, self.arrays(), self.expected(), tolerances, outputs)
+            self.problem.judge(self.types, self.arrays(), self.expected(), &tolerances, outputs)
         };
         if matches!(tolerances, Cow::Owned(_)) {
             return judge(&outputs);
@@ -277,7 +280,7 @@ impl Prepared {
     fn judge(&self, kernel: &Kernel, outputs: Vec<Data>, fault: Option<String>) -> Outcome {
         let ports = self.problem.outputs(self.types);
         let (tolerances, got) = (self.tolerances_of(kernel), arrays(&ports, &outputs));
-        let comparisons = self.compare(&tolerances, got);
+        let comparisons = self.compare(tolerances, got);
         let verdict = if fault.is_some() || comparisons.iter().any(|c| c.verdict == Verdict::Fail) {
             Verdict::Fail
         } else if comparisons.iter().any(|c| c.verdict == Verdict::Mistrusted) && !self.problem.degenerate() {

@@ -28,7 +28,8 @@
 
 use ndarray::{Array4, ArrayD, ArrayView1, Axis as NdAxis, Ix4};
 
-use super::attention::{ATTENTION, AXES, At, Attention, BLOCK, DOMAINS, lowest};
+use super::attention::{ATTENTION, AXES, Attention, BLOCK, DOMAINS, lowest};
+use super::attention_rows::At;
 use super::gemm::chain;
 use crate::gradient::SMOOTH;
 use crate::operator::downcast;

@@ -14,7 +14,7 @@
 //!
 //! # Derivation of the bounds
 //! As in [`softmax`](super::softmax), the logarithm is off by −ln(1 − L/S) and an ulp; lse by that and by u(|m| + |lse|).
-//! Σx/c is off by s = γ(c + 1)·Σ|x|/c. A row's loss is off by e(lse) + α·s + 3u(|lse| + (1 − α)|x[label]| + αΣ|x|/c); a
+//! Σx/c is off by s = γ(c + 1)·Σ|x|/c. A row's loss is off by e(lse) + α·s + 3u(|lse| + (1 − α)|x of the label| + αΣ|x|/c); a
 //! sum over rows by those and γ(n + 1) of their magnitudes. In f64 the reference rounds, too, and errors count twice.
 
 use ndarray::{Array1, ArrayD, ArrayView1, Ix2};

@@ -7,6 +7,7 @@ pub mod activation_functions;
 mod activation_workloads;
 pub mod attention;
 pub mod attention_backward;
+mod attention_rows;
 mod attention_workloads;
 pub mod batchnorm_relu;
 pub mod batchnorm_relu_backward;
