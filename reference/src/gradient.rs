@@ -6,7 +6,7 @@
 
 use ndarray::ArrayD;
 
-use crate::{Data, Fill, Layout, Operator, Point, Problem, Types, arrays, gather, scatter};
+use crate::{Axis, Data, Fill, Layout, Operator, Point, Problem, Types, arrays, gather, scatter};
 
 /// Step of the differences.
 pub const EPS: f64 = 1e-6;
@@ -43,6 +43,13 @@ pub type NearKink = fn(&dyn Problem, &[ArrayD<f64>], f64) -> bool;
 
 /// No kinks.
 pub const SMOOTH: NearKink = |_, _, _| false;
+
+/// The forward problem's point with these axes, of which the last says whether the pass keeps what its gradient needs:
+/// it does. A gradient's own axes are the others.
+pub fn keeping(axes: &'static [Axis], point: &Point) -> Point {
+    let values = point.values().iter().copied().chain([1]);
+    axes.iter().zip(values).fold(Point::default_of(axes), |point, (axis, value)| point.with(axis.name, value))
+}
 
 /// An input of a gradient operator, in terms of the forward operator.
 #[derive(Clone, Copy)]

@@ -60,6 +60,16 @@ fn scratch<T: Vectors>(p: &Attention) -> [usize; 9] {
     ]
 }
 
+/// Parts of these lengths, each a whole number of cache lines.
+pub fn cut<T: Vectors, const N: usize>(scratch: &mut [T], lens: [usize; N]) -> [&mut [T]; N] {
+    let mut rest = scratch;
+    lens.map(|len| {
+        let (part, behind) = std::mem::take(&mut rest).split_at_mut(line::<T>(len));
+        rest = behind;
+        part
+    })
+}
+
 /// Bytes of workspace for `threads` threads: about `threads · (128·(D + Dv) + 96·(32 + D + Dv)) · size`.
 pub fn workspace_bytes<T: Vectors>(p: &Attention, threads: usize) -> usize {
     threads * share::<T>(p) * size_of::<T>()
@@ -162,13 +172,8 @@ where
 
     fn compute(&self, scratch: &mut [X::T]) {
         let p = self.o.p;
-        let mut rest = scratch;
         let [q, lines, scores, sums, largest, powers, corrections, k_copy, v_copy] =
-            self::scratch::<X::T>(p).map(|len| {
-                let (part, behind) = std::mem::take(&mut rest).split_at_mut(line::<X::T>(len));
-                rest = behind;
-                part
-            });
+            cut(scratch, self::scratch::<X::T>(p));
         let panels = self.rows.len().div_ceil(X::NR);
         // The keys before the limits of all rows of each panel.
         let mut reaches = [0; MOST_PANELS];

@@ -15,7 +15,7 @@ use etalon_reference::Element;
 use etalon_reference::ops::attention::{Attention, BLOCK};
 use etalon_reference::ops::gemm::CHUNK;
 
-use super::blocks::{CHECKED, Task, all_finite, fold, line};
+use super::blocks::{CHECKED, Task, all_finite, cut, fold, line};
 use super::operands::{Given, Rows};
 use super::soften::{Finish, lowest};
 use crate::disjoint::Disjoint;
@@ -175,12 +175,7 @@ where
     /// All of it, of at most [`ROWS`] rows.
     pub fn compute_few<L: Wide<X::T>>(&self, lanes: L, scratch: &mut [X::T]) {
         let (o, p, rows) = (self.o, self.o.p, self.rows.len());
-        let mut rest = scratch;
-        let [q, scores, sums, largest, powers] = self::scratch::<X::T>(p).map(|len| {
-            let (part, behind) = std::mem::take(&mut rest).split_at_mut(len);
-            rest = behind;
-            part
-        });
+        let [q, scores, sums, largest, powers] = cut(scratch, self::scratch::<X::T>(p));
         for (row, to) in self.rows.clone().zip(q.chunks_exact_mut(line::<X::T>(p.depth))) {
             let (head, query) = self.of_row(row);
             to[..p.depth].copy_from_slice(&o.q[o.sight.rows_of_q(self.b, head).row(query)..][..p.depth]);

@@ -5,7 +5,7 @@ use etalon_reference::ops::gemm::CHUNK;
 
 use super::operands::{Given, Operands, Sight};
 use crate::disjoint::Disjoint;
-use crate::math::{Beside, Numbers, Numeric};
+use crate::math::{Beside, Numbers, Numeric, reciprocal};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -38,12 +38,6 @@ pub fn attend<T: Numeric>(o: &Operands<'_, T>, pool: &Pool, workspace: &mut Work
 pub fn of_lse<T>(o: &Operands<'_, T>, head: usize, i: usize) -> std::ops::Range<usize> {
     let place = head * o.p.queries + i;
     if o.p.logarithms { place..place + 1 } else { 0..0 }
-}
-
-/// 1/x.
-pub fn reciprocal<T: Numeric>(x: T) -> T {
-    // A quotient of f32 in f64, rounded again, is the nearest f32.
-    T::from_f64(1.0 / x.to_f64())
 }
 
 /// One query: its largest score and the sum of its powers; the sums over v.

@@ -4,9 +4,8 @@ use etalon_reference::dtype::Flag;
 use etalon_reference::ops::attention::BLOCK;
 
 use super::operands::{Given, Sight};
-use super::scalar::reciprocal;
 use crate::faults::fault;
-use crate::math::{Beside, Calculation, Numeric};
+use crate::math::{Beside, Calculation, Numeric, reciprocal};
 
 /// The rows of queries of a panel. Each is a query of a head.
 pub struct Panel<'a, T> {

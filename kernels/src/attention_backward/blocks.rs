@@ -8,7 +8,7 @@ use etalon_reference::{Element, Problem};
 
 use super::operands::Operands;
 use super::pairs::Pairs;
-use crate::attention::blocks::{CHECKED, Strided, all_finite, block, copied, fold, line};
+use crate::attention::blocks::{CHECKED, Strided, all_finite, block, copied, cut, fold, line};
 use crate::attention::operands::Given;
 use crate::attention::soften::{Exclude, Unseen};
 use crate::disjoint::Disjoint;
@@ -20,7 +20,7 @@ use crate::isa::Isa;
 use crate::isa::tile::{Ahead, Operands as Factors};
 use crate::isa::wide::{Vectors, Wide};
 use crate::kernel::KernelError;
-use crate::math::Numeric;
+use crate::math::{Numbers, Numeric};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -132,13 +132,8 @@ where
 {
     fn compute(&self, scratch: &mut [X::T]) {
         let (o, p) = (self.o, self.o.p);
-        let mut rest = scratch;
         let [q, dy, q_transposed, dy_transposed, scores, products, dq, bases, deltas, k_copy, v_copy] =
-            self::scratch::<X::T>(p).map(|len| {
-                let (part, behind) = std::mem::take(&mut rest).split_at_mut(line::<X::T>(len));
-                rest = behind;
-                part
-            });
+            cut(scratch, self::scratch::<X::T>(p));
         let (k, v) = (o.sight.rows_of_k(self.b, self.h), o.sight.rows_of_v(self.b, self.h));
         for first in (0..o.rows()).step_by(BLOCK) {
             let rows = first..o.rows().min(first + BLOCK);
@@ -349,7 +344,7 @@ where
         let of_rows = |key: usize, factors: &[X::T], x: &[X::T], line: usize, column: usize| {
             let at = (key - keys.start) * LINE;
             let seen = (0..r.rows.len()).filter(|&row| sees(row, key));
-            seen.fold(X::T::default(), |sum, row| fma(n, factors[at + row], x[row * line + column], sum))
+            seen.fold(X::T::default(), |sum, row| n.fma(factors[at + row], x[row * line + column], sum))
         };
         for key in keys.clone() {
             let (dk, dv) = (o.sight.rows_of_k(self.b, self.h).row(key), o.sight.rows_of_v(self.b, self.h).row(key));
@@ -359,21 +354,16 @@ where
                 *dv = *dv + of_rows(key, powers, r.dy, width, column);
             }
             for (column, dk) in dk.iter_mut().enumerate() {
-                *dk = fma(n, scale, of_rows(key, slopes, r.q, depth, column), *dk);
+                *dk = n.fma(scale, of_rows(key, slopes, r.q, depth, column), *dk);
             }
         }
         for row in 0..r.rows.len() {
             for (column, dq) in dq[row * depth..][..p.depth].iter_mut().enumerate() {
                 let seen = keys.clone().filter(|&key| sees(row, key)).map(|key| key - keys.start);
                 let sum =
-                    seen.fold(X::T::default(), |sum, j| fma(n, slopes[j * LINE + row], k[j * k_stride + column], sum));
-                *dq = fma(n, scale, sum, *dq);
+                    seen.fold(X::T::default(), |sum, j| n.fma(slopes[j * LINE + row], k[j * k_stride + column], sum));
+                *dq = n.fma(scale, sum, *dq);
             }
         }
     }
-}
-
-/// `x·y + z`, rounded once.
-fn fma<T: Numeric>(n: impl crate::math::Numbers<V = T>, x: T, y: T, z: T) -> T {
-    n.fma(x, y, z)
 }

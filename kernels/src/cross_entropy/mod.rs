@@ -18,9 +18,8 @@ use crate::faults::fault;
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
-use crate::layer_norm::rows::load;
 use crate::math::{Beside, Calculation, Numbers, Numeric};
-use crate::softmax::lines::{TASK, usable};
+use crate::softmax::lines::{TASK, load, usable};
 use crate::softmax::rows::largest;
 
 const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::axis("c", 64), Threshold::bytes("x", 4 * TASK)];
@@ -124,7 +123,7 @@ fn sums<T: Numeric, N: Beside<T>>(n: N, p: &CrossEntropy, x: &[T], largest: N::V
     let (mut powers, mut scores) = (n.constant(0.0), n.constant(0.0));
     for at in (0..x.len()).step_by(N::WIDTH) {
         let len = N::WIDTH.min(x.len() - at);
-        let x = load(n, x, at, len);
+        let x = load(n, x, at);
         let power = n.exp(n.sub(x, largest));
         let whole = len == N::WIDTH || fault!("cross_entropy.rest");
         powers = n.add(powers, if whole { power } else { n.first(power, len) });

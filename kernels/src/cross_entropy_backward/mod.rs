@@ -18,9 +18,8 @@ use crate::faults::fault;
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
-use crate::layer_norm::rows::load;
 use crate::math::{Beside, Calculation, Numbers, Numeric};
-use crate::softmax::lines::{TASK, usable};
+use crate::softmax::lines::{TASK, load, store, usable};
 
 const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::axis("c", 64), Threshold::bytes("x", 4 * TASK)];
 
@@ -86,11 +85,9 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let (of_all, of_class) = (n.splat(g), n.splat(share));
             let base = n.splat(lse[row]);
             for at in (0..c).step_by(N::WIDTH) {
-                let len = N::WIDTH.min(c - at);
-                let power = n.exp(n.sub(load(n, x, at, len), base));
+                let power = n.exp(n.sub(load(n, x, at), base));
                 let value = n.mul(of_all, n.sub(power, of_class));
-                let to = &mut dx[at..at + len];
-                if len == N::WIDTH { n.store(value, to) } else { n.store_first(value, to) }
+                store(n, value, dx, at);
             }
             // The label's share at once, so that nothing is rounded twice.
             if let Ok(label) = usize::try_from(labels[row]) {

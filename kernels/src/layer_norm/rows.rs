@@ -4,6 +4,7 @@ use etalon_reference::ops::layer_norm::{EPSILON, LayerNorm, Of};
 
 use crate::faults::fault;
 use crate::math::{Beside, Calculation, Numeric};
+use crate::softmax::lines::{load, store};
 
 /// Vectors side by side in sums.
 const SIDE: usize = 4;
@@ -54,19 +55,13 @@ pub fn sum<T: Numeric, N: Beside<T>>(n: N, columns: usize, mut add: impl FnMut(N
     n.sum(n.add(n.add(sums[0], sums[1]), n.add(sums[2], sums[3])))
 }
 
-/// The vector from element `at` on, of `len` elements, 0 behind them.
-#[inline(always)]
-pub fn load<T: Numeric, N: Beside<T>>(n: N, x: &[T], at: usize, len: usize) -> N::V {
-    if len == N::WIDTH { n.load(&x[at..]) } else { n.load_first(&x[at..at + len]) }
-}
-
 /// The mean and the factor of a row.
 #[inline(always)]
 fn moments<T: Numeric, N: Beside<T>>(n: N, p: &LayerNorm, x: &[T]) -> (T, T) {
     let count = p.columns as f64;
     let mean = match p.of {
         Of::Layer => {
-            let whole = sum(n, p.columns, |sum, at, len| n.add(sum, load(n, x, at, len)));
+            let whole = sum(n, p.columns, |sum, at, _| n.add(sum, load(n, x, at)));
             // A quotient of f32 in f64, rounded again, is the nearest f32.
             T::from_f64(whole.to_f64() / count)
         }
@@ -74,7 +69,7 @@ fn moments<T: Numeric, N: Beside<T>>(n: N, p: &LayerNorm, x: &[T]) -> (T, T) {
     };
     let centre = n.splat(mean);
     let squares = sum(n, p.columns, |sum, at, len| {
-        let d = n.sub(load(n, x, at, len), centre);
+        let d = n.sub(load(n, x, at), centre);
         let d = if len == N::WIDTH || fault!("layer_norm.rest-of-squares") { d } else { n.first(d, len) };
         n.fma(d, d, sum)
     });
@@ -92,14 +87,12 @@ fn scale<T: Numeric, N: Beside<T>>(
     y: &mut [T],
 ) {
     for at in (0..x.len()).step_by(N::WIDTH) {
-        let len = N::WIDTH.min(x.len() - at);
-        let mut value = n.mul(n.sub(load(n, x, at, len), mean), factor);
+        let mut value = n.mul(n.sub(load(n, x, at), mean), factor);
         if !bias.is_empty() {
-            value = n.fma(value, load(n, gain, at, len), load(n, bias, at, len));
+            value = n.fma(value, load(n, gain, at), load(n, bias, at));
         } else if !gain.is_empty() && !fault!("layer_norm.gain-alone") {
-            value = n.mul(value, load(n, gain, at, len));
+            value = n.mul(value, load(n, gain, at));
         }
-        let to = &mut y[at..at + len];
-        if len == N::WIDTH { n.store(value, to) } else { n.store_first(value, to) }
+        store(n, value, y, at);
     }
 }

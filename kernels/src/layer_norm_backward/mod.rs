@@ -22,9 +22,9 @@ use crate::faults::fault;
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
-use crate::layer_norm::rows::{load, sum};
+use crate::layer_norm::rows::sum;
 use crate::math::{Beside, Calculation, Numeric};
-use crate::softmax::lines::usable;
+use crate::softmax::lines::{load, store, usable};
 
 const THRESHOLDS: &[Threshold] =
     &[Threshold::axis("n", CHAIN as i64), Threshold::axis("c", 16), Threshold::axis("c", 64)];
@@ -92,44 +92,37 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
         for (row, ((dy, x), dx)) in rows.enumerate() {
             let mean = n.splat(means.get(row).copied().unwrap_or_default());
             let factor = n.splat(factors[row]);
-            let scaled = |at, len| n.mul(n.sub(load(n, x, at, len), mean), factor);
-            let a = |at, len| {
-                let dy = load(n, dy, at, len);
-                if gain.is_empty() { dy } else { n.mul(dy, load(n, gain, at, len)) }
+            let scaled = |at| n.mul(n.sub(load(n, x, at), mean), factor);
+            let a = |at| {
+                let dy = load(n, dy, at);
+                if gain.is_empty() { dy } else { n.mul(dy, load(n, gain, at)) }
             };
             let count = c as f64;
             let of_row = |whole: T| n.splat(T::from_f64(whole.to_f64() / count));
             let first = match p.of {
-                Of::Layer => of_row(sum(n, c, |sum, at, len| n.add(sum, a(at, len)))),
+                Of::Layer => of_row(sum(n, c, |sum, at, _| n.add(sum, a(at)))),
                 Of::Rms if fault!("layer_norm_backward.mean-of-rms") => {
-                    of_row(sum(n, c, |sum, at, len| n.add(sum, a(at, len))))
+                    of_row(sum(n, c, |sum, at, _| n.add(sum, a(at))))
                 }
                 Of::Rms => n.constant(0.0),
             };
             // Behind the last element a is 0; x̂ is not, and may be no number.
             let second = of_row(sum(n, c, |sum, at, len| {
-                let scaled = if len == N::WIDTH { scaled(at, len) } else { n.first(scaled(at, len), len) };
-                n.fma(a(at, len), scaled, sum)
+                let scaled = if len == N::WIDTH { scaled(at) } else { n.first(scaled(at), len) };
+                n.fma(a(at), scaled, sum)
             }));
             for at in (0..c).step_by(N::WIDTH) {
-                let len = N::WIDTH.min(c - at);
-                let (scaled, a) = (scaled(at, len), a(at, len));
+                let (scaled, a) = (scaled(at), a(at));
                 let bracket = n.sub(n.sub(a, first), n.mul(scaled, second));
-                store(n, n.mul(factor, bracket), &mut dx[at..at + len]);
+                store(n, n.mul(factor, bracket), dx, at);
                 if !gain.is_empty() {
-                    let dy = load(n, dy, at, len);
-                    let so_far = load(n, of_gain, at, len);
-                    store(n, n.fma(dy, scaled, so_far), &mut of_gain[at..at + len]);
-                    let so_far = load(n, of_bias, at, len);
-                    store(n, n.add(so_far, dy), &mut of_bias[at..at + len]);
+                    let dy = load(n, dy, at);
+                    let so_far = load(n, of_gain, at);
+                    store(n, n.fma(dy, scaled, so_far), of_gain, at);
+                    let so_far = load(n, of_bias, at);
+                    store(n, n.add(so_far, dy), of_bias, at);
                 }
             }
         }
     }
-}
-
-/// A vector, or as much as there is room for.
-#[inline(always)]
-fn store<T: Numeric, N: Beside<T>>(n: N, x: N::V, to: &mut [T]) {
-    if to.len() == N::WIDTH { n.store(x, to) } else { n.store_first(x, to) }
 }

@@ -34,7 +34,7 @@ pub use self::exp::{exp, exp2_below_0, expm1};
 pub use self::gate::{gelu_tanh, gelu_tanh_slope, sigmoid, silu, silu_slope, tanh};
 pub use self::gelu::{gelu, gelu_slope};
 pub use self::log::{log, log1p, softplus};
-pub(crate) use self::numbers::{Beside, Calculation, Double, Lanes, Numbers, Numeric};
+pub(crate) use self::numbers::{Beside, Calculation, Double, Lanes, Numbers, Numeric, reciprocal};
 pub use self::rule::{Rule, evaluate};
 pub(crate) use self::rule::{Ruled, each};
 

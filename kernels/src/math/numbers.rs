@@ -398,3 +398,9 @@ impl Numeric for f64 {
         Double
     }
 }
+
+/// 1/x.
+pub fn reciprocal<T: Numeric>(x: T) -> T {
+    // A quotient of f32 in f64, rounded again, is the nearest f32.
+    T::from_f64(1.0 / x.to_f64())
+}

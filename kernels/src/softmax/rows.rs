@@ -4,7 +4,7 @@ use etalon_reference::ops::softmax::{Of, Softmax};
 
 use crate::faults::fault;
 use crate::isa::wide::LANES;
-use crate::math::{Beside, Calculation, Numeric};
+use crate::math::{Beside, Calculation, Numeric, reciprocal};
 
 /// Some lines.
 pub struct Rows<'a, T> {
@@ -86,10 +86,4 @@ fn row<T: Numeric, N: Beside<T>>(n: N, p: &Softmax, x: &[T], y: &mut [T]) {
         }
         n.store_first(n.sub(exponent(n.load_first(x_rest)), logarithm), y_rest);
     }
-}
-
-/// 1/x.
-pub fn reciprocal<T: Numeric>(x: T) -> T {
-    // A quotient of f32 in f64, rounded again, is the nearest f32.
-    T::from_f64(1.0 / x.to_f64())
 }

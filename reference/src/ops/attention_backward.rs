@@ -31,12 +31,10 @@ use ndarray::{Array4, ArrayD, ArrayView1, Axis as NdAxis, Ix4};
 use super::attention::{ATTENTION, AXES, Attention, BLOCK, DOMAINS, lowest};
 use super::attention_rows::At;
 use super::gemm::chain;
-use crate::gradient::SMOOTH;
+use crate::gradient::{SMOOTH, keeping};
 use crate::operator::downcast;
 use crate::tolerance::{Sum, gamma};
-use crate::{
-    Axis, DType, Data, Fill, Gradient, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness,
-};
+use crate::{Axis, DType, Data, Fill, Gradient, Operator, Port, Problem, Takes, Tolerance, Types, Unit, Witness};
 
 /// All but whether logarithms are an output.
 const OWN: &[Axis] = AXES.split_at(AXES.len() - 1).0;
@@ -276,7 +274,7 @@ pub static ATTENTION_BACKWARD: Operator = Operator {
     summary: "gradients of attention with respect to queries, keys and values, from its outputs and logarithms",
     axes: OWN,
     types: &[Types::F32, Types::F64],
-    make: |point| Ok(Box::new(AttentionBackward::new(Attention::of(&forward_point(point))?)?)),
+    make: |point| Ok(Box::new(AttentionBackward::new(Attention::of(&keeping(ATTENTION.axes, point))?)?)),
     workloads: super::attention_workloads::ATTENTION_BACKWARD,
     special_values: "NaN and ∞ follow the formula, of the pairs that count; what a query does not see is in no sum",
     domains: DOMAINS,
@@ -285,15 +283,9 @@ pub static ATTENTION_BACKWARD: Operator = Operator {
     batch: Some("n"),
 };
 
-/// The same sizes, with logarithms.
-fn forward_point(point: &Point) -> Point {
-    let values = point.values().iter().copied().chain([1]);
-    AXES.iter().zip(values).fold(Point::default_of(AXES), |point, (axis, value)| point.with(axis.name, value))
-}
-
 static GRADIENT: Gradient = Gradient {
     forward: &ATTENTION,
-    point: forward_point,
+    point: |point| keeping(ATTENTION.axes, point),
     takes: &[
         Takes::Upstream(0),
         Takes::Input(0),

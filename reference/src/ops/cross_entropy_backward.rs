@@ -17,9 +17,10 @@ use ndarray::{Array2, ArrayD, Ix2};
 
 use super::cross_entropy::{CROSS_ENTROPY, CrossEntropy, NONE, Reduction, SHARED, WORKLOADS};
 use super::layer_norm::rounding;
+use crate::gradient::keeping;
 use crate::operator::downcast;
 use crate::tolerance::Sum;
-use crate::{Data, Fill, Gradient, Layout, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness};
+use crate::{Data, Fill, Gradient, Layout, Operator, Port, Problem, Takes, Tolerance, Types, Unit, Witness};
 
 /// A validated gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,16 +145,9 @@ pub static CROSS_ENTROPY_BACKWARD: Operator = Operator {
     batch: None,
 };
 
-/// The same sizes, with logarithms.
-fn forward_point(point: &Point) -> Point {
-    let axes = CROSS_ENTROPY.axes;
-    let values = point.values().iter().copied().chain([1]);
-    axes.iter().zip(values).fold(Point::default_of(axes), |point, (axis, value)| point.with(axis.name, value))
-}
-
 static GRADIENT: Gradient = Gradient {
     forward: &CROSS_ENTROPY,
-    point: forward_point,
+    point: |point| keeping(CROSS_ENTROPY.axes, point),
     takes: &[Takes::Upstream(0), Takes::Input(0), Takes::Input(1), Takes::Output(1)],
     gives: &[(0, 0)],
     linear: |_| &[],

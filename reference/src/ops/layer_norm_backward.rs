@@ -19,9 +19,9 @@ use ndarray::{Array1, Array2, ArrayD, Axis as NdAxis, Ix1, Ix2};
 
 use super::layer_norm::{LAYER_NORM, LayerNorm, Of, SHARED, rounding};
 use super::recurrent::or_none;
-use crate::gradient::SMOOTH;
+use crate::gradient::{SMOOTH, keeping};
 use crate::tolerance::{Sum, gamma};
-use crate::{Data, Fill, Gradient, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness, Workload};
+use crate::{Data, Fill, Gradient, Operator, Port, Problem, Takes, Tolerance, Types, Unit, Witness, Workload};
 
 /// Rows of a chain of dγ and dβ.
 pub const CHAIN: usize = 64;
@@ -203,16 +203,9 @@ pub static LAYER_NORM_BACKWARD: Operator = Operator {
     batch: None,
 };
 
-/// The same sizes, with means and factors.
-fn forward_point(point: &Point) -> Point {
-    let axes = LAYER_NORM.axes;
-    let values = point.values().iter().copied().chain([1]);
-    axes.iter().zip(values).fold(Point::default_of(axes), |point, (axis, value)| point.with(axis.name, value))
-}
-
 static GRADIENT: Gradient = Gradient {
     forward: &LAYER_NORM,
-    point: forward_point,
+    point: |point| keeping(LAYER_NORM.axes, point),
     takes: &[Takes::Upstream(0), Takes::Input(0), Takes::Input(1), Takes::Output(1), Takes::Output(2)],
     gives: &[(0, 0), (1, 1), (2, 2)],
     linear: |_| &[],
