@@ -14,6 +14,16 @@ pub fn levels() -> Vec<&'static str> {
     levels
 }
 
+/// Extensions that `ETALON_ISA` can take from a level: `avx512-vnni-bf16`.
+const EXTENSIONS: [&str; 5] = ["vnni", "bf16", "vbmi", "vpopcntdq", "avxvnni"];
+
+/// Whether `ETALON_ISA` may have this value, in lower case: a level, which the CPU has or not, less some extensions.
+pub fn is_level(name: &str) -> bool {
+    let mut parts = name.split('-');
+    let level = parts.next().is_some_and(|level| ["scalar", "avx2", "avx512"].contains(&level));
+    level && parts.all(|extension| EXTENSIONS.contains(&extension))
+}
+
 #[cfg(target_arch = "x86_64")]
 fn has_avx2() -> bool {
     use std::arch::is_x86_feature_detected as has;
@@ -57,6 +67,12 @@ pub fn field(cpuinfo: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forced_level_has_known_parts() {
+        assert!(is_level("avx2") && is_level("avx512-vnni-bf16"));
+        assert!(!is_level("") && !is_level("avx2-vni") && !is_level("sse2") && !is_level("avx512-"));
+    }
 
     #[test]
     fn reads_a_field() {

@@ -20,6 +20,7 @@ mod mixed_precision;
 mod pool;
 mod quantize;
 mod recurrent;
+mod rotary;
 
 use etalon_reference::{Operator, Point, Types};
 
@@ -47,6 +48,8 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "lstm" => recurrent::lstm,
         "gru" => recurrent::gru,
         "rnn" => recurrent::rnn,
+        "rotary" => rotary::rotary,
+        "recurrent_layers" => recurrent::layers,
         "clip_norm" => clip_norm::clip_norm,
         "max_pool2d" => pool::max_pool2d,
         "matmul_binary" => matmul_binary::matmul_binary,

@@ -7,6 +7,7 @@ pub mod activation_functions;
 mod activation_workloads;
 pub mod attention;
 pub mod attention_backward;
+mod attention_bounds;
 mod attention_rows;
 mod attention_workloads;
 pub mod batchnorm_relu;
@@ -53,11 +54,16 @@ pub mod quantization_range;
 pub mod quantize;
 pub mod recurrent;
 pub mod recurrent_backward;
+pub mod recurrent_layers;
+pub mod recurrent_layers_backward;
 mod recurrent_workloads;
 pub mod rnn;
 pub mod rnn_backward;
+pub mod rotary;
+pub mod rotary_backward;
 pub mod softmax;
 pub mod softmax_backward;
+mod walk;
 pub mod window;
 pub mod winograd;
 
@@ -98,8 +104,12 @@ macro_rules! each_operator {
             gru_backward: GRU_BACKWARD,
             rnn: RNN,
             rnn_backward: RNN_BACKWARD,
+            recurrent_layers: RECURRENT_LAYERS,
+            recurrent_layers_backward: RECURRENT_LAYERS_BACKWARD,
             attention: ATTENTION,
             attention_backward: ATTENTION_BACKWARD,
+            rotary: ROTARY,
+            rotary_backward: ROTARY_BACKWARD,
             layer_norm: LAYER_NORM,
             layer_norm_backward: LAYER_NORM_BACKWARD,
             cross_entropy: CROSS_ENTROPY,

@@ -127,7 +127,7 @@ pub static ALL: &[Deviation] = &[
         conduct: Conduct::Differs,
         what: "GELU and SiLU of ±∞, and hard swish of −∞, are NaN",
         issue: "pytorch#185770",
-        example: "activation/libtorch/f32/f=gelu_erf,c=31,s=2/t1#hostile-39617",
+        example: "activation/libtorch/f32/f=silu,c=100,s=3/t1#hostile-1",
         applies: |problem, inputs| {
             ["gelu_erf", "gelu_tanh", "silu", "hard_swish"]
                 .contains(&downcast::<ActivationProblem>(problem).function.name)

@@ -34,6 +34,8 @@ mod pool;
 mod quantization_range;
 mod quantize;
 mod recurrent;
+mod recurrent_layers;
+mod rotary;
 mod script;
 mod softmax;
 mod tensors;
@@ -106,8 +108,11 @@ static TWINS: &[Twin] = &[
     recurrent::LSTM,
     recurrent::GRU,
     recurrent::RNN,
+    recurrent_layers::RECURRENT_LAYERS,
     attention::ATTENTION,
     attention::ATTENTION_BACKWARD,
+    rotary::ROTARY,
+    rotary::ROTARY_BACKWARD,
     norm::LAYER_NORM,
     norm::LAYER_NORM_BACKWARD,
     loss::CROSS_ENTROPY,

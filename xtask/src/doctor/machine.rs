@@ -31,9 +31,9 @@ fn isa() -> Finding {
     let levels = cpu::levels();
     let forced = std::env::var("ETALON_ISA").ok().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
     match forced {
-        Some(name) if !levels.contains(&name.split('-').next().unwrap_or_default()) => Finding::fault(
+        Some(name) if !cpu::is_level(&name) => Finding::fault(
             "ISA",
-            format!("{}; ETALON_ISA={name} is not among them", levels.join(", ")),
+            format!("{}; ETALON_ISA={name} is none, or names an extension that is none", levels.join(", ")),
             "unset ETALON_ISA",
         ),
         Some(name) => Finding::warning(
