@@ -23,9 +23,10 @@ pub fn seeds(target: Target) -> Vec<(String, Vec<u8>)> {
     points.iter().enumerate().filter_map(|at| Some((name(at.1), bytes(at)?))).collect()
 }
 
-/// A case at the point; kernels, fills, threads and guards take turns.
+/// A case at the point; the kernels that the CPU has, fills, threads and guards take turns.
 fn case(entry: &Entry, point: &Point, turn: usize) -> Option<Vec<u8>> {
-    let kernel = &entry.kernels[turn % entry.kernels.len()];
+    let usable: Vec<_> = entry.kernels.iter().filter(|kernel| kernel.usable().is_ok()).collect();
+    let kernel = usable[turn % usable.len()];
     let case = Case {
         op: entry.operator.name.into(),
         kernel: kernel.name.into(),

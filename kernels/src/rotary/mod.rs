@@ -90,8 +90,13 @@ impl<T: Float> Work<T> for Rows<'_, T> {
             for (x, y) in x.chunks_exact(head).zip(y.chunks_exact_mut(head)) {
                 match (p.neighbours, p.back) {
                     (true, false) => neighbours::<T, false>(x, cos, sin, y),
+                    (true, true) if fault!("rotary_backward.neighbours-forward") => {
+                        neighbours::<T, false>(x, cos, sin, y);
+                    }
                     (true, true) => neighbours::<T, true>(x, cos, sin, y),
-                    (false, back) => halves(l, x, cos, sin, y, back),
+                    (false, back) => {
+                        halves(l, x, cos, sin, y, back && !fault!("rotary_backward.halves-forward"));
+                    }
                 }
             }
         }

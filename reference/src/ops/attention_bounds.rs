@@ -34,7 +34,10 @@ impl Attention {
         rounded: f64,
     ) -> Vec<Tolerance> {
         let accumulator = types.accumulator;
-        let of_element = if short(types) { types.element.unit_roundoff() } else { 0.0 };
+        let (of_element, least) = match short(types) {
+            true => (types.element.unit_roundoff(), types.element.underflow()),
+            false => (0.0, 0.0),
+        };
         let sides = if accumulator == DType::F64 { 2.0 } else { 1.0 };
         let (u, eta) = (sides * accumulator.unit_roundoff(), sides * accumulator.underflow());
         let dropped = (lowest(accumulator) + 1.0).exp2();
@@ -74,7 +77,7 @@ impl Attention {
                 let quotient = if lost < sum { (numerator + y.abs() * lost) / (sum - lost) } else { f64::INFINITY };
                 let apart = most - least + (4.0 * of_sums + 2.0 * rounded) * most.abs().max(least.abs());
                 let bound = if quotient < apart { quotient } else { apart };
-                of_y[[b, h, i, column]] = bound + (3.0 * u + of_element) * (y.abs() + bound) + eta;
+                of_y[[b, h, i, column]] = bound + (3.0 * u + of_element) * (y.abs() + bound) + eta + least;
             }
             if !self.logarithms {
                 return;

@@ -61,7 +61,8 @@ impl LayerNormBackward {
         }
     }
 
-    /// The bounds where x̂ may be off by `cancelled`·u(|x| + |μ|)r more.
+    /// The bounds where x̂ may be off by `cancelled`·u(|x| + |μ|)r more. If so, the slope Σ|a||x̂|/c meets x and μ one by
+    /// one, with what it is off by, and with so many underflows.
     fn bounds(&self, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>], cancelled: f64) -> Vec<Tolerance> {
         let (u, eta) = rounding(types);
         let columns = self.norm.columns;
@@ -80,13 +81,16 @@ impl LayerNormBackward {
                 of_row * all + gamma(8, u) * (a.abs() + all)
             };
             let of_row = dx.index_axis_mut(NdAxis(0), i).into_iter();
-            for (((dx, &a), &scaled), &apart) in of_row.zip(&row.a).zip(&row.scaled).zip(&apart) {
+            for (j, (((dx, &a), &scaled), &apart)) in of_row.zip(&row.a).zip(&row.scaled).zip(&apart).enumerate() {
                 let off = bracket(a, scaled)
                     + apart * (product + of_product)
                     + scaled.abs() * (of_product + 3.0 * eta)
                     + 3.0 * eta;
                 let size = a.abs() + row.means[0].abs() + (scaled * row.means[1]).abs() + off;
-                *dx = row.factor.abs() * (off + 2.0 * u * size) + 8.0 * eta * (1.0 + row.factor.abs());
+                let lever = if cancelled > 0.0 { inputs[1][[i, j]].abs() + centre } else { 0.0 };
+                let small = 8.0 * (1.0 + row.factor.abs()) + cancelled * lever;
+                let off = off + lever * row.factor.abs() * of_product;
+                *dx = row.factor.abs() * (off + 2.0 * u * size) + small * eta;
             }
             of_gain += &(&dy * &row.scaled).mapv(|x| of_all * x.abs() + eta);
             of_gain += &(dy.mapv(f64::abs) * Array1::from(apart));
@@ -161,7 +165,8 @@ impl Problem for LayerNormBackward {
         inputs: &[ArrayD<f64>],
         expected: &[ArrayD<f64>],
     ) -> Vec<Tolerance> {
-        self.bounds(types, inputs, expected, 3.0)
+        // Its factor is its own, of a variance that is off by (c + 8)·√(1 + μ²/σ²) units.
+        self.bounds(types, inputs, expected, 3.0 + (self.norm.columns + 8) as f64)
     }
 
     fn operations(&self) -> (f64, Unit) {

@@ -182,7 +182,7 @@ impl Problem for RecurrentLayersBackward {
             p.states("dc_n", types, p.cells == Cells::Lstm).factor(),
             x.factor(),
             parameters,
-            h0.factor(),
+            if p.cells == Cells::Gru { h0 } else { h0.factor() },
             c0,
             lengths,
         ]

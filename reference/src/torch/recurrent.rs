@@ -105,11 +105,12 @@ fn by_sequences(
         }
         let outputs = if length == 0 {
             // libtorch takes no sequence without a step: of one with a step, the states before it.
-            own[0] = no_step(&inputs[0])?;
+            own[0] = Tensor::f_zeros([1, 1, layer.inputs as i64], (inputs[0].kind(), inputs[0].device()))?;
+            let nothing = nothing(&inputs[..inputs.len() - 1])?;
             let one = Layer { steps: 1, batch: 1, ..plain };
             let mut states = own[5..own.len() - 1].iter();
             let before = |tensor: Tensor| match tensor.dim() {
-                3 => tensor.f_narrow(0, 0, 0),
+                3 => tensor.f_narrow(0, 0, 0)?.f_detach()?.f_add(&nothing),
                 2 => match states.next().filter(|_| layer.state) {
                     Some(state) => Ok(state.shallow_clone()),
                     None => tensor.f_zeros_like(),
@@ -142,10 +143,10 @@ fn by_sequences(
     all.into_iter().map(join).collect()
 }
 
-/// A step of one sequence, of zeros, for which autograd finds x.
-pub(super) fn no_step(x: &Tensor) -> Result<Tensor, TchError> {
-    let zeros = Tensor::f_zeros([1, 1, x.size()[2]], (x.kind(), x.device()))?;
-    zeros.f_add(&x.f_narrow(0, 0, 0)?.f_sum(x.kind())?)
+/// A zero for which autograd finds these inputs, with gradients of 0, whatever they hold.
+pub(super) fn nothing(inputs: &[Tensor]) -> Result<Tensor, TchError> {
+    let zero = Tensor::f_zeros([0i64; 0].as_slice(), (inputs[0].kind(), inputs[0].device()))?;
+    inputs.iter().try_fold(zero, |zero, input| zero.f_add(&input.f_narrow(0, 0, 0)?.f_sum(input.kind())?))
 }
 
 /// A batch of sequences in libtorch's packed form, the longest first; those without a step are left out.
@@ -160,7 +161,8 @@ impl Packed {
     /// sequence in reverse beside one that goes forward, and not alone.
     pub(super) fn new(layer: &Layer, inputs: &[Tensor]) -> Result<Option<Packed>, TchError> {
         let lengths = inputs.last().expect("lengths");
-        if !layer.lengths || layer.reverse || lengths.f_count_nonzero(None)?.f_int64_value(&[])? == 0 {
+        let empty = layer.inputs * layer.hidden == 0;
+        if !layer.lengths || layer.reverse || empty || lengths.f_count_nonzero(None)?.f_int64_value(&[])? == 0 {
             return Ok(None);
         }
         let order = lengths.f_argsort(0, true)?;

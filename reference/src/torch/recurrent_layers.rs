@@ -5,7 +5,7 @@
 
 use tch::{TchError, Tensor};
 
-use super::recurrent::{Packed, no_step, slack};
+use super::recurrent::{Packed, nothing, slack};
 use super::{Operands, Twin, Way};
 use crate::Problem;
 use crate::operator::downcast;
@@ -101,8 +101,9 @@ fn forward(p: &RecurrentLayers, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchErr
         let states = states.iter().map(|state| state.f_narrow(1, n, 1)).collect::<Result<Vec<_>, _>>()?;
         let lacks = p.first.steps as i64 - length;
         let outputs = if length == 0 {
-            let of_step = layers(p, &no_step(x)?, None, &states, &parameters)?;
-            std::iter::once(of_step[0].f_narrow(0, 0, 0)?).chain(states).collect()
+            // libtorch takes no sequence without a step.
+            let y = Tensor::f_zeros([0, 1, p.width() as i64], (x.kind(), x.device()))?;
+            std::iter::once(y.f_add(&nothing(&inputs[..2])?)?).chain(states).collect()
         } else {
             layers(p, &x.f_narrow(1, n, 1)?.f_narrow(0, 0, length)?, None, &states, &parameters)?
         };

@@ -101,10 +101,10 @@ pub fn layers(point: &Point) -> Model {
     model.fits("l·d·n·h", &[l, d, n, h]);
     model.fits("t·n·d·g·h", &[t, n, d, gates, h]);
     let of_layer = |inputs: i128| {
-        let weights = len(&[gates, h, inputs.max(0) + h.max(0)]);
-        d * (weights + if_so(biased, &[2, gates, h]))
+        let weights = len(&[gates, h, inputs.max(0).saturating_add(h.max(0))]);
+        d.saturating_mul(weights.saturating_add(if_so(biased, &[2, gates, h])))
     };
-    let parameters = of_layer(i).saturating_add((l - 1).saturating_mul(of_layer(d * h)));
+    let parameters = of_layer(i).saturating_add((l - 1).saturating_mul(of_layer(d.saturating_mul(h))));
     let states = len(&[l, d, n, h]);
     let state = if given { states } else { 0 };
     let c0 = if cell == "lstm" { state } else { 0 };
