@@ -75,6 +75,17 @@ mod tests {
     }
 
     #[test]
+    fn extensions_are_those_of_the_kernels() {
+        let rows = include_str!("../../kernels/src/isa/extension.rs").lines();
+        let names = rows.filter(|row| row.contains(", Avx")).filter_map(|row| row.split('"').nth(1));
+        let mut names: Vec<&str> = names.collect();
+        let mut own = EXTENSIONS.to_vec();
+        names.sort_unstable();
+        own.sort_unstable();
+        assert_eq!(names, own);
+    }
+
+    #[test]
     fn reads_a_field() {
         let text = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: A: B\n";
         assert_eq!(field(text, "vendor_id").as_deref(), Some("AuthenticAMD"));

@@ -98,7 +98,7 @@ fn ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchE
     // The fused kernel's logarithm of a query that sees nothing is 0 on some CPUs.
     let blind = match &bias {
         Some(bias) => bias.f_isneginf()?.f_all_dim(-1, false)?.f_any()?.f_int64_value(&[])? != 0,
-        None => p.keys == 0,
+        None => false,
     };
     let way = if is_empty(&p) || p.logarithms && (p.width != p.depth || blind) {
         Way::fresh("products and softmax", move || forward(&p, &own))
