@@ -83,23 +83,46 @@ mod tests {
     }
 
     /// Those whose inputs all pass through them; a new operator is named here, or says which ports are weights.
-    const WEIGHTLESS: [&str; 16] = [
+    const WEIGHTLESS: [&str; 39] = [
         "activation",
         "activation_backward",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool2d_backward",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool2d_backward",
         "attention",
         "attention_backward",
+        "avg_pool2d",
+        "avg_pool2d_backward",
         "clip_norm",
         "conv2d_backward_weights",
         "cross_entropy",
         "cross_entropy_backward",
+        "distillation",
+        "distillation_backward",
         "dropout",
         "dropout_backward",
+        "embedding_backward",
+        "fractional_max_pool2d",
+        "fractional_max_pool2d_backward",
+        "l2_pool2d",
+        "l2_pool2d_backward",
         "max_pool2d",
         "max_pool2d_backward",
         "mixed_precision_sgd",
+        "multi_margin",
+        "multi_margin_backward",
+        "pair_loss",
+        "pair_loss_backward",
         "quantization_range",
+        "reduce",
+        "reduce_backward",
         "softmax",
         "softmax_backward",
+        "triplet",
+        "triplet_backward",
+        "unpool2d",
+        "unpool2d_backward",
     ];
 
     #[test]

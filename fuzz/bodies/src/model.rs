@@ -10,6 +10,7 @@ mod batchnorm_relu;
 mod clip_norm;
 mod conv2d;
 mod dropout;
+mod embedding;
 mod gemm;
 mod gradient;
 mod layer_norm;
@@ -17,9 +18,12 @@ mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
 mod mixed_precision;
+mod pair_loss;
 mod pool;
 mod quantize;
 mod recurrent;
+mod reduce;
+mod rotary;
 
 use etalon_reference::{Operator, Point, Types};
 
@@ -47,8 +51,22 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
         "lstm" => recurrent::lstm,
         "gru" => recurrent::gru,
         "rnn" => recurrent::rnn,
+        "rotary" => rotary::rotary,
+        "recurrent_layers" => recurrent::layers,
         "clip_norm" => clip_norm::clip_norm,
+        "multi_margin" => pair_loss::multi_margin,
+        "reduce" => reduce::reduce,
+        "embedding" => embedding::embedding,
+        "distillation" => pair_loss::distillation,
+        "triplet" => pair_loss::triplet,
+        "pair_loss" => pair_loss::pair_loss,
         "max_pool2d" => pool::max_pool2d,
+        "avg_pool2d" => pool::avg_pool2d,
+        "adaptive_max_pool2d" => pool::adaptive_max_pool2d,
+        "adaptive_avg_pool2d" => pool::adaptive_avg_pool2d,
+        "fractional_max_pool2d" => pool::fractional_max_pool2d,
+        "l2_pool2d" => pool::l2_pool2d,
+        "unpool2d" => pool::unpool2d,
         "matmul_binary" => matmul_binary::matmul_binary,
         "matmul_nbits" => matmul_nbits::matmul_nbits,
         "mixed_precision_sgd" => mixed_precision::sgd,
@@ -63,6 +81,8 @@ fn own(operator: &str) -> Option<fn(&Point) -> Model> {
 fn amend(operator: &str, model: &mut Model, point: &Point) {
     match operator {
         "batchnorm_relu_backward" => batchnorm_relu::backward(model, point),
+        "reduce_backward" => reduce::backward(model, point),
+        "pair_loss_backward" => pair_loss::backward(model, point),
         "lstm_backward" | "rnn_backward" => recurrent::one_bias_gradient(model),
         _ => {}
     }

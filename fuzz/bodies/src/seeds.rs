@@ -23,9 +23,10 @@ pub fn seeds(target: Target) -> Vec<(String, Vec<u8>)> {
     points.iter().enumerate().filter_map(|at| Some((name(at.1), bytes(at)?))).collect()
 }
 
-/// A case at the point; kernels, fills, threads and guards take turns.
+/// A case at the point; the kernels that the CPU has, fills, threads and guards take turns.
 fn case(entry: &Entry, point: &Point, turn: usize) -> Option<Vec<u8>> {
-    let kernel = &entry.kernels[turn % entry.kernels.len()];
+    let usable: Vec<_> = entry.kernels.iter().filter(|kernel| kernel.usable().is_ok()).collect();
+    let kernel = usable[turn % usable.len()];
     let case = Case {
         op: entry.operator.name.into(),
         kernel: kernel.name.into(),
@@ -42,9 +43,9 @@ fn case(entry: &Entry, point: &Point, turn: usize) -> Option<Vec<u8>> {
 
 fn points(entry: &Entry) -> Vec<Point> {
     let axes = entry.operator.axes;
-    // Sizes of a few, so that a choice matters.
+    // Sizes of a few, so that a choice matters; what another size bounds is smaller.
     let base = axes.iter().filter(|axis| matches!(axis.kind, Kind::Int { tested, .. } if tested >= 16));
-    let base = base.fold(Point::default_of(axes), |p, axis| p.with(axis.name, 5));
+    let base = base.fold(Point::default_of(axes), |p, axis| p.with(axis.name, if axis.extent { 5 } else { 3 }));
     let mut points = vec![Point::default_of(axes), base.clone()];
     for axis in axes {
         match axis.kind {

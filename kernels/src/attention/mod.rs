@@ -1,5 +1,5 @@
-//! [`attention`](etalon_reference::ops::attention): scaled dot-product attention. f32 and f64; shapes and layouts are the
-//! problem's.
+//! [`attention`](etalon_reference::ops::attention): scaled dot-product attention. f32, f64 and bf16; shapes and layouts are
+//! the problem's.
 //!
 //! ```text
 //! a task: up to 128 rows of queries, of all heads that share a head of keys
@@ -22,23 +22,25 @@
 //! All levels give the same bits, for any number of threads, and a query those that it has alone.
 //!
 //! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a length that is none; a level that the CPU lacks.
-//! Workspace a thread: [`workspace_bytes`]; it does not grow with the numbers of queries and keys.
+//! Workspace a thread: [`workspace_bytes`]; it does not grow with the numbers of queries and keys. bf16 is widened to f32
+//! once (`short`), which takes as many f32 as q, k, v, y and an added mask have elements.
 
 pub(crate) mod blocks;
 mod few;
 pub(crate) mod operands;
 pub(crate) mod scalar;
+mod short;
 pub(crate) mod soften;
 
-use etalon_reference::ops::attention::BLOCK;
+use etalon_reference::ops::attention::{BLOCK, TYPES};
 use etalon_reference::ops::gemm::CHUNK;
-use etalon_reference::{Domain, Threshold};
+use etalon_reference::{DType, Domain, Threshold};
 
 use self::blocks::ROWS;
 pub use self::blocks::workspace_bytes;
 use self::operands::Operands;
 use crate::call::Call;
-use crate::gemm::{FLOATS, with_float};
+use crate::gemm::with_float;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::Numeric;
@@ -61,15 +63,18 @@ const PATHS: &[Domain] = &[Domain {
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
-    Kernel::new("scalar", Isa::Scalar, FLOATS, |call| run(call, Isa::Scalar)),
-    Kernel::new("avx2", Isa::Avx2, FLOATS, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS).with_paths(PATHS),
-    Kernel::new("avx512", Isa::Avx512, FLOATS, |call| run(call, Isa::Avx512))
+    Kernel::new("scalar", Isa::Scalar, TYPES, |call| run(call, Isa::Scalar)),
+    Kernel::new("avx2", Isa::Avx2, TYPES, |call| run(call, Isa::Avx2)).with_thresholds(THRESHOLDS).with_paths(PATHS),
+    Kernel::new("avx512", Isa::Avx512, TYPES, |call| run(call, Isa::Avx512))
         .with_thresholds(THRESHOLDS)
         .with_paths(PATHS),
 ];
 
 fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
-    with_float!(call.types(), T => typed::<T>(call, isa))
+    match call.types().element {
+        DType::Bf16 => short::run(call, isa),
+        _ => with_float!(call.types(), T => typed::<T>(call, isa)),
+    }
 }
 
 fn typed<T: Numeric>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {

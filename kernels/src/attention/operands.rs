@@ -79,6 +79,15 @@ impl<'a, T: Float> Operands<'a, T> {
     }
 }
 
+/// The lengths that input `index` of a call holds.
+pub fn lengths<'a>(p: &Attention, call: &Call<'a>, index: usize) -> Result<&'a [i64], KernelError> {
+    let lengths = call.input::<i64>(index);
+    match lengths.iter().find(|length| !(0..=p.keys as i64).contains(length)) {
+        Some(&found) => Err(KernelError::OutOfRange { operand: "lengths", found, end: p.keys + 1 }),
+        None => Ok(lengths),
+    }
+}
+
 impl<'a, T: Float> Sight<'a, T> {
     /// Of a call whose input `first` is the mask, and the next one the lengths.
     pub fn of(p: &'a Attention, call: &Call<'a>, first: usize) -> Result<Sight<'a, T>, KernelError> {
@@ -87,11 +96,7 @@ impl<'a, T: Float> Sight<'a, T> {
             Mask::Bool => Given::Flags(call.input(first)),
             Mask::Add => Given::Added(call.input(first)),
         };
-        let lengths = call.input::<i64>(first + 1);
-        if let Some(&found) = lengths.iter().find(|length| !(0..=p.keys as i64).contains(length)) {
-            return Err(KernelError::OutOfRange { operand: "lengths", found, end: p.keys + 1 });
-        }
-        Ok(Sight { p, mask, lengths })
+        Ok(Sight { p, mask, lengths: lengths(p, call, first + 1)? })
     }
 
     /// The rows of q of head `h` of queries.

@@ -56,6 +56,8 @@ pub(crate) struct GruCell;
 impl Cell for GruCell {
     const GATES: usize = gru::GATES;
     const APART: bool = true;
+    const CELLS: bool = false;
+    const KEEPS: bool = true;
 
     #[inline(always)]
     fn step<N: Numbers>(self, l: N, given: Given<N::V>) -> Made<N::V> {
@@ -91,11 +93,11 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [x, w_ih, w_hh, b_ih, b_hh, h0] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
-    let (problem, pool) = (downcast::<Gru>(call.problem()), call.pool());
+    let (lengths, problem, pool) = (call.input(6), downcast::<Gru>(call.problem()), call.pool());
     let plan = call.plan();
     let (outputs, workspace) = call.outputs();
     let [y, h_n, gates, extra] = outputs.map(elements);
     let (bias, c0, c_n): (_, &[T], &mut [T]) = ([b_ih, b_hh], &[], &mut []);
-    let operands = Operands { x, w_ih, w_hh, bias, h0, c0, y, h_n, c_n, gates, extra };
+    let operands = Operands { x, w_ih, w_hh, bias, h0, c0, lengths, y, h_n, c_n, gates, extra };
     forward(GruCell, &problem.layer, isa, operands, plan, pool, workspace)
 }

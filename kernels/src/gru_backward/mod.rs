@@ -43,12 +43,13 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, dh_n, x, w_ih, w_hh] = [0, 1, 2, 3, 4].map(|i| call.input::<T>(i));
     // 5 and 6 are the biases.
-    let [h0, y, gates, extra] = [7, 8, 9, 10].map(|i| call.input::<T>(i));
+    let [h0, y, gates, extra] = [7, 9, 10, 11].map(|i| call.input::<T>(i));
+    let lengths = call.input(8);
     let (problem, pool) = (downcast::<GruBackward>(call.problem()), call.pool());
     let (outputs, workspace) = call.outputs();
     let [dx, dw_ih, dw_hh, db_ih, db_hh, dh0] = outputs.map(elements);
     let state = (h0, y);
-    let inputs = Inputs { dy, dh_n, dc_n: &[], x, w_ih, w_hh, h0, y, gates, extra, state, before: true };
+    let inputs = Inputs { dy, dh_n, dc_n: &[], x, w_ih, w_hh, h0, y, gates, extra, state, before: true, lengths };
     let outputs = Outputs { dx, dw_ih, dw_hh, db: [db_ih, db_hh], dh0, dc0: &mut [] };
     backward(GruCell, &problem.gru.layer, isa, inputs, outputs, pool, workspace)
 }

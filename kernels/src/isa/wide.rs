@@ -160,6 +160,10 @@ pub trait Wide<T: Vectors = f32>: Copy + Send + Sync {
     fn sub(self, x: Self::F, y: Self::F) -> Self::F;
     /// Product.
     fn mul(self, x: Self::F, y: Self::F) -> Self::F;
+    /// Square root.
+    fn sqrt(self, x: Self::F) -> Self::F;
+    /// Quotient.
+    fn div(self, x: Self::F, y: Self::F) -> Self::F;
     /// `x·y + z`, rounded once.
     fn fma(self, x: Self::F, y: Self::F, z: Self::F) -> Self::F;
     /// Lanes 0, 2, 4, … of x, then of y.

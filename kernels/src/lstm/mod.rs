@@ -55,6 +55,8 @@ pub(crate) struct LstmCell;
 impl Cell for LstmCell {
     const GATES: usize = lstm::GATES;
     const APART: bool = false;
+    const CELLS: bool = true;
+    const KEEPS: bool = true;
 
     #[inline(always)]
     fn step<N: Numbers>(self, l: N, given: Given<N::V>) -> Made<N::V> {
@@ -91,10 +93,10 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [x, w_ih, w_hh, b_ih, b_hh, h0, c0] = [0, 1, 2, 3, 4, 5, 6].map(|i| call.input::<T>(i));
-    let (problem, pool) = (downcast::<Lstm>(call.problem()), call.pool());
+    let (lengths, problem, pool) = (call.input(7), downcast::<Lstm>(call.problem()), call.pool());
     let plan = call.plan();
     let (outputs, workspace) = call.outputs();
     let [y, h_n, c_n, gates, extra] = outputs.map(elements);
-    let operands = Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, extra };
+    let operands = Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, lengths, y, h_n, c_n, gates, extra };
     forward(LstmCell, &problem.layer, isa, operands, plan, pool, workspace)
 }

@@ -42,12 +42,13 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, dh_n, dc_n, x, w_ih, w_hh] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
     // 6 and 7 are the biases.
-    let [h0, c0, y, gates, cells] = [8, 9, 10, 11, 12].map(|i| call.input::<T>(i));
+    let [h0, c0, y, gates, cells] = [8, 9, 11, 12, 13].map(|i| call.input::<T>(i));
+    let lengths = call.input(10);
     let (problem, pool) = (downcast::<LstmBackward>(call.problem()), call.pool());
     let (outputs, workspace) = call.outputs();
     let [dx, dw_ih, dw_hh, db, dh0, dc0] = outputs.map(elements);
     let state = (c0, cells);
-    let inputs = Inputs { dy, dh_n, dc_n, x, w_ih, w_hh, h0, y, gates, extra: cells, state, before: true };
+    let inputs = Inputs { dy, dh_n, dc_n, x, w_ih, w_hh, h0, y, gates, extra: cells, state, before: true, lengths };
     let outputs = Outputs { dx, dw_ih, dw_hh, db: [db, &mut []], dh0, dc0 };
     backward(LstmCell, &problem.lstm.layer, isa, inputs, outputs, pool, workspace)
 }

@@ -45,6 +45,12 @@ pub trait Numbers: Copy {
     fn exp(self, x: Self::V) -> Self::V;
     /// The natural logarithm, within one unit in the last place.
     fn log(self, x: Self::V) -> Self::V;
+    /// log(1 + e^x), within 3 units in the last place.
+    fn softplus(self, x: Self::V) -> Self::V;
+    /// Without the sign bit.
+    fn abs(self, x: Self::V) -> Self::V;
+    /// With the other sign.
+    fn neg(self, x: Self::V) -> Self::V;
     /// 0 where x < 0, else x: NaN stays.
     fn relu(self, x: Self::V) -> Self::V;
     /// 0 where y ≤ 0, else x: also where y is NaN.
@@ -131,6 +137,18 @@ impl<L: Arithmetic> Numbers for Lanes<L> {
         math::log(self.0, x)
     }
     #[inline(always)]
+    fn softplus(self, x: L::V) -> L::V {
+        math::softplus(self.0, x)
+    }
+    #[inline(always)]
+    fn abs(self, x: L::V) -> L::V {
+        self.0.abs(x)
+    }
+    #[inline(always)]
+    fn neg(self, x: L::V) -> L::V {
+        self.0.neg(x)
+    }
+    #[inline(always)]
     fn relu(self, x: L::V) -> L::V {
         self.0.max(self.0.constant(0.0), x)
     }
@@ -194,6 +212,15 @@ impl Numbers for Double {
     }
     fn log(self, x: f64) -> f64 {
         x.ln()
+    }
+    fn softplus(self, x: f64) -> f64 {
+        self.relu(x) + (-x.abs()).exp().ln_1p()
+    }
+    fn abs(self, x: f64) -> f64 {
+        x.abs()
+    }
+    fn neg(self, x: f64) -> f64 {
+        -x
     }
     fn relu(self, x: f64) -> f64 {
         if x < 0.0 { 0.0 } else { x }

@@ -70,7 +70,7 @@ macro_rules! number {
 number!(f32, 23; f64, 52;);
 
 /// A position in a plane, as narrow as planes allow.
-trait Place: Copy + Default + Send + Sync + 'static {
+pub(crate) trait Place: Copy + Default + Send + Sync + 'static {
     fn new(place: usize) -> Self;
     fn plus(self, other: Self) -> Self;
     fn wide(self) -> i64;
@@ -89,7 +89,7 @@ macro_rules! places {
 places!(i32 i64);
 
 /// The largest elements of `N` windows and their positions.
-struct Best<T, I, const N: usize> {
+pub(crate) struct Best<T, I, const N: usize> {
     value: [T; N],
     place: [I; N],
 }
@@ -97,13 +97,13 @@ struct Best<T, I, const N: usize> {
 impl<T: Number, I: Place, const N: usize> Best<T, I, N> {
     /// Before the first tap; `place` is the first element under each window.
     #[inline(always)]
-    fn new(place: [I; N]) -> Self {
+    pub(crate) fn new(place: [I; N]) -> Self {
         Best { value: [T::LEAST; N], place }
     }
 
     /// The next tap's elements and their positions.
     #[inline(always)]
-    fn see(&mut self, value: [T; N], place: [I; N]) {
+    pub(crate) fn see(&mut self, value: [T; N], place: [I; N]) {
         for lane in 0..N {
             let v = value[lane];
             // NaN alone differs from itself.
@@ -116,7 +116,7 @@ impl<T: Number, I: Place, const N: usize> Best<T, I, N> {
 
     /// The first windows to memory.
     #[inline(always)]
-    fn store(&self, y: &mut [T], index: &mut [i64]) {
+    pub(crate) fn store(&self, y: &mut [T], index: &mut [i64]) {
         if y.len() == N {
             y.copy_from_slice(&self.value);
         } else {
@@ -160,7 +160,7 @@ impl<T: Number> Work<T> for Step<'_, T> {
     }
 }
 
-fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+pub(crate) fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     match call.types() {
         Types::F64 => typed::<f64>(call, isa),
         _ => typed::<f32>(call, isa),

@@ -2,7 +2,6 @@
 
 use etalon_reference::Element;
 use etalon_reference::ops::max_pool2d::MaxPool2d;
-use etalon_reference::ops::window::Window;
 
 use super::{Best, Number, Operands};
 use crate::disjoint::parts;
@@ -75,12 +74,7 @@ impl Under {
     /// Those under the window of output (i, j).
     #[inline(always)]
     pub(crate) fn new(p: &MaxPool2d, i: usize, j: usize) -> Under {
-        // Taps that fall on the image are neighbours.
-        let inside = |of: &Window, at: usize| {
-            let mut taps = (0..of.taps).filter_map(|tap| of.index(at, tap));
-            taps.next().map_or((0, 0), |first| (first, 1 + taps.count()))
-        };
-        let ((row, rows), (col, cols)) = (inside(&p.rows, i), inside(&p.cols, j));
+        let ((row, rows), (col, cols)) = (p.rows.span(i), p.cols.span(j));
         Under {
             first: row * p.x.w + col,
             rows: (rows, p.rows.dilation * p.x.w),

@@ -10,6 +10,7 @@
 use etalon_reference::ops::max_pool2d::MaxPool2d;
 
 use super::{Best, LANES, Number, Operands, Place};
+use crate::adaptive_max_pool2d::uneven;
 use crate::disjoint::parts;
 use crate::faults::fault;
 use crate::isa::wide::{Wide, Work};
@@ -81,7 +82,11 @@ impl<T: Number, I: Place> Planes<'_, T, I> {
                     Some(rest) if p.index => &mut rest[..p.y.w],
                     _ => &mut nowhere[..],
                 };
-                row::<T, I, STRIDE>(p, x, i, lines, line, y, index);
+                if p.cols.stride == 0 {
+                    uneven(p, x, i, y, index);
+                } else {
+                    row::<T, I, STRIDE>(p, x, i, lines, line, y, index);
+                }
             }
         }
     }
@@ -101,12 +106,12 @@ fn row<T: Number, I: Place, const STRIDE: usize>(
     let (w, cols) = (p.x.w, &p.cols);
     let stride = if STRIDE == 0 { cols.stride } else { STRIDE };
     let steps: [I; LANES] = std::array::from_fn(|lane| I::new(lane * stride));
-    for (r, to) in lines.chunks_exact_mut(line).enumerate() {
-        if let Some(row) = p.rows.index(i, r) {
-            to[cols.before..][..w].copy_from_slice(&x[row * w..][..w]);
-        }
+    let (top, height) = p.rows.span(i);
+    let rows = x[top * w..].chunks(p.rows.dilation * w).take(height);
+    for (to, row) in lines.chunks_exact_mut(line).zip(rows) {
+        to[cols.before..][..w].copy_from_slice(&row[..w]);
     }
-    let first_row = (0..p.rows.taps).find_map(|r| p.rows.index(i, r)).unwrap_or(0) * w;
+    let first_row = top * w;
     for (block, y) in y.chunks_mut(LANES).enumerate() {
         let block = if fault!("max_pool2d.third-block") && block > 1 { 0 } else { block };
         let start = block * LANES * stride;
@@ -120,8 +125,8 @@ fn row<T: Number, I: Place, const STRIDE: usize>(
             };
             I::new(first_row.wrapping_add(column))
         }));
-        for (r, line) in lines.chunks_exact(line).enumerate() {
-            let Some(row) = p.rows.index(i, r) else { continue };
+        for (r, line) in lines.chunks_exact(line).take(height).enumerate() {
+            let row = top + r * p.rows.dilation;
             for s in 0..cols.taps {
                 let from = start + s * cols.dilation;
                 let seen = &line[from..][..(LANES - 1) * stride + 1];

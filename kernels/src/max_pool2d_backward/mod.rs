@@ -13,9 +13,11 @@ mod planes;
 
 use etalon_reference::operator::downcast;
 use etalon_reference::ops::images::ImageLayout;
+use etalon_reference::ops::max_pool2d::MaxPool2d;
 use etalon_reference::ops::max_pool2d_backward::MaxPool2dBackward;
 use etalon_reference::{Threshold, Types};
 
+pub(crate) use self::planes::{Outside, by_planes};
 use crate::call::Call;
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
@@ -35,25 +37,25 @@ pub static KERNELS: &[Kernel] = &[
 ];
 
 /// The operands.
-struct Operands<'a, T> {
+pub(crate) struct Operands<'a, T> {
     /// Upstream gradient.
-    dy: &'a [T],
+    pub dy: &'a [T],
     /// Positions that the forward pass found.
-    index: &'a [i64],
+    pub index: &'a [i64],
     /// The images' gradient.
-    dx: &'a mut [T],
+    pub dx: &'a mut [T],
 }
 
 /// A number that is added.
-trait Summand: Number + std::ops::AddAssign {}
+pub(crate) trait Summand: Number + std::ops::AddAssign {}
 impl Summand for f32 {}
 impl Summand for f64 {}
 
 struct Step<'a, T> {
-    p: &'a MaxPool2dBackward,
+    p: &'a MaxPool2d,
     operands: Operands<'a, T>,
     pool: &'a Pool,
-    outside: &'a planes::Outside,
+    outside: &'a Outside,
 }
 
 impl<T: Summand> Work<T> for Step<'_, T> {
@@ -62,14 +64,14 @@ impl<T: Summand> Work<T> for Step<'_, T> {
     #[inline(always)]
     fn run<L: Wide<T>>(self, l: L) {
         let Step { p, operands, pool, outside } = self;
-        match p.pool.x.layout {
-            ImageLayout::Nchw => planes::by_planes(&p.pool, operands, pool, outside),
-            ImageLayout::Nhwc => pixels::pool(l, &p.pool, operands, pool, outside),
+        match p.x.layout {
+            ImageLayout::Nchw => planes::by_planes(p, operands, pool, outside),
+            ImageLayout::Nhwc => pixels::pool(l, p, operands, pool, outside),
         }
     }
 }
 
-fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+pub(crate) fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     match call.types() {
         Types::F64 => typed::<f64>(call, isa),
         _ => typed::<f32>(call, isa),
@@ -79,9 +81,20 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 fn typed<T: Summand>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let (dy, index) = (call.input::<T>(0), call.input::<i64>(1));
     let (p, pool): (&MaxPool2dBackward, _) = (downcast(call.problem()), call.pool());
-    let outside = planes::Outside::default();
-    let operands = Operands { dy, index, dx: call.output(0) };
+    scatter(isa, &p.pool, Operands { dy, index, dx: call.output(0) }, pool)
+}
+
+/// Adds each output's gradient to the element that it found.
+///
+/// # Errors
+/// If a position lies outside its plane, or the CPU lacks the level.
+pub(crate) fn scatter<T: Summand>(
+    isa: Isa,
+    p: &MaxPool2d,
+    operands: Operands<'_, T>,
+    pool: &Pool,
+) -> Result<(), KernelError> {
+    let outside = Outside::default();
     with_lanes::<T, _>(isa, Step { p, operands, pool, outside: &outside }).map_err(KernelError::Isa)?;
-    let error = |found| KernelError::OutOfRange { operand: "index", found, end: p.pool.x.h * p.pool.x.w };
-    outside.found().map_or(Ok(()), |found| Err(error(found)))
+    outside.judge(p)
 }

@@ -136,13 +136,14 @@ impl<T: Summand> Image<'_, T> {
     ) -> bool {
         let lanes = T::lanes(|lane| T::of_place(index[lane]));
         let (zero, at) = (l.splat(T::default()), l.load(&lanes));
+        let alone = fault!("adaptive_max_pool2d_backward.shared-pixel") && self.p.rows.stride == 0;
         let now = l.load(T::first(dy).expect("a vector of channels"));
         let mut found = l.same(zero, l.splat(T::of_place(1)));
         for place in under.places() {
             let dx = T::first_mut(&mut self.pixel(place)[channel..]).expect("a vector of channels");
             let here = l.same(at, l.splat(T::of_place(place as i64)));
             found = l.either(found, here);
-            let before = if ONCE { zero } else { l.load(dx) };
+            let before = if ONCE || alone { zero } else { l.load(dx) };
             l.store(l.add(before, l.pick(here, now, zero)), dx);
         }
         let all = l.everywhere(found);

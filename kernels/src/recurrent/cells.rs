@@ -17,6 +17,10 @@ pub trait Cell: Copy + Send + Sync {
     const GATES: usize;
     /// Whether the last gate's sum over the hidden units is kept apart from that over the inputs, as the last of all.
     const APART: bool;
+    /// Whether a unit has a cell beside its output, which is kept for its gradient.
+    const CELLS: bool;
+    /// Whether gates, and what else there is, are kept for the gradient.
+    const KEEPS: bool;
 
     /// One step of a unit.
     fn step<N: Numbers>(self, l: N, given: Given<N::V>) -> Made<N::V>;

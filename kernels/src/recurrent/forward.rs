@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! pack W_hh, if there are several steps and it is not packed already
-//! for blocks of steps:
+//! for blocks of steps, in the layer's direction:
 //!   sums = x·W_ihᵀ + b_ih                     one product over the rows of all steps of the block
 //!   for each step t:
 //!     sums += h·W_hhᵀ + b_hh                  units of all sequences are tasks; or a plain product of N rows,
 //!     gates, h of the sums                    with the sums of a few units still close; or rows are tasks
 //! ```
+//! With numbers of steps, the states of all sequences lie in h_n, and a product has the rows up to the last sequence
+//! that has the step: sequences that are sorted by length cost nothing behind their end.
 
 use etalon_reference::ops::gemm::Gemm;
 use etalon_reference::ops::recurrent::Layer;
@@ -15,7 +17,8 @@ use etalon_reference::ops::recurrent::Layer;
 use super::cells::{Cell, CellFloat};
 use super::driver::{self, Product, Shape};
 use super::plan::Packed;
-use super::rows::{Step, all};
+use super::present::Present;
+use super::rows::{Step, all, rest};
 use super::{line, packs};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
@@ -43,6 +46,8 @@ pub struct Operands<'a, T> {
     pub h0: &'a [T],
     /// Initial cells, N×H.
     pub c0: &'a [T],
+    /// Steps of each sequence.
+    pub lengths: &'a [i64],
     /// Outputs, T×N×H.
     pub y: &'a mut [T],
     /// The last output, N×H.
@@ -76,8 +81,9 @@ pub fn forward<T: CellFloat, C: Cell>(
     if plan.is_some_and(|plan| !plan.fits(layer, isa)) {
         return Err(KernelError::Unsupported("the plan was made for another problem".into()));
     }
-    let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, y, h_n, c_n, gates, extra } = o;
-    let &Layer { steps, batch, inputs, hidden, .. } = layer;
+    let Operands { x, w_ih, w_hh, bias: [b_ih, b_hh], h0, c0, lengths, y, h_n, c_n, gates, extra } = o;
+    let &Layer { steps, batch, inputs, hidden, reverse, .. } = layer;
+    let present = Present::new(layer, lengths)?;
     let (state, width, apart) = (layer.state_len(), layer.columns(), usize::from(C::APART));
     // The last states hold the first ones until there are others.
     set(h_n, h0);
@@ -100,19 +106,28 @@ pub fn forward<T: CellFloat, C: Cell>(
 
     for start in (0..steps).step_by(block) {
         let end = steps.min(start + block);
+        // The block's first step in memory.
+        let least = if reverse && !fault!("rnn.reverse-second-block") { steps - end } else { start };
         let count = (end - start) * batch;
         let of_inputs = lines(plain([count, width, inputs], rows(inputs), columns(inputs), 0.0), line);
-        let x = &x[start * batch * inputs..];
+        let x = &x[least * batch * inputs..];
         match plan {
             Some(plan) => product_with_packed(&of_inputs, isa, (x, &plan.w_ih, b_ih), sums, pool, inner)?,
             None => product(&of_inputs, isa, (x, w_ih, b_ih), sums, pool, inner)?,
         }
-        for t in start..end {
-            let (before, now) = y.split_at_mut(t * state);
-            let stale = if fault!("lstm.stale-state") && t > 2 { 2 } else { 1 };
-            let h = if t == 0 { &*h_n } else { &before[(t - stale) * state..][..state] };
-            let sums = &mut sums[(t - start) * batch * line..][..batch * line];
-            let b_hh = if fault!("lstm.late-bias") && t > 0 { &[][..] } else { b_hh };
+        for index in start..end {
+            let t = layer.step(index);
+            let stale = if fault!("lstm.stale-state") && index > 2 { 2 } else { 1 };
+            let (h, now) = if reverse {
+                let (now, behind) = y.split_at_mut((t + 1) * state);
+                (behind.get((stale - 1) * state..stale * state), &mut now[t * state..])
+            } else {
+                let (before, now) = y.split_at_mut(t * state);
+                (before.rchunks_exact(state.max(1)).nth(stale - 1), &mut now[..state])
+            };
+            let h = h.filter(|_| present.all()).unwrap_or(h_n);
+            let sums = &mut sums[(t - least) * batch * line..][..batch * line];
+            let b_hh = if fault!("lstm.late-bias") && index > 0 { &[][..] } else { b_hh };
             if panels.is_empty() {
                 let (joint_rows, apart_rows) = w_hh.split_at(joint * hidden * hidden);
                 let (joint_bias, apart_bias) = b_hh.split_at(b_hh.len().min(joint * hidden));
@@ -132,6 +147,7 @@ pub fn forward<T: CellFloat, C: Cell>(
                 cell,
                 batch,
                 hidden,
+                present: present.at(t),
                 sums,
                 line,
                 h,
@@ -140,8 +156,10 @@ pub fn forward<T: CellFloat, C: Cell>(
                 gates: Disjoint::new(&mut gates[of_gates]),
                 extra: Disjoint::new(&mut extra[of_extra]),
             };
-            if panels.is_empty() {
+            let rows = present.rows(t);
+            if panels.is_empty() || rows == 0 {
                 all(&mut step, pool);
+                keep(present, t, (&now[..state], h_n), hidden);
                 continue;
             }
             let (a, a_row) = if h_line > 0 {
@@ -152,16 +170,29 @@ pub fn forward<T: CellFloat, C: Cell>(
             } else {
                 (h, hidden)
             };
-            let back = t % 2 == 1;
+            let back = index % 2 == 1;
             let mut all =
                 Product { shape, panels, a, a_row, c: sums, c_row: line, joint, moved: apart, bias: b_hh, back };
-            driver::product(isa, &mut all, Some(&mut step), batch, pool)?;
+            driver::product(isa, &mut all, Some(&mut step), rows, pool)?;
+            rest(&mut step, rows);
+            keep(present, t, (&now[..state], h_n), hidden);
         }
     }
-    if let Some(last) = y.rchunks(state.max(1)).next() {
-        h_n.copy_from_slice(last);
+    if steps > 0 && present.all() {
+        let last = layer.step(steps - 1);
+        h_n.copy_from_slice(&y[last * state..(last + 1) * state]);
     }
     Ok(())
+}
+
+/// With numbers of steps, keeps the outputs of the sequences that have step `t`.
+fn keep<T: Float>(present: Present<'_>, t: usize, (y, h_n): (&[T], &mut [T]), hidden: usize) {
+    let rows = h_n.chunks_exact_mut(hidden.max(1)).zip(y.chunks_exact(hidden.max(1))).enumerate();
+    for (n, (h, y)) in rows.filter(|_| !present.all()) {
+        if present.at(t).has(n) || fault!("gru.state-behind-end") {
+            h.copy_from_slice(y);
+        }
+    }
 }
 
 /// The product with C in lines.

@@ -15,7 +15,9 @@ pub(crate) mod backward;
 pub(crate) mod cells;
 mod driver;
 pub(crate) mod forward;
+pub(crate) mod layers;
 pub(crate) mod plan;
+mod present;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::cells::{Cell, CellFloat, CellWork, Cells, SUMS};
 use super::driver::Behind;
+use super::present::At;
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
 use crate::isa::Isa;
@@ -27,6 +28,8 @@ pub struct Step<'a, T, C> {
     pub batch: usize,
     /// Hidden units H.
     pub hidden: usize,
+    /// Sequences that have the step: the outputs of the others are 0, and their cells stay.
+    pub present: At<'a>,
     /// The sums of the gates, and the one that is apart, each over all units; N lines.
     pub sums: Disjoint<'a, T>,
     /// Elements between lines of sums.
@@ -121,7 +124,13 @@ impl<T: CellFloat, C: Cell> CellWork<T> for Part<'_, Step<'_, T, C>> {
     fn run<L: Cells<T> + Copy>(self, l: L) {
         for n in self.rows {
             // SAFETY: who made the part promised that nobody else has it, and one row is over before the next begins.
-            l.step(self.step.cell, unsafe { self.step.units(n, &self.units) });
+            let units = unsafe { self.step.units(n, &self.units) };
+            if self.step.present.has(n) {
+                l.step(self.step.cell, units);
+            } else {
+                let Units { y, gates, extra, .. } = units;
+                gates.into_iter().chain([y, extra]).for_each(|of| of.fill(T::default()));
+            }
         }
     }
 }
@@ -145,6 +154,10 @@ pub struct BackStep<'a, T, C> {
     pub batch: usize,
     /// Hidden units H.
     pub hidden: usize,
+    /// Sequences that have the step: the gradients of the others' sums are 0, and the carry stays.
+    pub present: At<'a>,
+    /// What takes the place of `dh` at the last step in memory that a sequence has, N×H; nothing if it is empty.
+    pub last: &'a [T],
     /// The upstream gradient of the step's outputs, N×H.
     pub dy: &'a [T],
     /// What the next step says of the outputs by way of its sums, N×H.
@@ -201,11 +214,16 @@ impl<T, C: Cell> BackStep<'_, T, C> {
         let place = |x: &Disjoint<'_, T>, gate: usize| {
             if gate < C::GATES { of_gate(x, n, self.line, (gate, hidden), units) } else { 0..0 }
         };
+        let ends = !self.last.is_empty() && self.present.is_last(n);
         // SAFETY: the caller's promise; different gates are different elements.
         unsafe {
             BackUnits {
                 dy: shared(self.dy, n, hidden, units),
-                dh: self.dh.part(of(&self.dh, of_dh, hidden, units)),
+                dh: if ends {
+                    shared(self.last, n, hidden, units)
+                } else {
+                    self.dh.part(of(&self.dh, of_dh, hidden, units))
+                },
                 carry: self.carry.part(of(&self.carry, n, hidden, units)),
                 gates: [kept(0), kept(1), kept(2), kept(3)],
                 extra: shared(self.extra, n, hidden, units),
@@ -223,7 +241,13 @@ impl<T: CellFloat, C: Cell> CellWork<T> for Part<'_, BackStep<'_, T, C>> {
         let first = self.rows.start;
         for n in self.rows {
             // SAFETY: who made the part promised that nobody else has it, and one row is over before the next begins.
-            l.back(self.step.cell, unsafe { self.step.units(n, first, &self.units) });
+            let units = unsafe { self.step.units(n, first, &self.units) };
+            if self.step.present.has(n) {
+                l.back(self.step.cell, units);
+            } else {
+                let BackUnits { dz, dr, .. } = units;
+                dz.into_iter().chain(dr).for_each(|of| of.fill(T::default()));
+            }
         }
     }
 }
@@ -234,6 +258,15 @@ impl<T: CellFloat, C: Cell> Behind for BackStep<'_, T, C> {
     }
     fn size(&self) -> (usize, usize) {
         (self.batch, self.hidden)
+    }
+}
+
+/// The units of the sequences from `first` on, which no product has.
+pub fn rest(step: &mut dyn Behind, first: usize) {
+    let (batch, hidden) = step.size();
+    if first < batch {
+        // SAFETY: the step is borrowed for this alone.
+        unsafe { step.part(first..batch, 0..hidden) };
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct RnnCell(pub(crate) Function);
 impl Cell for RnnCell {
     const GATES: usize = 1;
     const APART: bool = false;
+    const CELLS: bool = false;
+    const KEEPS: bool = false;
 
     #[inline(always)]
     fn step<N: Numbers>(self, l: N, given: Given<N::V>) -> Made<N::V> {
@@ -89,12 +91,12 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [x, w_ih, w_hh, b_ih, b_hh, h0] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
-    let (problem, pool) = (downcast::<Rnn>(call.problem()), call.pool());
+    let (lengths, problem, pool) = (call.input(6), downcast::<Rnn>(call.problem()), call.pool());
     let plan = call.plan();
     let (outputs, workspace) = call.outputs();
     let [y, h_n] = outputs.map(elements);
     let (bias, c0): (_, &[T]) = ([b_ih, b_hh], &[]);
     let (c_n, gates, extra): (&mut [T], &mut [T], &mut [T]) = (&mut [], &mut [], &mut []);
-    let operands = Operands { x, w_ih, w_hh, bias, h0, c0, y, h_n, c_n, gates, extra };
+    let operands = Operands { x, w_ih, w_hh, bias, h0, c0, lengths, y, h_n, c_n, gates, extra };
     forward(RnnCell(problem.function), &problem.layer, isa, operands, plan, pool, workspace)
 }

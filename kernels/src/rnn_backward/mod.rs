@@ -40,12 +40,14 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
 fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, dh_n, x, w_ih, w_hh] = [0, 1, 2, 3, 4].map(|i| call.input::<T>(i));
     // 5 and 6 are the biases.
-    let [h0, y] = [7, 8].map(|i| call.input::<T>(i));
+    let [h0, y] = [7, 9].map(|i| call.input::<T>(i));
+    let lengths = call.input(8);
     let (problem, pool) = (downcast::<RnnBackward>(call.problem()), call.pool());
     let (outputs, workspace) = call.outputs();
     let [dx, dw_ih, dw_hh, db, dh0] = outputs.map(elements);
     let (state, none): (_, &[T]) = ((h0, y), &[]);
-    let inputs = Inputs { dy, dh_n, dc_n: none, x, w_ih, w_hh, h0, y, gates: none, extra: none, state, before: false };
+    let (dc_n, gates, extra, before) = (none, none, none, false);
+    let inputs = Inputs { dy, dh_n, dc_n, x, w_ih, w_hh, h0, y, gates, extra, state, before, lengths };
     let outputs = Outputs { dx, dw_ih, dw_hh, db: [db, &mut []], dh0, dc0: &mut [] };
     backward(RnnCell(problem.rnn.function), &problem.rnn.layer, isa, inputs, outputs, pool, workspace)
 }

@@ -5,6 +5,7 @@
 //! are printed alone.
 
 mod activation;
+mod avg_pool2d;
 mod batchnorm_relu;
 mod batchnorm_relu_backward;
 mod conv2d;
@@ -79,6 +80,7 @@ fn all() -> impl Iterator<Item = Wrong> {
         conv2d::WRONG,
         conv_gradients::WRONG,
         max_pool2d::WRONG,
+        avg_pool2d::WRONG,
         activation::WRONG,
     ]
     .into_iter()

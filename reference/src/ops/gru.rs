@@ -1,4 +1,4 @@
-//! `gru`: one layer of gated recurrent units, in one direction, over a sequence.
+//! `gru`: one layer of gated recurrent units, in either direction, over a sequence.
 //!
 //! The reset gate acts behind the product, as in libtorch and cuDNN. For each step t, with h₋₁ = h0 (zeros where the
 //! problem has no initial state), and W and b of the three gates in the order r, z, n:
@@ -25,7 +25,11 @@ use ndarray::{Array2, Array3, ArrayD};
 
 use super::gemm::{chain, choice_value};
 use super::lstm_bounds::{GATE_ULPS, flushed};
-use super::recurrent::{BIAS, DOMAINS, H, I, Layer, N, Operands, STATE, STEPS, Sizes, T, kept, or_none, sigmoid};
+use super::recurrent::{
+    BIAS, DIR, DOMAINS, H, I, LENGTHS, Layer, N, Operands, STATE, STEPS, Sizes, T, kept, or_none, sigmoid,
+};
+use super::recurrent_backward::tolerances;
+use super::walk::Walk;
 use crate::running::{Rounding, Running};
 use crate::tolerance::Sum;
 use crate::{Axis, Fill, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness};
@@ -33,8 +37,10 @@ use crate::{Axis, Fill, Operator, Point, Port, Problem, ProblemError, Tolerance,
 /// Gates of a unit: r, z, n.
 pub const GATES: usize = 3;
 
-const AXES: &[Axis] =
-    &[T, N, I, H, BIAS, STATE, Axis::choice("keep", "whether gates and q are outputs, too", &["no", "yes"])];
+const KEEP: Axis = Axis::choice("keep", "whether gates and q are outputs, too", &["no", "yes"]);
+
+/// The last axis is not the gradient's.
+pub(super) const AXES: &[Axis] = &[T, N, I, H, BIAS, STATE, DIR, LENGTHS, KEEP];
 
 /// A validated layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +76,7 @@ impl Gru {
     /// # Errors
     /// [`ProblemError::Overflow`] if a buffer does not fit the address space.
     pub fn new(steps: usize, batch: usize, inputs: usize, hidden: usize) -> Result<Gru, ProblemError> {
-        let layer = Layer { gates: GATES, steps, batch, inputs, hidden, bias: false, state: false };
-        Ok(Gru { layer: layer.validated()?, keep: false })
+        Ok(Gru { layer: Layer::plain(GATES, [steps, batch, inputs, hidden])?, keep: false })
     }
 
     /// Of a point; without outputs for a gradient.
@@ -79,11 +84,12 @@ impl Gru {
         Ok(Gru { layer: Layer::of(point, GATES)?, keep: false })
     }
 
-    /// The weights, biases and the initial state. Neither b_hh nor h0 is infinite or huge: a gate that underflows would
+    /// The weights, biases, the initial state and the numbers of steps. Neither b_hh nor h0 is infinite or huge: a gate that underflows would
     /// decide between ∞ and NaN, and gradients have products of b_hh, x and dy.
-    pub(super) fn parameters(&self, types: Types) -> [Port; 5] {
+    pub(super) fn parameters(&self, types: Types) -> [Port; 6] {
         let [w_ih, w_hh, b_ih, b_hh] = self.layer.parameters(types);
-        [w_ih, w_hh, b_ih, b_hh.recurrent(1), self.layer.state("h0", types, self.layer.state).recurrent(1)]
+        let h0 = self.layer.state("h0", types, self.layer.state).recurrent(1);
+        [w_ih, w_hh, b_ih, b_hh.recurrent(1), h0, self.layer.of_lengths(types)]
     }
 
     /// h0.
@@ -94,7 +100,7 @@ impl Gru {
     /// All steps.
     pub(super) fn pass(&self, inputs: &[ArrayD<f64>]) -> Pass {
         let layer = &self.layer;
-        let Operands { x, w_ih, w_hh, b_ih, b_hh } = layer.operands(inputs);
+        let Operands { x, w_ih, w_hh, b_ih, b_hh, walk } = layer.operands(inputs);
         let hidden = layer.hidden;
         let mut pass = Pass {
             sums: layer.zeros(3 * hidden),
@@ -103,15 +109,19 @@ impl Gru {
             y: layer.zeros(hidden),
         };
         let mut h = self.initial(inputs);
-        for t in 0..layer.steps {
+        for t in walk.order() {
             let of_x = x.index_axis(STEPS, t).dot(&w_ih.t()) + &b_ih;
             let of_h = h.dot(&w_hh.t()) + &b_hh;
             for (s, j) in ndarray::indices((layer.batch, hidden)) {
+                if !walk.has(t, s) {
+                    continue;
+                }
                 let [at_r, at_z, at_n] = [0, 1, 2].map(|gate| [s, gate * hidden + j]);
                 let (sum_r, sum_z) = (of_x[at_r] + of_h[at_r], of_x[at_z] + of_h[at_z]);
                 let (r, z, q) = (sigmoid(sum_r), sigmoid(sum_z), of_h[at_n]);
                 let n = (of_x[at_n] + r * q).tanh();
                 h[[s, j]] = (1.0 - z) * n + z * h[[s, j]];
+                pass.y[[t, s, j]] = h[[s, j]];
                 pass.recurrent[[t, s, j]] = q;
                 let sums = [sum_r, sum_z, of_x[at_n]];
                 for (gate, (sum, value)) in sums.into_iter().zip([r, z, n]).enumerate() {
@@ -119,13 +129,18 @@ impl Gru {
                     pass.gates[[t, s, gate * hidden + j]] = value;
                 }
             }
-            pass.y.index_axis_mut(STEPS, t).assign(&h);
         }
         pass
     }
 
-    /// What a kernel of these types is off by, whose gates are off by `lost` more.
-    pub(super) fn errors(&self, types: Types, inputs: &[ArrayD<f64>], pass: &Pass, lost: f64) -> Errors {
+    /// What a kernel of these types is off by, whose x is off by so much, and whose gates are off by `lost` more.
+    pub(super) fn errors(
+        &self,
+        types: Types,
+        (inputs, x_off): (&[ArrayD<f64>], Option<&Array3<f64>>),
+        pass: &Pass,
+        lost: f64,
+    ) -> Errors {
         let rounding = Rounding::of(types);
         let layer = &self.layer;
         let operands = layer.operands(inputs);
@@ -133,21 +148,25 @@ impl Gru {
         let mut errors =
             Errors { gates: layer.zeros(3 * hidden), recurrent: layer.zeros(hidden), y: layer.zeros(hidden) };
         let mut h = self.initial(inputs).mapv(Running::exact);
-        for t in 0..layer.steps {
+        for t in operands.walk.order() {
             let (values, off) = (h.mapv(|h| h.value), h.mapv(|h| h.error));
-            let Sizes { x: of_x, h: of_h, brought } = layer.sizes(&operands, t, &values, &off);
+            let Sizes { x: of_x, x_brought, h: of_h, brought } = layer.sizes(&operands, x_off, t, (&values, &off));
             for (s, j) in ndarray::indices((layer.batch, hidden)) {
+                if !operands.walk.has(t, s) {
+                    continue;
+                }
                 let [r, z] = [0, 1].map(|gate| {
                     let at = [s, gate * hidden + j];
                     let value = pass.sums[[t, s, at[1]]];
-                    let sum = rounding.sum(value, layer.chains(), of_x[at] + of_h[at], brought[at]);
+                    let sum = rounding.sum(value, layer.chains(), of_x[at] + of_h[at], x_brought[at] + brought[at]);
                     let gate = rounding.sigmoid(sum, GATE_ULPS);
                     Running::new(gate.value, gate.error + lost)
                 });
                 let at = [s, 2 * hidden + j];
                 let q = pass.recurrent[[t, s, j]];
                 let q = rounding.sum(q, chain(hidden) + 1, of_h[at], brought[at]);
-                let own = rounding.sum(pass.sums[[t, s, at[1]]], chain(layer.inputs) + 1, of_x[at], 0.0);
+                let own = pass.sums[[t, s, at[1]]];
+                let own = rounding.sum(own, chain(layer.inputs) + 1, of_x[at], x_brought[at]);
                 let n = rounding.tanh(rounding.add(own, rounding.mul(r, q)), GATE_ULPS);
                 h[[s, j]] = rounding.blend(z, n, h[[s, j]]);
                 errors.recurrent[[t, s, j]] = q.error;
@@ -161,27 +180,30 @@ impl Gru {
     }
 
     fn bounds(&self, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>], lost: f64) -> Vec<Tolerance> {
-        let Errors { gates, recurrent, y } = self.errors(types, inputs, &self.pass(inputs), lost);
         let formulas = [
             "running error of y: γ(chain(I) + chain(H) + 2)·Σ and 3 ulp for each gate, through all steps",
             "that of the last y",
             "running error of the gates",
             "γ(chain(H) + 1)·Σ|h||W_hn| + Σ e(h)|W_hn|",
         ];
+        tolerances(formulas, self.off(types, (inputs, None), lost), expected)
+    }
+
+    /// What the outputs are off by, of a kernel whose x is off by so much and whose gates are off by `lost` more.
+    pub(super) fn off(
+        &self,
+        types: Types,
+        given: (&[ArrayD<f64>], Option<&Array3<f64>>),
+        lost: f64,
+    ) -> Vec<ArrayD<f64>> {
+        let Errors { gates, recurrent, y } = self.errors(types, given, &self.pass(given.0), lost);
         let exact = Array2::zeros((self.layer.batch, self.layer.hidden));
-        let bounds = self.outputs_of(y, gates, recurrent, exact);
-        formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+        self.outputs_of(&self.layer.walk(given.0), [y, gates, recurrent], exact)
     }
 
     /// y, h_n, and gates and q if they are kept.
-    fn outputs_of(
-        &self,
-        y: Array3<f64>,
-        gates: Array3<f64>,
-        recurrent: Array3<f64>,
-        h0: Array2<f64>,
-    ) -> Vec<ArrayD<f64>> {
-        let h_n = self.layer.last(&y, h0);
+    fn outputs_of(&self, walk: &Walk, [y, gates, recurrent]: [Array3<f64>; 3], h0: Array2<f64>) -> Vec<ArrayD<f64>> {
+        let h_n = walk.last(&y, h0);
         vec![y.into_dyn(), h_n, or_none(gates.into_dyn(), self.keep), or_none(recurrent.into_dyn(), self.keep)]
     }
 }
@@ -203,7 +225,7 @@ impl Problem for Gru {
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
         let Pass { gates, recurrent, y, .. } = self.pass(inputs);
-        self.outputs_of(y, gates, recurrent, self.initial(inputs))
+        self.outputs_of(&self.layer.walk(inputs), [y, gates, recurrent], self.initial(inputs))
     }
 
     fn sums(&self) -> Vec<Sum> {

@@ -17,18 +17,18 @@
 
 use ndarray::{Array2, Array3, ArrayD, Ix2, Ix3};
 
-use super::gru::{GRU, Gru};
+use super::gru::{self, GRU, Gru};
 use super::gru_backward_bounds::{Kept, bounds};
 use super::lstm_bounds::flushed;
-use super::recurrent::{BIAS, DOMAINS, H, I, N, Operands, STATE, STEPS, T, or_none};
-use super::recurrent_backward::{Gradients, Sums, before};
+use super::recurrent::{DOMAINS, Operands, STEPS, or_none};
+use super::recurrent_backward::{Gradients, Sums};
 use crate::operator::downcast;
 use crate::tolerance::Sum;
 use crate::{
     Axis, Data, Fill, Gradient, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness, gradient,
 };
 
-const AXES: &[Axis] = &[T, N, I, H, BIAS, STATE];
+const AXES: &[Axis] = gru::AXES.split_at(gru::AXES.len() - 1).0;
 
 /// A validated gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,9 +39,9 @@ pub struct GruBackward {
 
 /// Positions of the inputs.
 const X: usize = 2;
-pub(super) const Y: usize = 8;
-pub(super) const GATES: usize = 9;
-pub(super) const RECURRENT: usize = 10;
+pub(super) const Y: usize = 9;
+pub(super) const GATES: usize = 10;
+pub(super) const RECURRENT: usize = 11;
 
 /// Upstream gradients and what the forward pass kept.
 pub(super) struct Views<'a> {
@@ -79,7 +79,7 @@ impl GruBackward {
 impl Problem for GruBackward {
     fn inputs(&self, types: Types) -> Vec<Port> {
         let layer = &self.gru.layer;
-        let [w_ih, w_hh, b_ih, b_hh, h0] = self.gru.parameters(types);
+        let [w_ih, w_hh, b_ih, b_hh, h0, lengths] = self.gru.parameters(types);
         // Never infinite: a derivative that underflows would decide between ∞ and NaN.
         vec![
             layer.sequence("dy", types, layer.hidden).factor(),
@@ -90,6 +90,7 @@ impl Problem for GruBackward {
             b_ih,
             b_hh,
             h0,
+            lengths,
             layer.sequence("y", types, layer.hidden),
             layer.sequence("gates", types, layer.columns()),
             layer.sequence("recurrent", types, layer.hidden),
@@ -112,9 +113,13 @@ impl Problem for GruBackward {
         let Views { forward, h0, dy, dh_n: mut dh, y, gates, recurrent } = self.views(inputs);
         let (batch, hidden) = (self.gru.layer.batch, self.gru.layer.hidden);
         let mut sums = Sums::of(&self.gru.layer);
-        for t in (0..self.gru.layer.steps).rev() {
-            let before = before(&y, &h0, t);
+        let walk = &forward.walk;
+        for t in walk.order().rev() {
+            let before = walk.states_before(&y, &h0, t);
             for (s, j) in ndarray::indices((batch, hidden)) {
+                if !walk.has(t, s) {
+                    continue;
+                }
                 let [r, z, n] = [0, 1, 2].map(|gate| gates[[t, s, gate * hidden + j]]);
                 let dh_t = dy[[t, s, j]] + dh[[s, j]];
                 let dn = dh_t * (1.0 - z) * ((1.0 - n) * (1.0 + n));
@@ -125,7 +130,8 @@ impl Problem for GruBackward {
                 }
                 dh[[s, j]] = dh_t * z;
             }
-            dh += &sums.of_h.index_axis(STEPS, t).dot(&forward.w_hh);
+            let all = &dh + &sums.of_h.index_axis(STEPS, t).dot(&forward.w_hh);
+            walk.take(t, &mut dh, &all);
         }
         self.present(sums.gradients(&forward, &y, &h0), dh.into_dyn())
     }
@@ -145,7 +151,7 @@ impl Problem for GruBackward {
     ) -> Vec<Tolerance> {
         let forward = &inputs[X..Y];
         let pass = self.gru.pass(forward);
-        let kept = Kept::anew(inputs, &pass, &self.gru.errors(types, forward, &pass, flushed(types)));
+        let kept = Kept::anew(inputs, &pass, &self.gru.errors(types, (forward, None), &pass, flushed(types)));
         bounds(self, types, inputs, &kept, expected)
     }
 
@@ -184,10 +190,7 @@ pub static GRU_BACKWARD: Operator = Operator {
 
 static GRADIENT: Gradient = Gradient {
     forward: &GRU,
-    point: |point: &Point| {
-        AXES.iter()
-            .fold(Point::default_of(GRU.axes).with("keep", 1), |to, axis| to.with(axis.name, point.get(axis.name)))
-    },
+    point: |point: &Point| gradient::keeping(gru::AXES, point),
     takes: &[
         Takes::Upstream(0),
         Takes::Upstream(1),
@@ -197,6 +200,7 @@ static GRADIENT: Gradient = Gradient {
         Takes::Input(3),
         Takes::Input(4),
         Takes::Input(5),
+        Takes::Input(6),
         Takes::Output(0),
         Takes::Output(2),
         Takes::Output(3),

@@ -13,17 +13,17 @@ use ndarray::{Array2, Array3, ArrayD};
 
 use super::gru::{Errors, Pass};
 use super::gru_backward::{GATES, GruBackward, RECURRENT, Views, Y};
-use super::recurrent_backward::{FORMULAS, Sums, anew, before, errors};
+use super::recurrent_backward::{Brought, FORMULAS, Sums, anew, errors, tolerances};
 use crate::running::{Rounding, Running};
 use crate::{Tolerance, Types};
 
 /// Errors of what the forward pass kept.
 pub(super) struct Kept {
-    y: Array3<f64>,
-    gates: Array3<f64>,
-    recurrent: Array3<f64>,
+    pub(super) y: Array3<f64>,
+    pub(super) gates: Array3<f64>,
+    pub(super) recurrent: Array3<f64>,
     /// Whether they are a witness's, which differentiates other forms.
-    anew: bool,
+    pub(super) anew: bool,
 }
 
 impl Kept {
@@ -52,6 +52,19 @@ pub(super) fn bounds(
     kept: &Kept,
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
+    let [dx, dw_ih, dw_hh, db] = FORMULAS;
+    let formulas = [dx, dw_ih, dw_hh, db, db, "running error of dh"];
+    tolerances(formulas, off(p, types, inputs, kept, &Brought::default()), expected)
+}
+
+/// What the outputs are off by.
+pub(super) fn off(
+    p: &GruBackward,
+    types: Types,
+    inputs: &[ArrayD<f64>],
+    kept: &Kept,
+    brought: &Brought,
+) -> Vec<ArrayD<f64>> {
     let rounding = Rounding::of(types);
     let u = types.accumulator.unit_roundoff();
     let Views { forward, h0, dy, dh_n, y, gates, recurrent } = p.views(inputs);
@@ -60,15 +73,19 @@ pub(super) fn bounds(
     let (mut sums, mut off) = (Sums::of(layer), Sums::of(layer));
     let mut dh = dh_n.mapv(Running::exact);
     let exact = Array2::zeros(h0.raw_dim());
-    for t in (0..layer.steps).rev() {
-        let (h, h_off) = (before(&y, &h0, t), before(&kept.y, &exact, t));
+    let walk = &forward.walk;
+    for t in walk.order().rev() {
+        let (h, h_off) = (walk.states_before(&y, &h0, t), walk.states_before(&kept.y, &exact, t));
         let mut passed = Array2::from_elem(h0.raw_dim(), Running::default());
         for (s, j) in ndarray::indices((layer.batch, hidden)) {
+            if !walk.has(t, s) {
+                continue;
+            }
             let [r, z, n] =
                 [0, 1, 2].map(|gate| [t, s, gate * hidden + j]).map(|at| Running::new(gates[at], kept.gates[at]));
             let q = Running::new(recurrent[[t, s, j]], kept.recurrent[[t, s, j]]);
             let h = Running::new(h[[s, j]], h_off[[s, j]]);
-            let dh = rounding.add(Running::exact(dy[[t, s, j]]), dh[[s, j]]);
+            let dh = rounding.add(brought.dy(&dy, [t, s, j]), dh[[s, j]]);
             let mut slope = rounding.curved(n);
             let rest = if kept.anew {
                 slope = Running::new(slope.value, slope.error + u);
@@ -86,11 +103,9 @@ pub(super) fn bounds(
             }
             passed[[s, j]] = rounding.mul(dh, z);
         }
-        dh = sums.carried(&off, t, forward.w_hh, rounding);
-        dh.zip_mut_with(&passed, |dh, passed| *dh = rounding.add(*dh, *passed));
+        let mut all = sums.carried(&off, t, forward.w_hh, rounding);
+        all.zip_mut_with(&passed, |all, passed| *all = rounding.add(*all, *passed));
+        walk.take(t, &mut dh, &all);
     }
-    let bounds = p.present(sums.bounds(&off, layer, &forward, (&y, &kept.y, &h0), rounding), errors(&dh));
-    let [dx, dw_ih, dw_hh, db] = FORMULAS;
-    let formulas = [dx, dw_ih, dw_hh, db, db, "running error of dh"];
-    formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+    p.present(sums.bounds(&off, layer, &forward, (&y, &kept.y, &h0), brought.x.as_ref(), rounding), errors(&dh))
 }

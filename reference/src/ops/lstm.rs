@@ -1,4 +1,4 @@
-//! `lstm`: one layer of long short-term memory, in one direction, over a sequence.
+//! `lstm`: one layer of long short-term memory, in either direction, over a sequence.
 //!
 //! Time comes first: x is T×N×I, and for each step t, with h₋₁ = h0 and c₋₁ = c0 (zeros where the problem has no
 //! initial state):
@@ -21,15 +21,21 @@ use ndarray::{Array2, Array3, ArrayD};
 
 use super::gemm::choice_value;
 use super::lstm_bounds::{Errors, errors, flushed};
-use super::recurrent::{BIAS, DOMAINS, H, I, Layer, N, Operands, STATE, STEPS, T, kept, or_none, sigmoid};
+use super::recurrent::{
+    BIAS, DIR, DOMAINS, H, I, LENGTHS, Layer, N, Operands, STATE, STEPS, T, kept, or_none, sigmoid,
+};
+use super::recurrent_backward::tolerances;
+use super::walk::Walk;
 use crate::tolerance::Sum;
 use crate::{Axis, Fill, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness};
 
 /// Gates of a unit: i, f, g, o.
 pub const GATES: usize = 4;
 
-const AXES: &[Axis] =
-    &[T, N, I, H, BIAS, STATE, Axis::choice("keep", "whether gates and cells are outputs, too", &["no", "yes"])];
+const KEEP: Axis = Axis::choice("keep", "whether gates and cells are outputs, too", &["no", "yes"]);
+
+/// The last axis is not the gradient's.
+pub(super) const AXES: &[Axis] = &[T, N, I, H, BIAS, STATE, DIR, LENGTHS, KEEP];
 
 /// A validated layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,8 +64,7 @@ impl Lstm {
     /// # Errors
     /// [`ProblemError::Overflow`] if a buffer does not fit the address space.
     pub fn new(steps: usize, batch: usize, inputs: usize, hidden: usize) -> Result<Lstm, ProblemError> {
-        let layer = Layer { gates: GATES, steps, batch, inputs, hidden, bias: false, state: false };
-        Ok(Lstm { layer: layer.validated()?, keep: false })
+        Ok(Lstm { layer: Layer::plain(GATES, [steps, batch, inputs, hidden])?, keep: false })
     }
 
     /// Of a point; without outputs for a gradient.
@@ -67,11 +72,11 @@ impl Lstm {
         Ok(Lstm { layer: Layer::of(point, GATES)?, keep: false })
     }
 
-    /// The weights, biases and initial states.
-    pub(super) fn parameters(&self, types: Types) -> [Port; 6] {
+    /// The weights, biases and initial states, and the numbers of steps.
+    pub(super) fn parameters(&self, types: Types) -> [Port; 7] {
         let [w_ih, w_hh, b_ih, b_hh] = self.layer.parameters(types);
         let state = |name| self.layer.state(name, types, self.layer.state);
-        [w_ih, w_hh, b_ih, b_hh, state("h0"), state("c0").recurrent(1)]
+        [w_ih, w_hh, b_ih, b_hh, state("h0"), state("c0").recurrent(1), self.layer.of_lengths(types)]
     }
 
     /// h0 and c0.
@@ -82,7 +87,7 @@ impl Lstm {
     /// All steps.
     pub fn pass(&self, inputs: &[ArrayD<f64>]) -> Pass {
         let layer = &self.layer;
-        let Operands { x, w_ih, w_hh, b_ih, b_hh } = layer.operands(inputs);
+        let Operands { x, w_ih, w_hh, b_ih, b_hh, walk } = layer.operands(inputs);
         let hidden = layer.hidden;
         let mut pass = Pass {
             sums: layer.zeros(4 * hidden),
@@ -91,28 +96,29 @@ impl Lstm {
             y: layer.zeros(hidden),
         };
         let [mut h, mut c] = self.initial(inputs);
-        for t in 0..layer.steps {
+        for t in walk.order() {
             let z = x.index_axis(STEPS, t).dot(&w_ih.t()) + &b_ih + h.dot(&w_hh.t()) + &b_hh;
             for (n, j) in ndarray::indices((layer.batch, hidden)) {
+                if !walk.has(t, n) {
+                    continue;
+                }
                 let [i, f, g, o] = [0, 1, 2, 3].map(|gate| z[[n, gate * hidden + j]]);
                 let [i, f, g, o] = [sigmoid(i), sigmoid(f), g.tanh(), sigmoid(o)];
                 c[[n, j]] = f * c[[n, j]] + i * g;
                 h[[n, j]] = o * c[[n, j]].tanh();
                 for (gate, value) in [i, f, g, o].into_iter().enumerate() {
                     pass.gates[[t, n, gate * hidden + j]] = value;
+                    pass.sums[[t, n, gate * hidden + j]] = z[[n, gate * hidden + j]];
                 }
+                pass.cells[[t, n, j]] = c[[n, j]];
+                pass.y[[t, n, j]] = h[[n, j]];
             }
-            pass.sums.index_axis_mut(STEPS, t).assign(&z);
-            pass.cells.index_axis_mut(STEPS, t).assign(&c);
-            pass.y.index_axis_mut(STEPS, t).assign(&h);
         }
         pass
     }
 
     /// The bounds of the outputs, of a kernel whose gates are off by `lost` more.
     fn bounds(&self, types: Types, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>], lost: f64) -> Vec<Tolerance> {
-        let Errors { y, gates, cells } = errors(self, types, inputs, &self.pass(inputs), lost);
-        let given = || Array2::zeros((self.layer.batch, self.layer.hidden));
         let formulas = [
             "running error of y: γ(chain(I) + chain(H) + 2)·Σ and 3 ulp for each gate, through all steps",
             "that of the last y",
@@ -120,19 +126,29 @@ impl Lstm {
             "running error of the gates",
             "running error of the cells",
         ];
-        let bounds = self.outputs_of(y, gates, cells, [given(), given()]);
-        formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+        tolerances(formulas, self.off(types, (inputs, None), lost), expected)
+    }
+
+    /// What the outputs are off by, of a kernel whose x is off by so much and whose gates are off by `lost` more.
+    pub(super) fn off(
+        &self,
+        types: Types,
+        (inputs, x_off): (&[ArrayD<f64>], Option<&Array3<f64>>),
+        lost: f64,
+    ) -> Vec<ArrayD<f64>> {
+        let Errors { y, gates, cells } = errors(self, types, (inputs, x_off), &self.pass(inputs), lost);
+        let given = || Array2::zeros((self.layer.batch, self.layer.hidden));
+        self.outputs_of(&self.layer.walk(inputs), [y, gates, cells], [given(), given()])
     }
 
     /// y, h_n, c_n, and gates and cells if they are kept.
     fn outputs_of(
         &self,
-        y: Array3<f64>,
-        gates: Array3<f64>,
-        cells: Array3<f64>,
+        walk: &Walk,
+        [y, gates, cells]: [Array3<f64>; 3],
         [h0, c0]: [Array2<f64>; 2],
     ) -> Vec<ArrayD<f64>> {
-        let (h_n, c_n) = (self.layer.last(&y, h0), self.layer.last(&cells, c0));
+        let (h_n, c_n) = (walk.last(&y, h0), walk.last(&cells, c0));
         vec![y.into_dyn(), h_n, c_n, or_none(gates.into_dyn(), self.keep), or_none(cells.into_dyn(), self.keep)]
     }
 }
@@ -155,7 +171,7 @@ impl Problem for Lstm {
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
         let Pass { gates, cells, y, .. } = self.pass(inputs);
-        self.outputs_of(y, gates, cells, self.initial(inputs))
+        self.outputs_of(&self.layer.walk(inputs), [y, gates, cells], self.initial(inputs))
     }
 
     fn sums(&self) -> Vec<Sum> {
@@ -248,6 +264,38 @@ mod tests {
         let absent = outputs("t=2,i=2,h=2", &[&x, &weights, &weights, &[], &[], &[], &[]]);
         let given = outputs("t=2,i=2,h=2,state=given", &[&x, &weights, &weights, &[], &[], &zeros, &zeros]);
         assert_eq!(absent, given);
+    }
+
+    /// A sequence of three steps of five has what it has alone, in both directions, and one without steps passes its state
+    /// through. What lies behind an end is not read.
+    #[test]
+    fn steps_that_a_sequence_lacks_are_not_there() {
+        let weights: Vec<f64> = (0..4).map(|k| f64::from(k) / 2.0 - 1.0).collect();
+        let x = [0.5, -1.0, 2.0, 0.25, 1.5, -0.75];
+        for (dir, lengths) in [("forward", [0, 3]), ("reverse", [0, 3]), ("forward", [3, 3]), ("reverse", [3, 3])] {
+            // T×N: of both sequences, five steps.
+            let at = |t: usize, n: usize| if t < lengths[n] { x[3 * n + t] } else { f64::NAN };
+            let padded: Vec<f64> = (0..10).map(|i| at(i / 2, i % 2)).collect();
+            let given = lengths.map(|length| length as f64);
+            let point = format!("t=5,n=2,state=given,dir={dir},lengths=given,keep=yes");
+            let states = [[0.5, -0.5], [0.25, 1.0]];
+            let all = outputs(&point, &[&padded, &weights, &weights, &[], &[], &states[0], &states[1], &given]);
+            for (n, &length) in lengths.iter().enumerate() {
+                let own: Vec<f64> = (0..length).map(|t| x[3 * n + t]).collect();
+                let point = format!("t={length},n=1,state=given,dir={dir},keep=yes");
+                let states = states.map(|state| [state[n]]);
+                let alone = outputs(&point, &[&own, &weights, &weights, &[], &[], &states[0], &states[1], &[]]);
+                for output in [0, 3, 4] {
+                    let (all, alone) = (all[output].index_axis(ndarray::Axis(1), n), alone[output].iter());
+                    let zeros = all.len() - alone.len();
+                    let wanted: Vec<f64> = alone.copied().chain(std::iter::repeat_n(0.0, zeros)).collect();
+                    assert_eq!(all.iter().copied().collect::<Vec<_>>(), wanted, "{dir} {length}, output {output}");
+                }
+                for state in [1, 2] {
+                    assert_eq!(all[state][[n, 0]], alone[state][[0, 0]], "{dir} {length}, state {state}");
+                }
+            }
+        }
     }
 
     #[test]

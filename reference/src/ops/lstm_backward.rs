@@ -16,18 +16,18 @@
 
 use ndarray::{Array2, Array3, ArrayD, Ix2, Ix3};
 
-use super::lstm::{LSTM, Lstm};
+use super::lstm::{self, LSTM, Lstm};
 use super::lstm_backward_bounds::{Kept, bounds};
 use super::lstm_bounds::{errors, flushed};
-use super::recurrent::{BIAS, DOMAINS, H, I, N, Operands, STATE, STEPS, T, or_none};
-use super::recurrent_backward::{Gradients, Sums, before};
+use super::recurrent::{DOMAINS, Operands, STEPS, or_none};
+use super::recurrent_backward::{Gradients, Sums};
 use crate::operator::downcast;
 use crate::tolerance::Sum;
 use crate::{
     Axis, Data, Fill, Gradient, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness, gradient,
 };
 
-const AXES: &[Axis] = &[T, N, I, H, BIAS, STATE];
+const AXES: &[Axis] = lstm::AXES.split_at(lstm::AXES.len() - 1).0;
 
 /// A validated gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,9 +38,9 @@ pub struct LstmBackward {
 
 /// Positions of the inputs.
 const X: usize = 3;
-pub(super) const Y: usize = 10;
-pub(super) const GATES: usize = 11;
-pub(super) const CELLS: usize = 12;
+pub(super) const Y: usize = 11;
+pub(super) const GATES: usize = 12;
+pub(super) const CELLS: usize = 13;
 
 /// Upstream gradients and what the forward pass kept.
 pub(super) struct Views<'a> {
@@ -84,7 +84,7 @@ impl LstmBackward {
 impl Problem for LstmBackward {
     fn inputs(&self, types: Types) -> Vec<Port> {
         let layer = &self.lstm.layer;
-        let [w_ih, w_hh, b_ih, b_hh, h0, c0] = self.lstm.parameters(types);
+        let [w_ih, w_hh, b_ih, b_hh, h0, c0, lengths] = self.lstm.parameters(types);
         // Never infinite: a derivative that underflows would decide between ∞ and NaN.
         vec![
             layer.sequence("dy", types, layer.hidden).factor(),
@@ -97,6 +97,7 @@ impl Problem for LstmBackward {
             b_hh,
             h0.factor(),
             c0,
+            lengths,
             layer.sequence("y", types, layer.hidden),
             layer.sequence("gates", types, layer.columns()),
             layer.sequence("cells", types, layer.hidden),
@@ -119,9 +120,13 @@ impl Problem for LstmBackward {
         let Views { forward, h0, c0, dy, dh_n: mut dh, dc_n: mut dc, gates, cells, y } = self.views(inputs);
         let (batch, hidden) = (self.lstm.layer.batch, self.lstm.layer.hidden);
         let mut dz = Sums::of(&self.lstm.layer);
-        for t in (0..self.lstm.layer.steps).rev() {
-            let before = before(&cells, &c0, t);
+        let walk = &forward.walk;
+        for t in walk.order().rev() {
+            let before = walk.states_before(&cells, &c0, t);
             for (n, j) in ndarray::indices((batch, hidden)) {
+                if !walk.has(t, n) {
+                    continue;
+                }
                 let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[[t, n, gate * hidden + j]]);
                 let tanh = cells[[t, n, j]].tanh();
                 let dh = dy[[t, n, j]] + dh[[n, j]];
@@ -137,7 +142,7 @@ impl Problem for LstmBackward {
                 }
                 dc[[n, j]] = dc_t * f;
             }
-            dh = dz.of_h.index_axis(STEPS, t).dot(&forward.w_hh);
+            walk.take(t, &mut dh, &dz.of_h.index_axis(STEPS, t).dot(&forward.w_hh));
         }
         self.present(dz.gradients(&forward, &y, &h0), dh.into_dyn(), dc.into_dyn())
     }
@@ -157,7 +162,7 @@ impl Problem for LstmBackward {
     ) -> Vec<Tolerance> {
         let forward = &inputs[X..Y];
         let pass = self.lstm.pass(forward);
-        let kept = Kept::anew(inputs, &pass, &errors(&self.lstm, types, forward, &pass, flushed(types)));
+        let kept = Kept::anew(inputs, &pass, &errors(&self.lstm, types, (forward, None), &pass, flushed(types)));
         bounds(self, types, inputs, &kept, expected)
     }
 
@@ -196,10 +201,7 @@ pub static LSTM_BACKWARD: Operator = Operator {
 
 static GRADIENT: Gradient = Gradient {
     forward: &LSTM,
-    point: |point: &Point| {
-        AXES.iter()
-            .fold(Point::default_of(LSTM.axes).with("keep", 1), |to, axis| to.with(axis.name, point.get(axis.name)))
-    },
+    point: |point: &Point| gradient::keeping(lstm::AXES, point),
     takes: &[
         Takes::Upstream(0),
         Takes::Upstream(1),
@@ -211,6 +213,7 @@ static GRADIENT: Gradient = Gradient {
         Takes::Input(4),
         Takes::Input(5),
         Takes::Input(6),
+        Takes::Input(7),
         Takes::Output(0),
         Takes::Output(3),
         Takes::Output(4),

@@ -15,15 +15,15 @@ use ndarray::{Array2, Array3, ArrayD};
 use super::lstm::Pass;
 use super::lstm_backward::{CELLS, GATES, LstmBackward, Views, Y};
 use super::lstm_bounds::{Errors, GATE_ULPS};
-use super::recurrent_backward::{FORMULAS, Sums, anew, before, errors};
+use super::recurrent_backward::{Brought, FORMULAS, Sums, anew, errors, tolerances};
 use crate::running::{Rounding, Running};
 use crate::{Tolerance, Types};
 
 /// Errors of what the forward pass kept.
 pub(super) struct Kept {
-    y: Array3<f64>,
-    gates: Array3<f64>,
-    cells: Array3<f64>,
+    pub(super) y: Array3<f64>,
+    pub(super) gates: Array3<f64>,
+    pub(super) cells: Array3<f64>,
 }
 
 impl Kept {
@@ -52,6 +52,18 @@ pub(super) fn bounds(
     kept: &Kept,
     expected: &[ArrayD<f64>],
 ) -> Vec<Tolerance> {
+    let formulas = FORMULAS.into_iter().chain(["running error of dh", "running error of dc"]);
+    tolerances(formulas, off(p, types, inputs, kept, &Brought::default()), expected)
+}
+
+/// What the outputs are off by.
+pub(super) fn off(
+    p: &LstmBackward,
+    types: Types,
+    inputs: &[ArrayD<f64>],
+    kept: &Kept,
+    brought: &Brought,
+) -> Vec<ArrayD<f64>> {
     let r = Rounding::of(types);
     let Views { forward, h0, c0, dy, dh_n, dc_n, gates, cells, y } = p.views(inputs);
     let layer = &p.lstm.layer;
@@ -60,15 +72,20 @@ pub(super) fn bounds(
     let (mut dz, mut off) = (Sums::of(layer), Sums::of(layer));
     let (mut dh, mut dc) = (dh_n.mapv(Running::exact), dc_n.mapv(Running::exact));
     let exact = Array2::zeros(c0.raw_dim());
-    for t in (0..layer.steps).rev() {
-        let (cells_before, before_off) = (before(&cells, &c0, t), before(&kept.cells, &exact, t));
+    let walk = &forward.walk;
+    for t in walk.order().rev() {
+        let cells_before = walk.states_before(&cells, &c0, t);
+        let before_off = walk.states_before(&kept.cells, &exact, t);
         for (n, j) in ndarray::indices((layer.batch, hidden)) {
+            if !walk.has(t, n) {
+                continue;
+            }
             let [i, f, g, o] =
                 [0, 1, 2, 3].map(|gate| [t, n, gate * hidden + j]).map(|at| Running::new(gates[at], kept.gates[at]));
             let c = Running::new(cells[[t, n, j]], kept.cells[[t, n, j]]);
             let before = Running::new(cells_before[[n, j]], before_off[[n, j]]);
             let tanh = r.tanh(c, GATE_ULPS);
-            let dh = r.add(Running::exact(dy[[t, n, j]]), dh[[n, j]]);
+            let dh = r.add(brought.dy(&dy, [t, n, j]), dh[[n, j]]);
             let dc_t = r.fma(r.mul(dh, o), r.curved(tanh), dc[[n, j]]);
             let of_gates = [
                 r.mul(r.mul(dc_t, g), r.open(i)),
@@ -83,9 +100,8 @@ pub(super) fn bounds(
             }
             dc[[n, j]] = r.mul(dc_t, f);
         }
-        dh = dz.carried(&off, t, forward.w_hh, r);
+        walk.take(t, &mut dh, &dz.carried(&off, t, forward.w_hh, r));
     }
-    let bounds = p.present(dz.bounds(&off, layer, &forward, (&y, &kept.y, &h0), r), errors(&dh), errors(&dc));
-    let formulas = FORMULAS.into_iter().chain(["running error of dh", "running error of dc"]);
-    formulas.zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+    let sums = dz.bounds(&off, layer, &forward, (&y, &kept.y, &h0), brought.x.as_ref(), r);
+    p.present(sums, errors(&dh), errors(&dc))
 }

@@ -44,8 +44,14 @@ pub(super) fn flushed(types: Types) -> f64 {
     types.accumulator.underflow() / types.accumulator.unit_roundoff()
 }
 
-/// The bounds for a kernel of these types, whose gates are off by `lost` more.
-pub fn errors(lstm: &Lstm, types: Types, inputs: &[ArrayD<f64>], pass: &Pass, lost: f64) -> Errors {
+/// The bounds for a kernel of these types, whose x is off by so much, and whose gates are off by `lost` more.
+pub fn errors(
+    lstm: &Lstm,
+    types: Types,
+    (inputs, x_off): (&[ArrayD<f64>], Option<&Array3<f64>>),
+    pass: &Pass,
+    lost: f64,
+) -> Errors {
     let r = Rounding::of(types);
     let operands = lstm.layer.operands(inputs);
     let (batch, hidden) = (lstm.layer.batch, lstm.layer.hidden);
@@ -57,10 +63,13 @@ pub fn errors(lstm: &Lstm, types: Types, inputs: &[ArrayD<f64>], pass: &Pass, lo
     let [mut h, c0] = lstm.initial(inputs);
     let mut c = c0.mapv(Running::exact);
     let mut off: Array2<f64> = Array2::zeros((batch, hidden));
-    for t in 0..lstm.layer.steps {
-        let Sizes { x, h: of_h, brought } = lstm.layer.sizes(&operands, t, &h, &off);
-        let sizes = x + of_h;
+    for t in operands.walk.order() {
+        let Sizes { x, x_brought, h: of_h, brought } = lstm.layer.sizes(&operands, x_off, t, (&h, &off));
+        let (sizes, brought) = (x + of_h, x_brought + brought);
         for (n, j) in ndarray::indices((batch, hidden)) {
+            if !operands.walk.has(t, n) {
+                continue;
+            }
             let [i, f, g, o] = [0, 1, 2, 3].map(|gate| {
                 let q = gate * hidden + j;
                 let z = r.sum(pass.sums[[t, n, q]], lstm.layer.chains(), sizes[[n, q]], brought[[n, q]]);

@@ -7,9 +7,9 @@
 use ndarray::{Array4, ArrayD, Ix4};
 
 use super::gemm::choice_value;
-use super::images::{ImageLayout, Images};
+use super::images::Images;
+use super::pooling::{Pooling, positive, under};
 use super::window::Window;
-use crate::operator::size;
 use crate::{
     Axis, DType, Domain, Fill, Layout, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness,
     Workload,
@@ -19,8 +19,15 @@ const EXTENTS: &[i64] = &[1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65];
 const CHANNELS: &[i64] = &[1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33];
 const TAPS: &[i64] = &[1, 2, 3, 5];
 
+/// Whether windows may end behind the padding.
+pub(super) const CEIL: Axis =
+    Axis::choice("ceil", "whether a last window may end behind the padding, if it begins before it", &["no", "yes"]);
+
+/// Whether positions are an output.
+pub(super) const INDEX: Axis = Axis::choice("index", "whether positions are an output, too", &["yes", "no"]);
+
 /// The axes of the window and the images, which the gradient shares.
-pub(super) const GEOMETRY: &[Axis] = AXES.split_at(13).0;
+pub(super) const GEOMETRY: &[Axis] = AXES.split_at(14).0;
 
 pub(super) const AXES: &[Axis] = &[
     Axis::int("n", "images", 1, 5, &[0, 1, 2, 4, 5, 33]),
@@ -36,7 +43,8 @@ pub(super) const AXES: &[Axis] = &[
     Axis::int("ph", "rows outside the image, above and below", 0, 2, &[0, 1]),
     Axis::int("pw", "columns outside the image, on both sides", 0, 2, &[0, 1]),
     Axis::choice("layout", "order of the images' axes in memory", &["nchw", "nhwc"]),
-    Axis::choice("index", "whether positions are an output, too", &["yes", "no"]),
+    CEIL,
+    INDEX,
 ];
 
 /// Windows that networks have, which kernels compute on paths of their own.
@@ -54,6 +62,7 @@ pub(super) const DOMAINS: &[Domain] = &[
         fixed: &[("r", &[3]), ("s", &[3]), ("sh", &[1]), ("sw", &[1]), ("dh", &[1]), ("dw", &[1])],
     },
     Domain { name: "nhwc", fixed: &[("layout", &[1])] },
+    Domain { name: "ceil", fixed: &[("ceil", &[1])] },
 ];
 
 /// A validated pooling.
@@ -71,47 +80,20 @@ pub struct MaxPool2d {
     pub index: bool,
 }
 
-/// Checked: the padding is at most half the taps, and the dilation at most the input, so that every window falls on the
-/// image.
-fn window(what: &'static str, [input, taps, stride, dilation, padding]: [usize; 5]) -> Result<Window, ProblemError> {
-    let window = Window::new(what, [input, taps, stride, dilation, padding, padding])?;
-    if padding > taps / 2 {
-        let message = format!("{what}: a padding of {padding} is more than half of {taps} taps");
-        return Err(ProblemError::Conflict(message));
-    }
-    if window.dilation > input {
-        let message = format!("{what}: taps {dilation} apart may all miss an input of {input}");
-        return Err(ProblemError::Conflict(message));
-    }
-    Ok(window)
-}
-
 impl MaxPool2d {
+    /// Without positions.
+    pub(super) fn new(Pooling { x, y, rows, cols }: Pooling) -> MaxPool2d {
+        MaxPool2d { x, y, rows, cols, index: false }
+    }
+
     /// Of a point with the axes of [`GEOMETRY`]; without positions.
     pub(super) fn plain(point: &Point) -> Result<MaxPool2d, ProblemError> {
-        let get = |axis| match size(point, axis)? {
-            0 if !["n", "ph", "pw"].contains(&axis) => {
-                Err(ProblemError::OutOfRange { axis, value: 0, rule: "at least 1" })
-            }
-            size => Ok(size),
-        };
-        let layout = if choice_value(point, "layout")? == "nchw" { ImageLayout::Nchw } else { ImageLayout::Nhwc };
-        let rows = window("rows", [get("h")?, get("r")?, get("sh")?, get("dh")?, get("ph")?])?;
-        let cols = window("columns", [get("w")?, get("s")?, get("sw")?, get("dw")?, get("pw")?])?;
-        let (n, c) = (get("n")?, get("c")?);
-        Ok(MaxPool2d {
-            x: Images::new(n, c, rows.input, cols.input, layout)?,
-            y: Images::new(n, c, rows.output, cols.output, layout)?,
-            rows,
-            cols,
-            index: false,
-        })
+        Ok(MaxPool2d::new(Pooling::of(point, [positive(point, "dh")?, positive(point, "dw")?])?))
     }
 
     /// The elements under a window in row-major order: row and column.
-    pub fn under(&self, i: usize, j: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let rows = (0..self.rows.taps).filter_map(move |r| self.rows.index(i, r));
-        rows.flat_map(move |row| (0..self.cols.taps).filter_map(move |s| Some((row, self.cols.index(j, s)?))))
+    pub fn under(&self, i: usize, j: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        under(self.rows, self.cols, i, j)
     }
 }
 
@@ -158,8 +140,9 @@ impl Problem for MaxPool2d {
     }
 
     fn degenerate(&self) -> bool {
-        // A single window has a single place, and in a plane of one column or row many have the same.
-        self.y.h * self.y.w <= 1 || self.x.h * self.x.w <= 2
+        // A single window has a single place, and in a plane of one column or row many have the same. Many elements of the
+        // exact fill have its largest number among them.
+        self.y.h * self.y.w <= 1 || self.x.h * self.x.w <= 2 || self.rows.taps * self.cols.taps >= 32
     }
 }
 
@@ -177,6 +160,7 @@ pub(super) static WORKLOADS: &[Workload] = &[
     Workload::new("vgg16.pool5", "c=512,h=14,w=14", VGG).smoke(),
     Workload::new("vgg16.pool3_nhwc", "n=4,c=256,h=56,w=56,layout=nhwc", VGG),
     Workload::new("googlenet.pool2", "c=192,h=56,w=56,r=3,s=3,ph=1,pw=1", GOOGLENET),
+    Workload::new("squeezenet.pool4", "c=256,h=54,w=54,r=3,s=3,ceil=yes", "SqueezeNet 1.0, pool after fire4, 224×224"),
     Workload::new("googlenet.3a_pool", "c=192,h=28,w=28,r=3,s=3,sh=1,sw=1,ph=1,pw=1", GOOGLENET),
 ];
 
@@ -198,3 +182,25 @@ pub static MAX_POOL2D: Operator = Operator {
     witness: Witness::Libtorch,
     batch: Some("n"),
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_may_end_behind_the_image() {
+        let outputs = |text: &str| {
+            let point = Point::parse(AXES, text).expect("a point");
+            let pool = MaxPool2d::plain(&point).expect("a problem");
+            let x = ArrayD::from_shape_fn(vec![1, 1, pool.x.h, pool.x.w], |at| (at[2] * pool.x.w + at[3]) as f64);
+            let y = pool.reference(&[x]).remove(0);
+            (y.shape()[2..].to_vec(), y.into_iter().collect::<Vec<_>>())
+        };
+        let line = "c=1,h=1,r=1,sh=1,w=5,pw=1";
+        assert_eq!(outputs(&format!("{line},ceil=yes")), (vec![1, 3], vec![0.0, 2.0, 4.0]));
+        assert_eq!(outputs("c=1,h=1,r=1,sh=1,w=5,ceil=yes"), (vec![1, 3], vec![1.0, 3.0, 4.0]));
+        assert_eq!(outputs("c=1,h=6,w=7,r=1,s=1,ceil=yes").0, [3, 4]);
+        let (shape, values) = outputs("c=1,h=8,w=10,r=3,s=3,sh=4,sw=4,ceil=yes");
+        assert_eq!((shape, values), (vec![2, 3], vec![22.0, 26.0, 29.0, 62.0, 66.0, 69.0]));
+    }
+}

@@ -52,13 +52,7 @@ impl Problem for MaxPool2dBackward {
     fn draw(&self, types: Types, fill: Fill, seed: u64) -> Vec<Data> {
         let ports = self.inputs(types);
         let mut data = fill.make(&ports, seed);
-        let mut index = crate::gather(&ports[1].layout, &data[1]).into_dimensionality::<Ix4>().expect("images");
-        for ((_, _, i, j), index) in index.indexed_iter_mut() {
-            let under: Vec<_> = self.pool.under(i, j).collect();
-            let (row, column) = under[*index as usize % under.len()];
-            *index = (row * self.pool.x.w + column) as f64;
-        }
-        scatter(&ports[1].layout, &index.into_dyn(), &mut data[1]);
+        draw_positions(&self.pool, &ports[1], &mut data[1]);
         data
     }
 
@@ -66,15 +60,16 @@ impl Problem for MaxPool2dBackward {
         vec![self.sums(&inputs[0], &inputs[1])]
     }
 
-    /// An element is found by at most r·s windows: a chain of as many additions.
+    /// A chain of as many additions as outputs found the element that most of them found.
     fn tolerance(&self, types: Types, fill: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
         if fill == Fill::Exact {
             return vec![Tolerance::Exact];
         }
         let magnitude = self.sums(&inputs[0].mapv(f64::abs), &inputs[1]);
-        let steps = self.pool.rows.taps * self.pool.cols.taps;
-        let bound = tolerance::of_chains(steps, &magnitude, types, &expected[0]);
-        vec![Tolerance::bound("γ(rs)·Σ|dy| + u|dx|", bound, &expected[0])]
+        let found = self.sums(&inputs[0].mapv(|_| 1.0), &inputs[1]);
+        let most = found.iter().fold(0.0, |most: f64, &count| most.max(count));
+        let bound = tolerance::of_chains(most as usize, &magnitude, types, &expected[0]);
+        vec![Tolerance::bound("γ(times found)·Σ|dy| + u|dx|", bound, &expected[0])]
     }
 
     fn operations(&self) -> (f64, Unit) {
@@ -86,6 +81,17 @@ impl Problem for MaxPool2dBackward {
         let (x, y) = (&self.pool.x, &self.pool.y);
         8 * y.h * y.w < x.h * x.w || y.h * y.w <= 1
     }
+}
+
+/// Positions that a pooling may have found, of drawn ones.
+pub(super) fn draw_positions(pool: &MaxPool2d, port: &Port, data: &mut Data) {
+    let mut index = crate::gather(&port.layout, data).into_dimensionality::<Ix4>().expect("images");
+    for ((_, _, i, j), index) in index.indexed_iter_mut() {
+        let under: Vec<_> = pool.under(i, j).collect();
+        let (row, column) = under[*index as usize % under.len()];
+        *index = (row * pool.x.w + column) as f64;
+    }
+    scatter(&port.layout, &index.into_dyn(), data);
 }
 
 /// The pooling's point with the geometry of the gradient's.
@@ -115,14 +121,16 @@ static GRADIENT: Gradient = Gradient {
     gives: &[(0, 0)],
     linear: |_| &[],
     autograd: None,
-    near_kink: |problem, inputs, step| {
-        // Where the largest two elements under a window are close, a step changes which one is found.
-        let pool: &MaxPool2d = crate::operator::downcast(problem);
-        let x = inputs[0].view().into_dimensionality::<Ix4>().expect("images");
-        ndarray::indices((pool.y.n, pool.y.c, pool.y.h, pool.y.w)).into_iter().any(|(n, c, i, j)| {
-            let mut values: Vec<f64> = pool.under(i, j).map(|(row, column)| x[[n, c, row, column]]).collect();
-            values.sort_by(f64::total_cmp);
-            matches!(values[..], [.., a, b] if b - a <= 4.0 * step)
-        })
-    },
+    near_kink,
 };
+
+/// Where the largest two elements under a window are close, a step changes which one is found.
+pub(super) fn near_kink(problem: &dyn Problem, inputs: &[ArrayD<f64>], step: f64) -> bool {
+    let pool: &MaxPool2d = crate::operator::downcast(problem);
+    let x = inputs[0].view().into_dimensionality::<Ix4>().expect("images");
+    ndarray::indices((pool.y.n, pool.y.c, pool.y.h, pool.y.w)).into_iter().any(|(n, c, i, j)| {
+        let mut values: Vec<f64> = pool.under(i, j).map(|(row, column)| x[[n, c, row, column]]).collect();
+        values.sort_by(f64::total_cmp);
+        matches!(values[..], [.., a, b] if b - a <= 4.0 * step)
+    })
+}

@@ -9,14 +9,21 @@
 //! | W_ih, W_hh | G·H×I, G·H×H |
 //! | b_ih, b_hh, if the layer has biases | G·H |
 //! | h0, and what else is carried, if the initial state is given; zeros otherwise | N×H |
+//! | lengths, if each sequence has a number of steps of its own, 0…T | N |
 //! | y, and the last state h_n | T×N×H, N×H |
+//!
+//! A layer goes `forward` from the first step, or in `reverse` from the last one; the output of a step stays at its place.
+//! The steps that a sequence lacks are at its end in both directions. There x is not read, y is 0, and the state passes
+//! through; the gradient of x is 0.
 
-use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView1, ArrayView2, ArrayView3, Axis as NdAxis, Ix1, Ix2, Ix3};
+use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView1, ArrayView2, Axis as NdAxis, Ix1, Ix2, Ix3};
 
 use super::gemm::{chain, choice_value};
+use super::walk::Walk;
 use crate::operator::{elements, size};
+use crate::tensor::Values;
 use crate::tolerance::Sum;
-use crate::{Axis, Domain, Layout, Point, Port, ProblemError, Types, Unit};
+use crate::{Axis, DType, Domain, Layout, Point, Port, ProblemError, Types, Unit};
 
 const SIZES: &[i64] = &[0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65];
 
@@ -27,6 +34,10 @@ pub(super) const H: Axis = Axis::int("h", "hidden units", 1, 70, SIZES);
 pub(super) const BIAS: Axis = Axis::choice("bias", "whether there are b_ih and b_hh", &["none", "both"]);
 pub(super) const STATE: Axis =
     Axis::choice("state", "whether the initial state is given; zeros otherwise", &["none", "given"]);
+pub(super) const DIR: Axis =
+    Axis::choice("dir", "whether the first or the last step comes first", &["forward", "reverse"]);
+pub(super) const LENGTHS: Axis =
+    Axis::choice("lengths", "whether each sequence has a number of steps of its own", &["no", "given"]);
 
 /// The dimension of a sequence that its steps have.
 pub(super) const STEPS: NdAxis = NdAxis(0);
@@ -34,6 +45,7 @@ pub(super) const STEPS: NdAxis = NdAxis(0);
 /// Long sequences of few units, and steps that are products with a vector.
 pub(super) const DOMAINS: &[Domain] = &[
     Domain { name: "long", fixed: &[("t", &[64, 130]), ("n", &[1, 2]), ("h", &[1, 3, 8])] },
+    Domain { name: "lengths", fixed: &[("lengths", &[1]), ("n", &[2, 3, 9]), ("t", &[3, 5])] },
     Domain { name: "one sequence", fixed: &[("n", &[1]), ("t", &[2, 3, 5]), ("h", &[17, 33, 64])] },
 ];
 
@@ -54,21 +66,29 @@ pub struct Layer {
     pub bias: bool,
     /// Whether the initial state is given.
     pub state: bool,
+    /// Whether the last step comes first.
+    pub reverse: bool,
+    /// Whether each sequence has a number of steps of its own.
+    pub lengths: bool,
 }
 
 /// Views of the inputs; absent biases are zeros.
 pub(super) struct Operands<'a> {
-    pub(super) x: ArrayView3<'a, f64>,
+    /// Zeros at steps that a sequence lacks.
+    pub(super) x: Array3<f64>,
     pub(super) w_ih: ArrayView2<'a, f64>,
     pub(super) w_hh: ArrayView2<'a, f64>,
     pub(super) b_ih: Array1<f64>,
     pub(super) b_hh: Array1<f64>,
+    pub(super) walk: Walk,
 }
 
 /// What the sums of a step are bounded by.
 pub(super) struct Sizes {
-    /// Σ|x||W_ih| + |b_ih|, N×G·H.
+    /// Σ(|x| + e(x))|W_ih| + |b_ih|, N×G·H, where e(x) is what x is off by.
     pub(super) x: Array2<f64>,
+    /// Σ e(x)|W_ih|.
+    pub(super) x_brought: Array2<f64>,
     /// Σ(|h| + e(h))|W_hh| + |b_hh|, where e(h) is what h is off by.
     pub(super) h: Array2<f64>,
     /// Σ e(h)|W_hh|.
@@ -76,6 +96,15 @@ pub(super) struct Sizes {
 }
 
 impl Layer {
+    /// Forward over whole sequences, without biases and initial state.
+    ///
+    /// # Errors
+    /// [`ProblemError::Overflow`] if a buffer does not fit the address space.
+    pub fn plain(gates: usize, [steps, batch, inputs, hidden]: [usize; 4]) -> Result<Layer, ProblemError> {
+        let (bias, state, reverse, lengths) = (false, false, false, false);
+        Layer { gates, steps, batch, inputs, hidden, bias, state, reverse, lengths }.validated()
+    }
+
     /// Checks sizes.
     ///
     /// # Errors
@@ -96,7 +125,14 @@ impl Layer {
             [size(point, "t")?, size(point, "n")?, size(point, "i")?, size(point, "h")?];
         let bias = choice_value(point, "bias")? == "both";
         let state = choice_value(point, "state")? == "given";
-        Layer { gates, steps, batch, inputs, hidden, bias, state }.validated()
+        let reverse = choice_value(point, "dir")? == "reverse";
+        let lengths = choice_value(point, "lengths")? == "given";
+        Layer { gates, steps, batch, inputs, hidden, bias, state, reverse, lengths }.validated()
+    }
+
+    /// Where the step lies that the layer computes after `index` others.
+    pub fn step(&self, index: usize) -> usize {
+        if self.reverse { self.steps - 1 - index } else { index }
     }
 
     /// Elements of h after a step: N·H.
@@ -137,6 +173,12 @@ impl Layer {
         ]
     }
 
+    /// The numbers of steps, the last input of a forward pass.
+    pub(super) fn of_lengths(&self, types: Types) -> Port {
+        let port = Port::optional("lengths", types, Layout::contiguous(&[self.batch]), self.lengths);
+        port.typed(DType::I64).drawn(Values::Below(self.steps + 1))
+    }
+
     /// The gradients of x, W_ih, W_hh.
     pub(super) fn gradients(&self, types: Types) -> [Port; 3] {
         let of = |name, cols| Port::new(name, types, Layout::contiguous(&[self.columns(), cols]));
@@ -148,20 +190,21 @@ impl Layer {
         Port::optional(name, types, Layout::contiguous(&[self.columns()]), self.bias)
     }
 
-    /// Of the first five inputs.
+    /// The steps of the sequences, by the inputs of a forward pass.
+    pub(super) fn walk(&self, inputs: &[ArrayD<f64>]) -> Walk {
+        Walk::new(self, inputs.last())
+    }
+
+    /// Of the first five inputs of a forward pass, and the last one.
     pub(super) fn operands<'a>(&self, inputs: &'a [ArrayD<f64>]) -> Operands<'a> {
         let matrix = |i: usize| inputs[i].view().into_dimensionality::<Ix2>().expect("two dimensions");
         let bias = |i: usize| match self.bias {
             true => inputs[i].clone().into_dimensionality::<Ix1>().expect("G·H"),
             false => Array1::zeros(self.columns()),
         };
-        Operands {
-            x: inputs[0].view().into_dimensionality::<Ix3>().expect("T×N×I"),
-            w_ih: matrix(1),
-            w_hh: matrix(2),
-            b_ih: bias(3),
-            b_hh: bias(4),
-        }
+        let walk = self.walk(inputs);
+        let x = inputs[0].clone().into_dimensionality::<Ix3>().expect("T×N×I");
+        Operands { x: walk.cleared(x), w_ih: matrix(1), w_hh: matrix(2), b_ih: bias(3), b_hh: bias(4), walk }
     }
 
     /// The initial state that is input `index`, or zeros.
@@ -177,18 +220,21 @@ impl Layer {
         Array3::zeros((self.steps, self.batch, width))
     }
 
-    /// The last of `states`, or the initial one if there is no step.
-    pub(super) fn last(&self, states: &Array3<f64>, initial: Array2<f64>) -> ArrayD<f64> {
-        let last = self.steps.checked_sub(1).map(|t| states.index_axis(STEPS, t).to_owned());
-        last.unwrap_or(initial).into_dyn()
-    }
-
-    /// What bounds the sums of step `t`, given the output before and what it is off by.
-    pub(super) fn sizes(&self, operands: &Operands<'_>, t: usize, h: &Array2<f64>, off: &Array2<f64>) -> Sizes {
-        let Operands { x, w_ih, w_hh, b_ih, b_hh } = operands;
+    /// What bounds the sums of step `t`, given what x is off by, the output before and what that is off by.
+    pub(super) fn sizes(
+        &self,
+        operands: &Operands<'_>,
+        x_off: Option<&Array3<f64>>,
+        t: usize,
+        (h, off): (&Array2<f64>, &Array2<f64>),
+    ) -> Sizes {
+        let Operands { x, w_ih, w_hh, b_ih, b_hh, .. } = operands;
         let brought = magnitudes(off.view(), *w_hh);
+        let x_brought = x_off
+            .map_or_else(|| Array2::zeros(brought.raw_dim()), |x_off| magnitudes(x_off.index_axis(STEPS, t), *w_ih));
         Sizes {
-            x: magnitudes(x.index_axis(STEPS, t), *w_ih) + magnitude(b_ih.view()),
+            x: magnitudes(x.index_axis(STEPS, t), *w_ih) + magnitude(b_ih.view()) + &x_brought,
+            x_brought,
             h: magnitudes(h.view(), *w_hh) + magnitude(b_hh.view()) + &brought,
             brought,
         }

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! **Order of summation** (part of the definition for f32 and f64): products are those of [`gemm`](super::gemm). dW_ih
-//! is one product over all T·N rows. dW_hh is the product of the first step with h0, which is the C of one over the
-//! other (T − 1)·N rows with β = 1. A bias's gradient adds the T·N rows in order.
+//! is one product over all T·N rows. dW_hh is the product of the layer's first step with h0, which is the C of
+//! one over the other (T − 1)·N rows, in the order of t, with β = 1. A bias's gradient adds the T·N rows in order.
 //!
 //! # Derivation of the bounds
 //! With e(u) for what a kernel's u is off by:
@@ -20,6 +20,7 @@
 //! - dh has G·H products: e(dh) = Σ e(r)·|W_hh| + γ(chain(G·H))·Σ(|r| + e(r))·|W_hh|. dx likewise, with dz and W_ih.
 //! - dW_ih is a sum over all T·N rows: e = Σ e(dz)·|x| + γ(chain(T·N))·Σ(|dz| + e(dz))·|x|. dW_hh likewise, in two
 //!   products: chain(N) + chain((T − 1)·N) + 1 roundings; a bias's gradient with T·N.
+//! - What belongs to a step that a sequence lacks is 0 in all of them, and adds nothing.
 //! - A witness that computes the forward pass anew has other outputs h, off by e(h): dW_hh is off by Σ(|r| + e(r))·e(h)
 //!   more.
 
@@ -27,6 +28,7 @@ use ndarray::{Array2, Array3, ArrayD, ArrayView2, Axis as NdAxis, Zip};
 
 use super::gemm::chain;
 use super::recurrent::{Layer, Operands, STEPS, magnitudes};
+use crate::Tolerance;
 use crate::running::{Rounding, Running};
 
 /// The formulas of the bounds of x, W_ih, W_hh and the biases.
@@ -37,24 +39,10 @@ pub(super) const FORMULAS: [&str; 4] = [
     "γ(TN)·Σ|dz| + Σ e(dz)",
 ];
 
-/// Of `states`, that before step `t`.
-pub(super) fn before(states: &Array3<f64>, initial: &Array2<f64>, t: usize) -> Array2<f64> {
-    t.checked_sub(1).map_or_else(|| initial.clone(), |t| states.index_axis(STEPS, t).to_owned())
-}
-
-/// Those before each step.
-fn all_before(states: &Array3<f64>, initial: &Array2<f64>) -> Array2<f64> {
-    let mut all = Array3::zeros(states.raw_dim());
-    for t in 0..states.len_of(STEPS) {
-        all.index_axis_mut(STEPS, t).assign(&before(states, initial, t));
-    }
-    rows(&all)
-}
-
 /// All rows of a T×N×`width` array.
 fn rows(array: &Array3<f64>) -> Array2<f64> {
     let (t, n, width) = array.dim();
-    array.to_owned().into_shape_with_order((t * n, width)).expect("contiguous")
+    array.as_standard_layout().into_owned().into_shape_with_order((t * n, width)).expect("contiguous")
 }
 
 /// Gradients of the sums of all steps, T×N×G·H, or bounds of what they are off by.
@@ -63,6 +51,31 @@ pub(super) struct Sums {
     pub(super) of_x: Array3<f64>,
     /// Of `h₋₁·W_hhᵀ + b_hh`.
     pub(super) of_h: Array3<f64>,
+}
+
+/// What x and dy are off by, where they are what other layers compute.
+#[derive(Default)]
+pub(super) struct Brought {
+    /// Of x, T×N×I.
+    pub(super) x: Option<Array3<f64>>,
+    /// Of dy, T×N×H.
+    pub(super) dy: Option<Array3<f64>>,
+}
+
+impl Brought {
+    /// An element of dy.
+    pub(super) fn dy(&self, dy: &Array3<f64>, at: [usize; 3]) -> Running {
+        Running::new(dy[at], self.dy.as_ref().map_or(0.0, |off| off[at]))
+    }
+}
+
+/// Bounds of the outputs, by the formulas of the first ones and of the rest.
+pub(super) fn tolerances(
+    formulas: impl IntoIterator<Item = &'static str>,
+    bounds: Vec<ArrayD<f64>>,
+    expected: &[ArrayD<f64>],
+) -> Vec<Tolerance> {
+    formulas.into_iter().zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
 }
 
 /// Gradients of x, W_ih, W_hh, b_ih and b_hh, or their bounds.
@@ -82,11 +95,11 @@ impl Sums {
 
     /// The sums over all steps, given the outputs y and the initial one.
     pub(super) fn gradients(&self, operands: &Operands<'_>, y: &Array3<f64>, h0: &Array2<f64>) -> Gradients {
-        let Operands { x, w_ih, .. } = operands;
+        let Operands { x, w_ih, walk, .. } = operands;
         let (of_x, of_h) = (rows(&self.of_x), rows(&self.of_h));
-        let dx = of_x.dot(w_ih).into_shape_with_order(x.raw_dim()).expect("T×N×I");
-        let dw_ih = of_x.t().dot(&rows(&x.to_owned()));
-        let dw_hh = of_h.t().dot(&all_before(y, h0));
+        let dx = walk.cleared(of_x.dot(w_ih).into_shape_with_order(x.raw_dim()).expect("T×N×I"));
+        let dw_ih = of_x.t().dot(&rows(x));
+        let dw_hh = of_h.t().dot(&rows(&walk.all_before(y, h0)));
         let [db_ih, db_hh] = [of_x, of_h].map(|sums| sums.sum_axis(NdAxis(0)).into_dyn());
         [dx.into_dyn(), dw_ih.into_dyn(), dw_hh.into_dyn(), db_ih, db_hh]
     }
@@ -100,16 +113,17 @@ impl Sums {
         Array2::from_shape_fn(value.raw_dim(), |at| r.sum(value[at], steps, size[at] + brought[at], brought[at]))
     }
 
-    /// Bounds of the sums over all steps, where these are off by `off` and the outputs y by `y_off`.
+    /// Bounds of the sums over all steps, where these are off by `off`, the outputs y by `y_off`, and x by `x_off`.
     pub(super) fn bounds(
         &self,
         off: &Sums,
         layer: &Layer,
         operands: &Operands<'_>,
         (y, y_off, h0): (&Array3<f64>, &Array3<f64>, &Array2<f64>),
+        x_off: Option<&Array3<f64>>,
         r: Rounding,
     ) -> Gradients {
-        let Operands { x, w_ih, .. } = operands;
+        let Operands { x, w_ih, walk, .. } = operands;
         let count = layer.steps * layer.batch;
         let sum = |steps: usize, size: Array2<f64>, brought: Array2<f64>| {
             // 0 times an error without a bound has none either.
@@ -123,16 +137,20 @@ impl Sums {
         let ([dz, dz_off], [dr, dr_off]) =
             ([self, off].map(|sums| rows(&sums.of_x)), [self, off].map(|sums| rows(&sums.of_h)));
         let dx = sum(chain(layer.columns()), magnitudes(dz.view(), w_ih.t()), magnitudes(dz_off.view(), w_ih.t()));
-        let all_x = rows(&x.to_owned());
-        let dw_ih = sum(chain(count), by(&all_x, &dz), by(&all_x, &dz_off));
+        let all_x = rows(x);
+        let mut of_w = by(&all_x, &dz_off);
+        if let Some(x_off) = x_off.map(rows) {
+            of_w += &(by(&x_off, &dz) + by(&x_off, &dz_off));
+        }
+        let dw_ih = sum(chain(count), by(&all_x, &dz), of_w);
         let exact = Array2::zeros(h0.raw_dim());
-        let (h, h_off) = (all_before(y, h0), all_before(y_off, &exact));
+        let (h, h_off) = (rows(&walk.all_before(y, h0)), rows(&walk.all_before(y_off, &exact)));
         let steps = chain(layer.batch) + chain(count.saturating_sub(layer.batch)) + 1;
         let dw_hh = sum(steps, by(&h, &dr), by(&h, &dr_off) + by(&h_off, &dr) + by(&h_off, &dr_off));
         let column = |of: &Array2<f64>| of.mapv(f64::abs).sum_axis(NdAxis(0)).insert_axis(NdAxis(0));
         let bias = |of: &Array2<f64>, off: &Array2<f64>| sum(count, column(of), column(off)).remove_axis(NdAxis(0));
         let (db_ih, db_hh) = (bias(&dz, &dz_off), bias(&dr, &dr_off));
-        let dx = dx.into_shape_with_order(x.raw_dim()).expect("T×N×I");
+        let dx = walk.cleared(dx.into_shape_with_order(x.raw_dim()).expect("T×N×I"));
         [dx.into_dyn(), dw_ih.into_dyn(), dw_hh.into_dyn(), db_ih.into_dyn(), db_hh.into_dyn()]
     }
 }

@@ -32,6 +32,8 @@ pub static LSTM: &[Workload] = &[
     w("deepbench.lstm1536_n8", "t=50,n=8,i=1536,h=1536,bias=both", DEEPBENCH),
     w("deepbench.lstm512_n16_train", "t=25,n=16,i=512,h=512,bias=both,keep=yes", DEEPBENCH),
     w("deepbench.lstm512_n32_train", "t=25,n=32,i=512,h=512,bias=both,keep=yes", DEEPBENCH),
+    w("reverse.lstm512_n16", "t=25,n=16,i=512,h=512,bias=both,dir=reverse", "the other direction of lstm512"),
+    w("packed.lstm512_n32", "t=25,n=32,i=512,h=512,bias=both,lengths=given", "lstm512 over sequences of 0 to 25 steps"),
     w("decode.lstm256", "i=256,h=256,bias=both,state=given", "one step"),
     w("decode.lstm1024", "i=1024,h=1024,bias=both,state=given", "one step"),
 ];
@@ -57,6 +59,7 @@ pub static GRU: &[Workload] = &[
     w("gru512_n16", "t=25,n=16,i=512,h=512,bias=both", "the layer of lstm512"),
     w("gru512_n32", "t=25,n=32,i=512,h=512,bias=both", "the layer of lstm512"),
     w("gru1024_n32", "t=25,n=32,i=1024,h=1024,bias=both", "DeepBench gru1024, the first 25 steps"),
+    w("packed.gru512_n32", "t=25,n=32,i=512,h=512,bias=both,lengths=given", "over sequences of 0 to 25 steps"),
     w("gru512_n16_train", "t=25,n=16,i=512,h=512,bias=both,keep=yes", "the layer of lstm512"),
     w("gru512_n32_train", "t=25,n=32,i=512,h=512,bias=both,keep=yes", "the layer of lstm512"),
 ];

@@ -1,4 +1,4 @@
-//! `rnn`: one layer of the plain recurrent network, in one direction, over a sequence.
+//! `rnn`: one layer of the plain recurrent network, in either direction, over a sequence.
 //!
 //! For each step t, with h₋₁ = h0 (zeros where the problem has no initial state), and f tanh or ReLU:
 //!
@@ -20,14 +20,19 @@ use ndarray::{Array2, Array3, ArrayD};
 
 use super::gemm::choice_value;
 use super::lstm_bounds::GATE_ULPS;
-use super::recurrent::{BIAS, DOMAINS, H, I, Layer, N, Operands, STATE, STEPS, Sizes, T};
+use super::recurrent::{BIAS, DIR, DOMAINS, H, I, LENGTHS, Layer, N, Operands, STATE, STEPS, Sizes, T};
+use super::recurrent_backward::tolerances;
 use crate::running::{Rounding, Running};
 use crate::tolerance::Sum;
 use crate::{Axis, Fill, Operator, Point, Port, Problem, ProblemError, Tolerance, Types, Unit, Witness};
 
-pub(super) const F: Axis = Axis::choice("f", "function", &["tanh", "relu"]).variant();
+const F: Axis = Axis::choice("f", "function", &["tanh", "relu"]).variant();
 
-const AXES: &[Axis] = &[F, T, N, I, H, BIAS, STATE];
+pub(super) const AXES: &[Axis] = &[F, T, N, I, H, BIAS, STATE, DIR, LENGTHS];
+
+/// How far a sum is from 0 at least, in steps of a difference, for ReLU to have no kink there. The step of one input moves
+/// a sum by as much as that input's factor, an x, an h or a W, and by less through later steps.
+const KINK_STEPS: f64 = 64.0;
 
 /// What a unit makes of its sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +80,7 @@ impl Rnn {
         inputs: usize,
         hidden: usize,
     ) -> Result<Rnn, ProblemError> {
-        let layer = Layer { gates: 1, steps, batch, inputs, hidden, bias: false, state: false };
-        Ok(Rnn { layer: layer.validated()?, function })
+        Ok(Rnn { layer: Layer::plain(1, [steps, batch, inputs, hidden])?, function })
     }
 
     /// Of a point.
@@ -85,12 +89,12 @@ impl Rnn {
         Ok(Rnn { layer: Layer::of(point, 1)?, function })
     }
 
-    /// The weights, biases and the initial state.
-    pub(super) fn parameters(&self, types: Types) -> [Port; 5] {
+    /// The weights, biases, the initial state and the numbers of steps.
+    pub(super) fn parameters(&self, types: Types) -> [Port; 6] {
         let [w_ih, w_hh, b_ih, b_hh] = self.layer.parameters(types);
         // Huge inputs stay as large as they are, so that their products in a gradient are finite.
         let (w_ih, w_hh) = (w_ih.recurrent(self.layer.inputs), w_hh.recurrent(self.layer.hidden.saturating_mul(2)));
-        [w_ih, w_hh, b_ih, b_hh, self.layer.state("h0", types, self.layer.state)]
+        [w_ih, w_hh, b_ih, b_hh, self.layer.state("h0", types, self.layer.state), self.layer.of_lengths(types)]
     }
 
     /// h0.
@@ -101,36 +105,62 @@ impl Rnn {
     /// All steps.
     pub(super) fn pass(&self, inputs: &[ArrayD<f64>]) -> Pass {
         let layer = &self.layer;
-        let Operands { x, w_ih, w_hh, b_ih, b_hh } = layer.operands(inputs);
+        let Operands { x, w_ih, w_hh, b_ih, b_hh, walk } = layer.operands(inputs);
         let mut pass = Pass { sums: layer.zeros(layer.hidden), y: layer.zeros(layer.hidden) };
         let mut h = self.initial(inputs);
-        for t in 0..layer.steps {
+        for t in walk.order() {
             let z = x.index_axis(STEPS, t).dot(&w_ih.t()) + &b_ih + h.dot(&w_hh.t()) + &b_hh;
-            h = z.mapv(|z| self.function.of(z));
+            walk.take(t, &mut h, &z.mapv(|z| self.function.of(z)));
             pass.sums.index_axis_mut(STEPS, t).assign(&z);
             pass.y.index_axis_mut(STEPS, t).assign(&h);
         }
-        pass
+        let (sums, y) = (walk.cleared(pass.sums), walk.cleared(pass.y));
+        Pass { sums, y }
     }
 
-    /// What the outputs of a kernel of these types are off by.
-    pub(super) fn errors(&self, types: Types, inputs: &[ArrayD<f64>], pass: &Pass) -> Array3<f64> {
+    /// What the outputs of a kernel of these types are off by, whose x is off by so much.
+    pub(super) fn errors(
+        &self,
+        types: Types,
+        (inputs, x_off): (&[ArrayD<f64>], Option<&Array3<f64>>),
+        pass: &Pass,
+    ) -> Array3<f64> {
         let r = Rounding::of(types);
         let layer = &self.layer;
         let operands = layer.operands(inputs);
         let mut errors = layer.zeros(layer.hidden);
         let mut h = self.initial(inputs).mapv(Running::exact);
-        for t in 0..layer.steps {
+        for t in operands.walk.order() {
             let (values, off) = (h.mapv(|h| h.value), h.mapv(|h| h.error));
-            let Sizes { x: of_x, h: of_h, brought } = layer.sizes(&operands, t, &values, &off);
+            let Sizes { x: of_x, x_brought, h: of_h, brought } = layer.sizes(&operands, x_off, t, (&values, &off));
             for at in ndarray::indices((layer.batch, layer.hidden)) {
                 let (n, j) = at;
-                let z = r.sum(pass.sums[[t, n, j]], layer.chains(), of_x[at] + of_h[at], brought[at]);
+                if !operands.walk.has(t, n) {
+                    continue;
+                }
+                let z = r.sum(pass.sums[[t, n, j]], layer.chains(), of_x[at] + of_h[at], x_brought[at] + brought[at]);
                 h[at] = if self.function == Function::Tanh { r.tanh(z, GATE_ULPS) } else { r.relu(z) };
                 errors[[t, n, j]] = h[at].error;
             }
         }
         errors
+    }
+}
+
+impl Rnn {
+    /// What the outputs are off by, of a kernel whose x is off by so much.
+    pub(super) fn off(&self, types: Types, given: (&[ArrayD<f64>], Option<&Array3<f64>>)) -> Vec<ArrayD<f64>> {
+        let errors = self.errors(types, given, &self.pass(given.0));
+        let exact = Array2::zeros((self.layer.batch, self.layer.hidden));
+        let last = self.layer.walk(given.0).last(&errors, exact);
+        vec![errors.into_dyn(), last]
+    }
+
+    /// Whether ReLU has a kink within a step of these inputs.
+    pub(super) fn near_kink(&self, inputs: &[ArrayD<f64>], eps: f64) -> bool {
+        let pass = self.pass(inputs);
+        let largest = inputs.iter().flatten().chain(&pass.y).fold(1.0, |most: f64, x| most.max(x.abs()));
+        self.function == Function::Relu && pass.sums.iter().any(|z| z.abs() <= KINK_STEPS * eps * largest)
     }
 }
 
@@ -145,7 +175,7 @@ impl Problem for Rnn {
 
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
         let Pass { y, .. } = self.pass(inputs);
-        let h_n = self.layer.last(&y, self.initial(inputs));
+        let h_n = self.layer.walk(inputs).last(&y, self.initial(inputs));
         vec![y.into_dyn(), h_n]
     }
 
@@ -154,13 +184,8 @@ impl Problem for Rnn {
     }
 
     fn tolerance(&self, types: Types, _: Fill, inputs: &[ArrayD<f64>], expected: &[ArrayD<f64>]) -> Vec<Tolerance> {
-        let errors = self.errors(types, inputs, &self.pass(inputs));
-        let last = self.layer.last(&errors, Array2::zeros((self.layer.batch, self.layer.hidden)));
         let formula = "running error of y: γ(chain(I) + chain(H) + 2)·Σ, and 3 ulp for tanh, through all steps";
-        vec![
-            Tolerance::bound(formula, errors.into_dyn(), &expected[0]),
-            Tolerance::bound("that of the last y", last, &expected[1]),
-        ]
+        tolerances([formula, "that of the last y"], self.off(types, (inputs, None)), expected)
     }
 
     fn operations(&self) -> (f64, Unit) {

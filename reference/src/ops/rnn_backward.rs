@@ -21,15 +21,13 @@
 
 use ndarray::{Array2, Array3, ArrayD, Ix2, Ix3};
 
-use super::recurrent::{BIAS, DOMAINS, H, I, N, Operands, STATE, STEPS, T, or_none};
-use super::recurrent_backward::{FORMULAS, Gradients, Sums, anew, errors};
-use super::rnn::{F, Function, RNN, Rnn};
+use super::recurrent::{DOMAINS, Operands, STEPS, or_none};
+use super::recurrent_backward::{Brought, FORMULAS, Gradients, Sums, anew, errors, tolerances};
+use super::rnn::{AXES, Function, RNN, Rnn};
 use crate::operator::downcast;
 use crate::running::{Rounding, Running};
 use crate::tolerance::Sum;
-use crate::{Axis, Data, Fill, Gradient, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness};
-
-const AXES: &[Axis] = &[F, T, N, I, H, BIAS, STATE];
+use crate::{Data, Fill, Gradient, Operator, Point, Port, Problem, Takes, Tolerance, Types, Unit, Witness};
 
 /// A validated gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,11 +38,7 @@ pub struct RnnBackward {
 
 /// Positions of the inputs.
 const X: usize = 2;
-const Y: usize = 8;
-
-/// How far a sum of the forward pass is from 0 at least, in steps of a difference, for ReLU to have no kink there. The
-/// step of one input moves a sum by as much as that input's factor, an x, an h or a W, and by less through later steps.
-const KINK_STEPS: f64 = 64.0;
+const Y: usize = 9;
 
 /// Upstream gradients and what the forward pass kept.
 struct Views<'a> {
@@ -73,14 +67,14 @@ impl RnnBackward {
         vec![dx, dw_ih, dw_hh, or_none(db, self.rnn.layer.bias), or_none(dh0, self.rnn.layer.state)]
     }
 
-    /// The bounds where the outputs of the forward pass are off by `kept`, or are what is given.
-    fn bounds(
+    /// What the outputs are off by where those of the forward pass are by `kept`, or are what is given.
+    pub(super) fn off(
         &self,
         types: Types,
         inputs: &[ArrayD<f64>],
         kept: Option<Array3<f64>>,
-        expected: &[ArrayD<f64>],
-    ) -> Vec<Tolerance> {
+        brought: &Brought,
+    ) -> Vec<ArrayD<f64>> {
         let r = Rounding::of(types);
         let rounded = kept.as_ref().map_or(0.0, |_| types.accumulator.unit_roundoff());
         let layer = &self.rnn.layer;
@@ -88,11 +82,15 @@ impl RnnBackward {
         let kept = kept.unwrap_or_else(|| layer.zeros(layer.hidden));
         let (mut sums, mut off) = (Sums::of(layer), Sums::of(layer));
         let mut dh = dh_n.mapv(Running::exact);
-        for t in (0..layer.steps).rev() {
+        let walk = &forward.walk;
+        for t in walk.order().rev() {
             for (n, j) in ndarray::indices((layer.batch, layer.hidden)) {
+                if !walk.has(t, n) {
+                    continue;
+                }
                 let at = [t, n, j];
                 let y = Running::new(y[at], kept[at]);
-                let all = r.add(Running::exact(dy[at]), dh[[n, j]]);
+                let all = r.add(brought.dy(&dy, at), dh[[n, j]]);
                 let dz = match self.rnn.function {
                     Function::Tanh => {
                         let slope = r.curved(y);
@@ -111,18 +109,27 @@ impl RnnBackward {
                 sums.set(at, dz.value, dz.value);
                 off.set(at, dz.error, dz.error);
             }
-            dh = sums.carried(&off, t, forward.w_hh, r);
+            walk.take(t, &mut dh, &sums.carried(&off, t, forward.w_hh, r));
         }
-        let bounds = self.present(sums.bounds(&off, layer, &forward, (&y, &kept, &h0), r), errors(&dh));
-        let formulas = FORMULAS.into_iter().chain(["running error of dh"]);
-        formulas.zip(bounds).zip(expected).map(|((f, bound), y)| Tolerance::bound(f, bound, y)).collect()
+        self.present(sums.bounds(&off, layer, &forward, (&y, &kept, &h0), brought.x.as_ref(), r), errors(&dh))
+    }
+
+    fn bounds(
+        &self,
+        types: Types,
+        inputs: &[ArrayD<f64>],
+        kept: Option<Array3<f64>>,
+        expected: &[ArrayD<f64>],
+    ) -> Vec<Tolerance> {
+        let bounds = self.off(types, inputs, kept, &Brought::default());
+        tolerances(FORMULAS.into_iter().chain(["running error of dh"]), bounds, expected)
     }
 }
 
 impl Problem for RnnBackward {
     fn inputs(&self, types: Types) -> Vec<Port> {
         let layer = &self.rnn.layer;
-        let [w_ih, w_hh, b_ih, b_hh, h0] = self.rnn.parameters(types);
+        let [w_ih, w_hh, b_ih, b_hh, h0, lengths] = self.rnn.parameters(types);
         // Never infinite: a product that underflows would decide between ∞ and NaN.
         vec![
             layer.sequence("dy", types, layer.hidden).factor(),
@@ -133,6 +140,7 @@ impl Problem for RnnBackward {
             b_ih.factor(),
             b_hh.factor(),
             h0.factor(),
+            lengths,
             layer.sequence("y", types, layer.hidden),
         ]
     }
@@ -151,8 +159,12 @@ impl Problem for RnnBackward {
     fn reference(&self, inputs: &[ArrayD<f64>]) -> Vec<ArrayD<f64>> {
         let Views { forward, h0, dy, dh_n: mut dh, y } = self.views(inputs);
         let mut sums = Sums::of(&self.rnn.layer);
-        for t in (0..self.rnn.layer.steps).rev() {
+        let walk = &forward.walk;
+        for t in walk.order().rev() {
             for (n, j) in ndarray::indices((self.rnn.layer.batch, self.rnn.layer.hidden)) {
+                if !walk.has(t, n) {
+                    continue;
+                }
                 let (y, all) = (y[[t, n, j]], dy[[t, n, j]] + dh[[n, j]]);
                 let dz = match self.rnn.function {
                     Function::Tanh => all * ((1.0 - y) * (1.0 + y)),
@@ -161,7 +173,7 @@ impl Problem for RnnBackward {
                 };
                 sums.set([t, n, j], dz, dz);
             }
-            dh = sums.of_h.index_axis(STEPS, t).dot(&forward.w_hh);
+            walk.take(t, &mut dh, &sums.of_h.index_axis(STEPS, t).dot(&forward.w_hh));
         }
         self.present(sums.gradients(&forward, &y, &h0), dh.into_dyn())
     }
@@ -180,7 +192,7 @@ impl Problem for RnnBackward {
     ) -> Vec<Tolerance> {
         let forward = &inputs[X..Y];
         let pass = self.rnn.pass(forward);
-        let kept = anew(&inputs[Y], &pass.y, &self.rnn.errors(types, forward, &pass));
+        let kept = anew(&inputs[Y], &pass.y, &self.rnn.errors(types, (forward, None), &pass));
         self.bounds(types, inputs, Some(kept), expected)
     }
 
@@ -229,15 +241,11 @@ static GRADIENT: Gradient = Gradient {
         Takes::Input(3),
         Takes::Input(4),
         Takes::Input(5),
+        Takes::Input(6),
         Takes::Output(0),
     ],
     gives: &[(0, 0), (1, 1), (2, 2), (3, 3), (3, 4), (4, 5)],
     linear: |_| &[],
     autograd: Some(|problem| Box::new(downcast::<RnnBackward>(problem).rnn.clone())),
-    near_kink: |problem, inputs, eps| {
-        let rnn: &Rnn = downcast(problem);
-        let pass = rnn.pass(inputs);
-        let largest = inputs.iter().flatten().chain(&pass.y).fold(1.0, |most: f64, x| most.max(x.abs()));
-        rnn.function == Function::Relu && pass.sums.iter().any(|z| z.abs() <= KINK_STEPS * eps * largest)
-    },
+    near_kink: |problem, inputs, eps| downcast::<Rnn>(problem).near_kink(inputs, eps),
 };

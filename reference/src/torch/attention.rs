@@ -81,7 +81,10 @@ fn forward(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchE
     if !p.logarithms {
         return Ok(vec![y, Tensor::f_empty([0], (inputs[0].kind(), inputs[0].device()))?]);
     }
-    let mut scores = inputs[0].f_matmul(&repeated(p, &inputs[1])?.f_transpose(2, 3)?)?.f_mul_scalar(p.scale)?;
+    // Of bf16, logarithms are f32.
+    let wide = if inputs[0].kind() == Kind::BFloat16 { Kind::Float } else { inputs[0].kind() };
+    let (q, k) = (inputs[0].f_to_kind(wide)?, repeated(p, &inputs[1])?.f_to_kind(wide)?);
+    let mut scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(p.scale)?;
     if let Some(bias) = &bias {
         scores = scores.f_add(bias)?;
     }

@@ -84,6 +84,8 @@ impl Graph {
             operands[input] = operands[input].f_set_requires_grad(true)?;
         }
         let outputs = tch::with_grad(|| (forward.forward)(&*first, &operands))?;
+        // An output that is absent, or depends on no input, has no gradient.
+        upstreams.retain(|(output, _)| outputs[*output].requires_grad());
         let variables: Vec<&Tensor> = wanted.iter().flatten().map(|&input| &operands[input]).collect();
         let script = script(upstreams.len(), variables.len())?;
         let losses = upstreams.iter().map(|(output, _)| &outputs[*output]);

@@ -2,6 +2,7 @@
 //!
 //! A test shows each row by its example; a row that is no longer needed fails there.
 
+use super::fractional_pool;
 use crate::operator::downcast;
 use crate::ops::activation::Activation as ActivationProblem;
 use crate::ops::activation_backward::ActivationBackward;
@@ -15,10 +16,17 @@ use crate::ops::gemm_backward::GemmBackward;
 use crate::ops::gru::Gru;
 use crate::ops::gru_backward::GruBackward;
 use crate::ops::images::ImageLayout;
-use crate::ops::layer_norm::Of;
+use crate::ops::layer_norm;
 use crate::ops::layer_norm_backward::LayerNormBackward;
 use crate::ops::lstm::Lstm;
 use crate::ops::lstm_backward::LstmBackward;
+use crate::ops::multi_margin::MultiMargin;
+use crate::ops::pair_loss::PairLoss;
+use crate::ops::pair_loss_backward::PairLossBackward;
+use crate::ops::recurrent_layers::{Cells, RecurrentLayers};
+use crate::ops::recurrent_layers_backward::RecurrentLayersBackward;
+use crate::ops::reduce::Of;
+use crate::ops::reduce_backward::ReduceBackward;
 use crate::ops::rnn::Rnn;
 use crate::ops::rnn_backward::RnnBackward;
 use crate::{DType, Data, Problem};
@@ -79,6 +87,11 @@ fn overruns(conv: &Conv2d, inputs: &[Data]) -> bool {
     let point = conv.rows.taps == 1 && conv.cols.taps == 1;
     let by_pixels = conv.x.layout == ImageLayout::Nhwc;
     inputs[0].dtype() != DType::F64 && strided && point && by_pixels && conv.group_in() < BLOCK
+}
+
+/// Whether oneDNN is asked for layers of LSTM without hidden units.
+fn no_units(layers: &RecurrentLayers, first: &Data) -> bool {
+    layers.cells == Cells::Lstm && layers.first.hidden == 0 && first.dtype() != DType::F64
 }
 
 /// Whether oneDNN is asked for a layer without hidden units: it is for inputs of f32 that have elements.
@@ -199,12 +212,62 @@ pub static ALL: &[Deviation] = &[
         applies: |_, inputs| special(&inputs[1]),
     },
     Deviation {
-        op: "batchnorm_relu",
+        op: "multi_margin",
         conduct: Conduct::Differs,
-        what: "x·γ/σ and β − μ·γ/σ are added, which is ∞ − ∞ = NaN where γ or μ is infinite and x is not",
-        issue: "not reported: a form that the documentation leaves open",
-        example: "batchnorm_relu/libtorch/f32/mode=infer,n=1,c=16,w=2/t1#hostile-36127",
-        applies: |_, inputs| inputs[1..].iter().any(infinite),
+        what: "the loss of no row is not written: it is what the memory held",
+        issue: "not reported: a return before the result is set",
+        example: "multi_margin/libtorch/f32/n=0,c=1/t1#exact-0",
+        applies: |problem, _| downcast::<MultiMargin>(problem).rows == 0,
+    },
+    Deviation {
+        op: "multi_margin",
+        conduct: Conduct::Differs,
+        what: "an excess that is NaN costs nothing",
+        issue: "not reported: NaN is not above 0",
+        example: "multi_margin/libtorch/f32/c=63/t1#hostile-7715",
+        applies: |_, inputs| special(&inputs[0]),
+    },
+    Deviation {
+        op: "multi_margin_backward",
+        conduct: Conduct::Differs,
+        what: "an excess that is NaN has the slope 0",
+        issue: "not reported: NaN is not above 0",
+        example: "multi_margin_backward/libtorch/f32/c=18/t1#hostile-22337",
+        applies: |_, inputs| special(&inputs[1]),
+    },
+    Deviation {
+        op: "pair_loss",
+        conduct: Conduct::Differs,
+        what: "binary cross entropy of the logit −∞ is NaN",
+        issue: "not reported: the logit and softplus of it are added, which is −∞ + ∞",
+        example: "pair_loss/libtorch/f64/f=bce,c=38,reduction=none/t1#hostile-27071",
+        applies: |problem, inputs| downcast::<PairLoss>(problem).function.name == "bce" && infinite(&inputs[0]),
+    },
+    Deviation {
+        op: "pair_loss_backward",
+        conduct: Conduct::Differs,
+        what: "the slope of L1 at NaN is 0",
+        issue: "not reported: the sign of NaN is 0",
+        example: "pair_loss_backward/libtorch/f32/c=2/t1#hostile-46667",
+        applies: |problem, inputs| {
+            downcast::<PairLossBackward>(problem).forward.function.name == "l1" && inputs[1..3].iter().any(special)
+        },
+    },
+    Deviation {
+        op: "reduce_backward",
+        conduct: Conduct::Differs,
+        what: "the slope of the L1 norm at NaN is 0",
+        issue: "not reported: the sign of NaN is 0",
+        example: "reduce_backward/libtorch/f32/f=l1,c=3,s=31/t1#hostile-22235",
+        applies: |problem, inputs| downcast::<ReduceBackward>(problem).forward.of == Of::L1 && special(&inputs[1]),
+    },
+    Deviation {
+        op: "triplet_backward",
+        conduct: Conduct::Differs,
+        what: "where one distance is NaN, the gradient of the other one is 0",
+        issue: "not reported: NaN is not above 0",
+        example: "triplet_backward/libtorch/f32/c=15/t1#hostile-6215",
+        applies: |_, inputs| inputs[1..4].iter().any(special),
     },
     Deviation {
         op: "batchnorm_relu",
@@ -224,6 +287,25 @@ pub static ALL: &[Deviation] = &[
         issue: "pytorch#120803",
         example: "batchnorm_relu_backward/libtorch/f32/c=0/t1#real-0",
         applies: |problem, _| downcast::<BatchnormReluBackward>(problem).images.c == 0,
+    },
+    Deviation {
+        op: "fractional_max_pool2d",
+        conduct: Conduct::Differs,
+        what: "the places of windows are rounded in the type of the images, which moves some by one element",
+        issue: "not reported: (i + u)·α, rounded up to an integer",
+        example: "fractional_max_pool2d/libtorch/f32/c=20,h=14,w=14,oh=12,ow=12,r=1,s=1/t1#real-0",
+        applies: |problem, inputs| fractional_pool::moves(downcast(problem), &inputs[1]),
+    },
+    Deviation {
+        op: "l2_pool2d_backward",
+        conduct: Conduct::Differs,
+        what: "quotients by norms below the normal numbers overflow",
+        issue: "not reported: dy is divided before it meets x",
+        example: "l2_pool2d_backward/libtorch/f32/r=1,s=1,sh=1,sw=1/t1#hostile-2",
+        applies: |_, inputs| {
+            let least = if inputs[2].dtype() == DType::F64 { 1e-300 } else { 1e-30 };
+            inputs[2].to_f64().iter().any(|&y| y > 0.0 && y < least)
+        },
     },
     Deviation {
         op: "lstm",
@@ -258,6 +340,38 @@ pub static ALL: &[Deviation] = &[
         applies: |problem, inputs| without_units(&downcast::<LstmBackward>(problem).lstm, &inputs[0]),
     },
     Deviation {
+        op: "recurrent_layers",
+        conduct: Conduct::Crashes,
+        what: "in f32, layers of LSTM without hidden units divide by zero (SIGFPE)",
+        issue: "pytorch#101211",
+        example: "recurrent_layers/libtorch/f32/cell=lstm,t=6,n=8,h=0/t1#real-0",
+        applies: |problem, inputs| no_units(downcast(problem), &inputs[0]),
+    },
+    Deviation {
+        op: "recurrent_layers_backward",
+        conduct: Conduct::Refuses,
+        what: "in f32, layers of LSTM without hidden units are refused: `could not create a primitive descriptor`",
+        issue: "pytorch#101211",
+        example: "recurrent_layers_backward/libtorch/f32/cell=lstm,t=6,n=8,h=0/t1#real-0",
+        applies: |problem, inputs| no_units(&downcast::<RecurrentLayersBackward>(problem).layers, &inputs[0]),
+    },
+    Deviation {
+        op: "recurrent_layers",
+        conduct: Conduct::Refuses,
+        what: "layers over a sequence without steps are refused",
+        issue: "pytorch: `_rnn_impl` checks for it",
+        example: "recurrent_layers/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<RecurrentLayers>(problem).first.steps == 0,
+    },
+    Deviation {
+        op: "recurrent_layers_backward",
+        conduct: Conduct::Refuses,
+        what: "layers over a sequence without steps are refused",
+        issue: "pytorch: `_rnn_impl` checks for it",
+        example: "recurrent_layers_backward/libtorch/f32/t=0/t1#real-0",
+        applies: |problem, _| downcast::<RecurrentLayersBackward>(problem).layers.first.steps == 0,
+    },
+    Deviation {
         op: "layer_norm_backward",
         conduct: Conduct::Differs,
         what: "of the gradient of rows of two elements, where all but ε cancels, roundings are left that no bound has",
@@ -265,7 +379,7 @@ pub static ALL: &[Deviation] = &[
         example: "layer_norm_backward/libtorch/f32/n=33,c=2/t1#hostile-23443",
         applies: |problem, inputs| {
             let norm = &downcast::<LayerNormBackward>(problem).norm;
-            norm.of == Of::Layer && norm.columns == 2 && inputs[0].dtype() != DType::F64
+            norm.of == layer_norm::Of::Layer && norm.columns == 2 && inputs[0].dtype() != DType::F64
         },
     },
     Deviation {

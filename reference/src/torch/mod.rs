@@ -15,28 +15,40 @@ pub mod about;
 mod activation;
 mod attention;
 pub mod autograd;
+mod avg_pool;
 mod batchnorm;
 mod clip_norm;
 mod conv;
 mod conv_gradients;
 mod conv_int8;
 pub mod deviations;
+mod distillation;
 mod dropout;
+mod embedding;
+mod fractional_pool;
 mod gemm;
+mod l2_pool;
 mod loss;
 mod matmul_binary;
 mod matmul_int8;
 mod matmul_nbits;
 mod mixed_precision;
+mod multi_margin;
 mod norm;
+mod pair_loss;
 mod pixels;
 mod pool;
 mod quantization_range;
 mod quantize;
 mod recurrent;
+mod recurrent_layers;
+mod reduce;
+mod rotary;
 mod script;
 mod softmax;
 mod tensors;
+mod triplet;
+mod unpool;
 mod way;
 
 use ndarray::ArrayD;
@@ -100,20 +112,42 @@ static TWINS: &[Twin] = &[
     conv_gradients::TRANSPOSED_BACKWARD,
     pool::MAX_POOL2D,
     pool::MAX_POOL2D_BACKWARD,
+    pool::ADAPTIVE,
+    pool::ADAPTIVE_BACKWARD,
+    avg_pool::AVG_POOL2D,
+    avg_pool::AVG_POOL2D_BACKWARD,
+    avg_pool::ADAPTIVE,
+    avg_pool::ADAPTIVE_BACKWARD,
+    fractional_pool::FRACTIONAL,
+    fractional_pool::FRACTIONAL_BACKWARD,
+    l2_pool::L2_POOL2D,
+    l2_pool::L2_POOL2D_BACKWARD,
+    unpool::UNPOOL2D,
     dropout::DROPOUT_BACKWARD,
     activation::ACTIVATION,
     activation::ACTIVATION_BACKWARD,
     recurrent::LSTM,
     recurrent::GRU,
     recurrent::RNN,
+    recurrent_layers::RECURRENT_LAYERS,
     attention::ATTENTION,
     attention::ATTENTION_BACKWARD,
+    rotary::ROTARY,
+    rotary::ROTARY_BACKWARD,
     norm::LAYER_NORM,
     norm::LAYER_NORM_BACKWARD,
     loss::CROSS_ENTROPY,
     softmax::SOFTMAX,
     softmax::SOFTMAX_BACKWARD,
     clip_norm::CLIP_NORM,
+    distillation::DISTILLATION,
+    embedding::EMBEDDING,
+    embedding::EMBEDDING_BACKWARD,
+    multi_margin::MULTI_MARGIN,
+    pair_loss::PAIR_LOSS,
+    reduce::REDUCE,
+    reduce::REDUCE_BACKWARD,
+    triplet::TRIPLET,
 ];
 
 /// By what libtorch computes an operator.

@@ -4,6 +4,9 @@
 //! gradients. What a forward pass keeps for its gradient is not among their results: a second pass of single operators
 //! gives it.
 //!
+//! A layer in reverse is one over the sequence in reverse. With numbers of steps, each sequence is a layer of its own; what
+//! is timed is a packed sequence, sorted as `pack_padded_sequence` does.
+//!
 //! Gradients are autograd's of these functions, which do not look at what is given as kept.
 
 use tch::{TchError, Tensor};
@@ -28,7 +31,7 @@ pub(super) const RNN: Twin = Twin { op: "rnn", forward: rnn, slack, ways: rnn_wa
 /// x·log₂e to n and makes 2^(n−1) of the exponent alone, which is 0 for n < −125. So a gate is off by √2 as much.
 const FLUSHED: f64 = std::f64::consts::SQRT_2;
 
-fn slack(problem: &dyn Problem) -> f64 {
+pub(super) fn slack(problem: &dyn Problem) -> f64 {
     one_chain(&problem.sums())
 }
 
@@ -69,9 +72,136 @@ fn stacked(keep: bool, like: &Tensor, [first, second]: [Vec<Tensor>; 2]) -> Resu
     if keep { Ok([Tensor::f_stack(&first, 0)?, Tensor::f_stack(&second, 0)?]) } else { Ok([none(like)?, none(like)?]) }
 }
 
+/// All outputs of a layer, by `whole`, which takes layers that go forward over whole sequences.
+fn by_sequences(
+    layer: &Layer,
+    inputs: &[Tensor],
+    whole: impl Fn(Layer, &[Tensor]) -> Result<Vec<Tensor>, TchError>,
+) -> Result<Vec<Tensor>, TchError> {
+    let plain = Layer { reverse: false, lengths: false, ..*layer };
+    // Sequences have three dimensions.
+    let turned = |tensors: Vec<Tensor>| -> Result<Vec<Tensor>, TchError> {
+        let turn = |tensor: Tensor| if layer.reverse && tensor.dim() == 3 { tensor.f_flip([0]) } else { Ok(tensor) };
+        tensors.into_iter().map(turn).collect()
+    };
+    let with_x = |x: Tensor, rest: &[Tensor]| -> Vec<Tensor> {
+        std::iter::once(x).chain(rest.iter().map(Tensor::shallow_clone)).collect()
+    };
+    let (x, rest) = inputs.split_first().expect("x");
+    if !layer.lengths || layer.steps == 0 {
+        return turned(whole(plain, &turned(with_x(x.shallow_clone(), rest))?)?);
+    }
+    let lengths = Vec::<i64>::try_from(inputs.last().expect("lengths").f_flatten(0, -1)?)?;
+    let mut all: Vec<Vec<Tensor>> = Vec::new();
+    for (n, &length) in lengths.iter().enumerate() {
+        let x = x.f_narrow(1, n as i64, 1)?.f_narrow(0, 0, length)?;
+        let state = |state: &Tensor| state.f_narrow(0, n as i64, 1);
+        let mut own = with_x(x, rest);
+        if layer.state {
+            let end = own.len() - 1;
+            for of in &mut own[5..end] {
+                *of = state(of)?;
+            }
+        }
+        let outputs = if length == 0 {
+            // libtorch takes no sequence without a step: of one with a step, the states before it.
+            own[0] = Tensor::f_zeros([1, 1, layer.inputs as i64], (inputs[0].kind(), inputs[0].device()))?;
+            let nothing = nothing(&inputs[..inputs.len() - 1])?;
+            let one = Layer { steps: 1, batch: 1, ..plain };
+            let mut states = own[5..own.len() - 1].iter();
+            let before = |tensor: Tensor| match tensor.dim() {
+                3 => tensor.f_narrow(0, 0, 0)?.f_detach()?.f_add(&nothing),
+                2 => match states.next().filter(|_| layer.state) {
+                    Some(state) => Ok(state.shallow_clone()),
+                    None => tensor.f_zeros_like(),
+                },
+                _ => Ok(tensor),
+            };
+            whole(one, &own)?.into_iter().map(before).collect::<Result<_, _>>()?
+        } else {
+            let one = Layer { steps: length as usize, batch: 1, ..plain };
+            turned(whole(one, &turned(own)?)?)?
+        };
+        for (output, tensor) in outputs.into_iter().enumerate() {
+            let lacks = layer.steps as i64 - length;
+            let padded = if tensor.dim() == 3 { tensor.f_constant_pad_nd([0, 0, 0, 0, 0, lacks])? } else { tensor };
+            match all.get_mut(output) {
+                Some(rows) => rows.push(padded),
+                None => all.push(vec![padded]),
+            }
+        }
+    }
+    if all.is_empty() {
+        return whole(plain, inputs);
+    }
+    // What is absent has one dimension.
+    let join = |rows: Vec<Tensor>| match rows[0].dim() {
+        3 => Tensor::f_cat(&rows, 1),
+        2 => Tensor::f_cat(&rows, 0),
+        _ => Ok(rows[0].shallow_clone()),
+    };
+    all.into_iter().map(join).collect()
+}
+
+/// A zero for which autograd finds these inputs, with gradients of 0, whatever they hold.
+pub(super) fn nothing(inputs: &[Tensor]) -> Result<Tensor, TchError> {
+    let zero = Tensor::f_zeros([0i64; 0].as_slice(), (inputs[0].kind(), inputs[0].device()))?;
+    inputs.iter().try_fold(zero, |zero, input| zero.f_add(&input.f_narrow(0, 0, 0)?.f_sum(input.kind())?))
+}
+
+/// A batch of sequences in libtorch's packed form, the longest first; those without a step are left out.
+pub(super) struct Packed {
+    order: Tensor,
+    lengths: Tensor,
+    place: Tensor,
+}
+
+impl Packed {
+    /// Of the inputs of a layer, if it has numbers of steps, and some sequence has a step. libtorch goes through a packed
+    /// sequence in reverse beside one that goes forward, and not alone.
+    pub(super) fn new(layer: &Layer, inputs: &[Tensor]) -> Result<Option<Packed>, TchError> {
+        let lengths = inputs.last().expect("lengths");
+        let empty = layer.inputs * layer.hidden == 0;
+        if !layer.lengths || layer.reverse || empty || lengths.f_count_nonzero(None)?.f_int64_value(&[])? == 0 {
+            return Ok(None);
+        }
+        let order = lengths.f_argsort(0, true)?;
+        let sorted = lengths.f_index_select(0, &order)?;
+        let some = sorted.f_count_nonzero(None)?.f_int64_value(&[])?;
+        let lengths = sorted.f_narrow(0, 0, some)?.f_contiguous()?;
+        Ok(Some(Packed { place: order.f_argsort(0, false)?, order, lengths }))
+    }
+
+    /// y and the last states of layers over the packed sequences, of x and initial states L·D×N×H.
+    pub(super) fn layer(
+        &self,
+        steps: usize,
+        x: &Tensor,
+        initial: &[Tensor],
+        layer: impl Fn(&Tensor, &Tensor, &[Tensor]) -> Result<Vec<Tensor>, TchError>,
+    ) -> Result<Vec<Tensor>, TchError> {
+        let some = self.lengths.size()[0];
+        let x = x.f_index_select(1, &self.order)?;
+        let states: Vec<Tensor> =
+            initial.iter().map(|state| state.f_index_select(1, &self.order)).collect::<Result<_, _>>()?;
+        let first: Vec<Tensor> =
+            states.iter().map(|state| state.f_narrow(1, 0, some)?.f_contiguous()).collect::<Result<_, _>>()?;
+        let (data, sizes) = x.f_narrow(1, 0, some)?.f_internal_pack_padded_sequence(&self.lengths, false)?;
+        let mut outputs = layer(&data, &sizes, &first)?.into_iter();
+        let y = outputs.next().expect("y");
+        let (y, _) = Tensor::f_internal_pad_packed_sequence(&y, &sizes, false, 0.0, steps as i64)?;
+        let y = y.f_constant_pad_nd([0, 0, 0, x.size()[1] - some])?.f_index_select(1, &self.place)?;
+        let last = outputs.zip(&states).map(|(last, state)| {
+            let others = state.f_narrow(1, some, state.size()[1] - some)?;
+            Tensor::f_cat(&[last, others], 1)?.f_index_select(1, &self.place)
+        });
+        std::iter::once(Ok(y)).chain(last).collect()
+    }
+}
+
 /// `torch.lstm`: y, h_n, c_n.
 fn lstm_layer(p: &Lstm, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
-    let [x, .., h0, c0] = inputs else { panic!("seven inputs") };
+    let [x, .., h0, c0, _] = inputs else { panic!("eight inputs") };
     let layer = &p.layer;
     let states = [initial(layer, h0, x)?.f_unsqueeze(0)?, initial(layer, c0, x)?.f_unsqueeze(0)?];
     let (y, h_n, c_n) = x.f_lstm(&states, &parameters(layer, inputs), layer.bias, 1, 0.0, p.keep, false, false)?;
@@ -80,7 +210,7 @@ fn lstm_layer(p: &Lstm, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
 
 /// Gates and cells by single operators.
 fn lstm_kept(p: &Lstm, inputs: &[Tensor]) -> Result<[Tensor; 2], TchError> {
-    let [x, .., h0, c0] = inputs else { panic!("seven inputs") };
+    let [x, .., h0, c0, _] = inputs else { panic!("eight inputs") };
     let layer = &p.layer;
     let (mut h, mut c) = (initial(layer, h0, x)?, initial(layer, c0, x)?);
     let (mut gates, mut cells) = (Vec::new(), Vec::new());
@@ -98,12 +228,15 @@ fn lstm_kept(p: &Lstm, inputs: &[Tensor]) -> Result<[Tensor; 2], TchError> {
 
 fn lstm(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
     let p: &Lstm = downcast(problem);
-    Ok(lstm_layer(p, inputs)?.into_iter().chain(lstm_kept(p, inputs)?).collect())
+    by_sequences(&p.layer, inputs, |layer, inputs| {
+        let p = &Lstm { layer, keep: p.keep };
+        Ok(lstm_layer(p, inputs)?.into_iter().chain(lstm_kept(p, inputs)?).collect())
+    })
 }
 
 /// `torch.gru`: y, h_n.
 fn gru_layer(p: &Gru, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
-    let [x, .., h0] = inputs else { panic!("six inputs") };
+    let [x, .., h0, _] = inputs else { panic!("seven inputs") };
     let layer = &p.layer;
     let state = initial(layer, h0, x)?.f_unsqueeze(0)?;
     let (y, h_n) = x.f_gru(&state, &parameters(layer, inputs), layer.bias, 1, 0.0, p.keep, false, false)?;
@@ -112,7 +245,7 @@ fn gru_layer(p: &Gru, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
 
 /// Gates and q by single operators.
 fn gru_kept(p: &Gru, inputs: &[Tensor]) -> Result<[Tensor; 2], TchError> {
-    let [x, .., h0] = inputs else { panic!("six inputs") };
+    let [x, .., h0, _] = inputs else { panic!("seven inputs") };
     let layer = &p.layer;
     let mut h = initial(layer, h0, x)?;
     let (mut gates, mut recurrent) = (Vec::new(), Vec::new());
@@ -131,12 +264,15 @@ fn gru_kept(p: &Gru, inputs: &[Tensor]) -> Result<[Tensor; 2], TchError> {
 
 fn gru(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
     let p: &Gru = downcast(problem);
-    Ok(gru_layer(p, inputs)?.into_iter().chain(gru_kept(p, inputs)?).collect())
+    by_sequences(&p.layer, inputs, |layer, inputs| {
+        let p = &Gru { layer, keep: p.keep };
+        Ok(gru_layer(p, inputs)?.into_iter().chain(gru_kept(p, inputs)?).collect())
+    })
 }
 
 /// `torch.rnn_tanh` or `torch.rnn_relu`: y, h_n.
 fn rnn_layer(p: &Rnn, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
-    let [x, .., h0] = inputs else { panic!("six inputs") };
+    let [x, .., h0, _] = inputs else { panic!("seven inputs") };
     let layer = &p.layer;
     let (state, parameters) = (initial(layer, h0, x)?.f_unsqueeze(0)?, parameters(layer, inputs));
     let (y, h_n) = match p.function {
@@ -147,7 +283,8 @@ fn rnn_layer(p: &Rnn, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
 }
 
 fn rnn(problem: &dyn Problem, inputs: &[Tensor]) -> Result<Vec<Tensor>, TchError> {
-    rnn_layer(downcast(problem), inputs)
+    let p: &Rnn = downcast(problem);
+    by_sequences(&p.layer, inputs, |layer, inputs| rnn_layer(&Rnn { layer, ..*p }, inputs))
 }
 
 /// The one way: libtorch's layer. What it does not give is computed once, outside of what is timed. Where that is wanted,
@@ -167,19 +304,73 @@ fn way(
     Ok(vec![way.tried()?])
 }
 
+/// The states of a single layer, N×H.
+fn single(outputs: Vec<Tensor>) -> Result<Vec<Tensor>, TchError> {
+    outputs
+        .into_iter()
+        .enumerate()
+        .map(|(i, tensor)| if i == 0 { Ok(tensor) } else { tensor.f_squeeze_dim(0) })
+        .collect()
+}
+
 fn lstm_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
-    let p: Lstm = downcast::<Lstm>(problem).clone();
-    let same = p.clone();
-    way("lstm", operands, |inputs| Ok(lstm_kept(&p, inputs)?.into()), move |inputs| lstm_layer(&same, inputs))
+    let Lstm { layer, keep } = *downcast::<Lstm>(problem);
+    let packed = Packed::new(&layer, &operands.inputs)?;
+    let kept = |inputs: &[Tensor]| {
+        by_sequences(&layer, inputs, |layer, inputs| Ok(lstm_kept(&Lstm { layer, keep }, inputs)?.into()))
+    };
+    way("lstm", operands, kept, move |inputs| {
+        let Some(packed) = &packed else {
+            return by_sequences(&layer, inputs, |layer, inputs| lstm_layer(&Lstm { layer, keep }, inputs));
+        };
+        let [h0, c0] = [5, 6].map(|i| initial(&layer, &inputs[i], &inputs[0]).and_then(|state| state.f_unsqueeze(0)));
+        let parameters = parameters(&layer, inputs);
+        let outputs = packed.layer(layer.steps, &inputs[0], &[h0?, c0?], |data, sizes, states| {
+            let (y, h_n, c_n) = Tensor::f_lstm_data(data, sizes, states, &parameters, layer.bias, 1, 0.0, keep, false)?;
+            Ok(vec![y, h_n, c_n])
+        })?;
+        single(outputs)
+    })
 }
 
 fn gru_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
-    let p: Gru = downcast::<Gru>(problem).clone();
-    let same = p.clone();
-    way("gru", operands, |inputs| Ok(gru_kept(&p, inputs)?.into()), move |inputs| gru_layer(&same, inputs))
+    let Gru { layer, keep } = *downcast::<Gru>(problem);
+    let packed = Packed::new(&layer, &operands.inputs)?;
+    let kept = |inputs: &[Tensor]| {
+        by_sequences(&layer, inputs, |layer, inputs| Ok(gru_kept(&Gru { layer, keep }, inputs)?.into()))
+    };
+    way("gru", operands, kept, move |inputs| {
+        let Some(packed) = &packed else {
+            return by_sequences(&layer, inputs, |layer, inputs| gru_layer(&Gru { layer, keep }, inputs));
+        };
+        let (h0, parameters) = (initial(&layer, &inputs[5], &inputs[0])?.f_unsqueeze(0)?, parameters(&layer, inputs));
+        let outputs = packed.layer(layer.steps, &inputs[0], &[h0], |data, sizes, states| {
+            let (y, h_n) = Tensor::f_gru_data(data, sizes, &states[0], &parameters, layer.bias, 1, 0.0, keep, false)?;
+            Ok(vec![y, h_n])
+        })?;
+        single(outputs)
+    })
 }
 
 fn rnn_ways(problem: &dyn Problem, operands: &Operands<'_>) -> Result<Vec<Way>, TchError> {
-    let p: Rnn = downcast::<Rnn>(problem).clone();
-    way("rnn", operands, |_| Ok(Vec::new()), move |inputs| rnn_layer(&p, inputs))
+    let Rnn { layer, function } = *downcast::<Rnn>(problem);
+    let packed = Packed::new(&layer, &operands.inputs)?;
+    way(
+        "rnn",
+        operands,
+        |_| Ok(Vec::new()),
+        move |inputs| {
+            let Some(packed) = &packed else {
+                return by_sequences(&layer, inputs, |layer, inputs| rnn_layer(&Rnn { layer, function }, inputs));
+            };
+            let (h0, parameters) =
+                (initial(&layer, &inputs[5], &inputs[0])?.f_unsqueeze(0)?, parameters(&layer, inputs));
+            let outputs = packed.layer(layer.steps, &inputs[0], &[h0], |data, sizes, states| {
+                let run = if function == Function::Tanh { Tensor::f_rnn_tanh_data } else { Tensor::f_rnn_relu_data };
+                let (y, h_n) = run(data, sizes, &states[0], &parameters, layer.bias, 1, 0.0, false, false)?;
+                Ok(vec![y, h_n])
+            })?;
+            single(outputs)
+        },
+    )
 }

@@ -28,8 +28,12 @@ pub fn cross_entropy(point: &Point) -> Model {
     choice(&mut model, point, "smoothing");
     let each = choice(&mut model, point, "reduction") == "none";
     let keep = choice(&mut model, point, "keep") == "yes";
+    let weighted = choice(&mut model, point, "weights") == "yes";
+    let soft = choice(&mut model, point, "targets") == "probabilities";
     model.fits("n·c", &[n, c]);
-    model.inputs = spans(&[("x", n.saturating_mul(c)), ("labels", n)]);
+    let (x, if_so) = (n.saturating_mul(c), |there, len: i128| if there { len } else { 0 });
+    let (labels, targets) = (if_so(!soft, n), if_so(soft, x));
+    model.inputs = spans(&[("x", x), ("labels", labels), ("weights", if_so(weighted, c)), ("targets", targets)]);
     model.outputs = spans(&[("loss", if each { n } else { 1 }), ("lse", if keep { n } else { 0 })]);
     model
 }

@@ -24,6 +24,8 @@ fn layer(point: &Point, gates: i128, states: &[&'static str]) -> (Model, [i128; 
     model.fits("g·h·h", &[gates, h, h]);
     let biased = choice(&mut model, point, "bias") == "both";
     let given = choice(&mut model, point, "state") == "given";
+    choice(&mut model, point, "dir");
+    let limited = choice(&mut model, point, "lengths") == "given";
     let (bias, state) = (if_so(biased, &[gates, h]), if_so(given, &[n, h]));
     let mut inputs = vec![
         ("x", len(&[t, n, i])),
@@ -33,6 +35,7 @@ fn layer(point: &Point, gates: i128, states: &[&'static str]) -> (Model, [i128; 
         ("b_hh", bias),
     ];
     inputs.extend(states.iter().map(|name| (*name, state)));
+    inputs.push(("lengths", if_so(limited, &[n])));
     model.inputs = spans(&inputs);
     (model, [t, n, h])
 }
@@ -69,6 +72,51 @@ pub fn rnn(point: &Point) -> Model {
     let (mut model, [t, n, h]) = layer(point, 1, &["h0"]);
     choice(&mut model, point, "f");
     model.outputs = spans(&[("y", len(&[t, n, h])), ("h_n", len(&[n, h]))]);
+    model
+}
+
+/// `recurrent_layers`.
+pub fn layers(point: &Point) -> Model {
+    let mut model = Model::default();
+    let cell = choice(&mut model, point, "cell");
+    let gates = match cell {
+        "lstm" => 4,
+        "gru" => 3,
+        _ => 1,
+    };
+    let l = model.size(point, "l");
+    model.require(l > 0, || "l is 0".into());
+    let both = choice(&mut model, point, "dirs") == "both";
+    let [t, n, i, h] = ["t", "n", "i", "h"].map(|axis| model.size(point, axis));
+    let biased = choice(&mut model, point, "bias") == "both";
+    let given = choice(&mut model, point, "state") == "given";
+    let limited = choice(&mut model, point, "lengths") == "given";
+    let d = if both { 2 } else { 1 };
+    model.fits("t·n·i", &[t, n, i]);
+    model.fits("t·n·g·h", &[t, n, gates, h]);
+    model.fits("g·h·i", &[gates, h, i]);
+    model.fits("g·h·h", &[gates, h, h]);
+    let row = i.max(1).saturating_add(h.max(1).saturating_mul(3)).saturating_add(2);
+    model.fits("l·d·g·h·(i + 3·h + 2)", &[l, d, gates, h, row]);
+    model.fits("l·d·n·h", &[l, d, n, h]);
+    model.fits("t·n·d·g·h", &[t, n, d, gates, h]);
+    let of_layer = |inputs: i128| {
+        let weights = len(&[gates, h, inputs.max(0).saturating_add(h.max(0))]);
+        d.saturating_mul(weights.saturating_add(if_so(biased, &[2, gates, h])))
+    };
+    let parameters = of_layer(i).saturating_add((l - 1).saturating_mul(of_layer(d.saturating_mul(h))));
+    let states = len(&[l, d, n, h]);
+    let state = if given { states } else { 0 };
+    let c0 = if cell == "lstm" { state } else { 0 };
+    model.inputs = spans(&[
+        ("x", len(&[t, n, i])),
+        ("parameters", parameters),
+        ("h0", state),
+        ("c0", c0),
+        ("lengths", if_so(limited, &[n])),
+    ]);
+    let c_n = if cell == "lstm" { states } else { 0 };
+    model.outputs = spans(&[("y", len(&[t, n, d, h])), ("h_n", states), ("c_n", c_n)]);
     model
 }
 

@@ -10,7 +10,7 @@ macro_rules! wide {
         $t:ty, $lanes:literal, $v:ty, $masks:ident,
         $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident,
         $stream:ident, $cast:ident,
-        $and:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $cmp:ident,
+        $and:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident, $fma:ident, $max:ident, $cmp:ident,
         $or:ident, $blend:ident, $bits:ident,
         |$low:ident, $high:ident| $evens:expr, $transpose:path
     ) => {
@@ -106,6 +106,16 @@ macro_rules! wide {
             fn mul(self, x: Self::F, y: Self::F) -> Self::F {
                 // SAFETY: the token is proof.
                 unsafe { [$mul(x[0], y[0]), $mul(x[1], y[1])] }
+            }
+            #[inline(always)]
+            fn sqrt(self, x: Self::F) -> Self::F {
+                // SAFETY: the token is proof.
+                unsafe { [$sqrt(x[0]), $sqrt(x[1])] }
+            }
+            #[inline(always)]
+            fn div(self, x: Self::F, y: Self::F) -> Self::F {
+                // SAFETY: the token is proof.
+                unsafe { [$div(x[0], y[0]), $div(x[1], y[1])] }
             }
             #[inline(always)]
             fn fma(self, x: Self::F, y: Self::F, z: Self::F) -> Self::F {
@@ -214,6 +224,8 @@ wide!(
     _mm256_add_ps,
     _mm256_sub_ps,
     _mm256_mul_ps,
+    _mm256_div_ps,
+    _mm256_sqrt_ps,
     _mm256_fmadd_ps,
     _mm256_max_ps,
     _mm256_cmp_ps,
@@ -245,6 +257,8 @@ wide!(
     _mm256_add_pd,
     _mm256_sub_pd,
     _mm256_mul_pd,
+    _mm256_div_pd,
+    _mm256_sqrt_pd,
     _mm256_fmadd_pd,
     _mm256_max_pd,
     _mm256_cmp_pd,

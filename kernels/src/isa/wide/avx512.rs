@@ -10,7 +10,7 @@ macro_rules! wide {
         $t:ty, $lanes:literal, $v:ty, $mask:ty,
         $set1:ident, $zero:ident, $load:ident, $maskload:ident, $store:ident, $maskstore:ident,
         $stream:ident, $some:ident,
-        $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $cmp:ident, $blend:ident,
+        $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident, $fma:ident, $max:ident, $cmp:ident, $blend:ident,
         |$low:ident, $high:ident| $halves:expr, |$x:ident, $y:ident| $evens:expr, $transpose:path
     ) => {
         impl Wide<$t> for Avx512Token {
@@ -93,6 +93,16 @@ macro_rules! wide {
                 unsafe { $mul(x, y) }
             }
             #[inline(always)]
+            fn sqrt(self, x: $v) -> $v {
+                // SAFETY: the token is proof.
+                unsafe { $sqrt(x) }
+            }
+            #[inline(always)]
+            fn div(self, x: $v, y: $v) -> $v {
+                // SAFETY: the token is proof.
+                unsafe { $div(x, y) }
+            }
+            #[inline(always)]
             fn fma(self, x: $v, y: $v, z: $v) -> $v {
                 // SAFETY: the token is proof.
                 unsafe { $fma(x, y, z) }
@@ -168,6 +178,8 @@ wide!(
     _mm512_add_ps,
     _mm512_sub_ps,
     _mm512_mul_ps,
+    _mm512_div_ps,
+    _mm512_sqrt_ps,
     _mm512_fmadd_ps,
     _mm512_max_ps,
     _mm512_cmp_ps_mask,
@@ -196,6 +208,8 @@ wide!(
     _mm512_add_pd,
     _mm512_sub_pd,
     _mm512_mul_pd,
+    _mm512_div_pd,
+    _mm512_sqrt_pd,
     _mm512_fmadd_pd,
     _mm512_max_pd,
     _mm512_cmp_pd_mask,

@@ -68,6 +68,14 @@ macro_rules! scalar {
                 std::array::from_fn(|i| x[i] * y[i])
             }
             #[inline(always)]
+            fn sqrt(self, x: Self::F) -> Self::F {
+                x.map(<$t>::sqrt)
+            }
+            #[inline(always)]
+            fn div(self, x: Self::F, y: Self::F) -> Self::F {
+                std::array::from_fn(|i| x[i] / y[i])
+            }
+            #[inline(always)]
             fn fma(self, x: Self::F, y: Self::F, z: Self::F) -> Self::F {
                 std::array::from_fn(|i| x[i].mul_add(y[i], z[i]))
             }

@@ -18,7 +18,8 @@ impl<T: Float> Work<T> for All<'_, T> {
         let mut bits = Vec::new();
         for n in 0..=T::LANES {
             let (x, y) = (l.load_first(&self.x[..n]), l.load_first(&self.y[..n]));
-            let exact = [x, l.add(x, y), l.sub(x, y), l.mul(x, y), l.fma(x, y, x), l.evens(x, y)];
+            let exact =
+                [x, l.add(x, y), l.sub(x, y), l.mul(x, y), l.div(x, y), l.sqrt(x), l.fma(x, y, x), l.evens(x, y)];
             let others = [l.relu(x), l.gate(x, y), l.first(l.splat(two), n)];
             let (low, high) = (&self.x[..T::LANES / 2], &self.y[T::LANES / 2..]);
             let square = T::lanes(|i| if i < n { x } else { l.halves(low, high) });
