@@ -9,7 +9,7 @@ use etalon_kernels::call::Signature;
 use etalon_kernels::pool::Pool;
 use etalon_kernels::registry;
 use etalon_kernels::workspace::Workspace;
-use etalon_reference::{Data, Point, Types, arrays, ops};
+use etalon_reference::{Data, Point, Types, arrays};
 
 /// Of the repository: what a model can learn from it is that it is English.
 const TEXT: &str = include_str!("../../METHODOLOGY.md");
@@ -72,7 +72,7 @@ impl Engine {
             Engine::Reference => problem.reference(&arrays(&inputs, &data)),
             #[cfg(feature = "libtorch")]
             Engine::Libtorch(_) => {
-                let operator = ops::find(operator).expect("an operator");
+                let operator = etalon_reference::ops::find(operator).expect("an operator");
                 etalon_reference::torch::outputs(operator, &*problem, types, &data)
                     .unwrap_or_else(|error| panic!("libtorch: {}/{point}: {error}", operator.name))
             }

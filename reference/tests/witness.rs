@@ -6,9 +6,9 @@
 #[path = "witness/case.rs"]
 mod case;
 
+use std::env;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::time::Duration;
 
 use etalon_reference::compare::{Comparison, Verdict};
 use etalon_reference::torch::deviations::{self, Conduct, Deviation};
@@ -16,6 +16,7 @@ use etalon_reference::{Case, Data, Fill, Operator, Point, Problem, Types, Witnes
 use ndarray::ArrayD;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
+use wait_timeout::ChildExt;
 
 use case::{Check, of_case};
 
@@ -231,12 +232,8 @@ fn conduct_of(row: &Deviation) -> (Option<Conduct>, String) {
         .stderr(Stdio::null())
         .spawn()
         .expect("this test runs again");
-    let start = Instant::now();
-    while child.try_wait().expect("a child of this process").is_none() {
-        if start.elapsed() > LONGEST {
-            child.kill().expect("a child that runs");
-        }
-        thread::sleep(Duration::from_millis(10));
+    if child.wait_timeout(LONGEST).expect("a child of this process").is_none() {
+        child.kill().expect("a child that runs");
     }
     let child = child.wait_with_output().expect("an ended child");
     let text = String::from_utf8_lossy(&child.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! `gru_backward`: the gradients of [`gru`](super::gru), by backpropagation through time.
+//! `gru_backward`: the gradients of [`gru`], by backpropagation through time.
 //!
 //! Upstream gradients are those of y and h_n. The forward pass keeps its gates r, z, n, the sums q and the outputs; for
 //! each step t from the last to the first, with dh = dh_n before, and h₋₁ the output before the step:

@@ -1,4 +1,4 @@
-//! `lstm_backward`: the gradients of [`lstm`](super::lstm), by backpropagation through time.
+//! `lstm_backward`: the gradients of [`lstm`], by backpropagation through time.
 //!
 //! Upstream gradients are those of y, h_n and c_n. The forward pass keeps its gates, cells and outputs; for each step
 //! t from the last to the first, with dh = dh_n and dc = dc_n before, and c₋₁, h₋₁ the states before the step:

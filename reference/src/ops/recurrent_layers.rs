@@ -1,6 +1,6 @@
 //! `recurrent_layers`: layers of recurrent cells, one upon the other, in one direction or in both.
 //!
-//! Each layer is an [`lstm`](super::lstm), a [`gru`](super::gru) or an [`rnn`](super::rnn) with tanh or ReLU over the
+//! Each layer is an [`lstm`], a [`gru`] or an [`rnn`](super::rnn) with tanh or ReLU over the
 //! outputs of the layer below. With both directions, D = 2, a layer has a second one beside it that goes in reverse, and
 //! its outputs are those of both, the forward ones first. For L layers:
 //!
@@ -151,8 +151,8 @@ impl RecurrentLayers {
         let [t, n, i, h] = [steps, batch, inputs, hidden].map(|extent| extent.max(1));
         let (l, d) = (self.layers, self.directions);
         // Of one row: its weights, and its biases.
-        let row = i.checked_add(h.checked_mul(3).unwrap_or(usize::MAX)).and_then(|sum| sum.checked_add(2));
-        elements("l·d·g·h·(i + 3·h + 2)", &[l, d, gates, h, row.unwrap_or(usize::MAX)])?;
+        let row = i.saturating_add(h.saturating_mul(3)).saturating_add(2);
+        elements("l·d·g·h·(i + 3·h + 2)", &[l, d, gates, h, row])?;
         elements("l·d·n·h", &[l, d, n, h])?;
         elements("t·n·d·g·h", &[t, n, d, gates, h])?;
         Ok(self)
