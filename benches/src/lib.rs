@@ -13,6 +13,7 @@ pub mod cache;
 pub mod child;
 pub mod choice;
 pub mod environment;
+pub mod inlining;
 pub mod interrupt;
 pub mod memory;
 pub mod output;

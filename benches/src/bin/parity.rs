@@ -10,7 +10,7 @@ use clap::Parser;
 use etalon_benches::output::{self, Whole, line, note};
 use etalon_benches::parity::{self, Manner, Question, Row, Selection};
 use etalon_benches::worker::{self, Program};
-use etalon_benches::{exit, from_user, progress, ready, told};
+use etalon_benches::{exit, from_user, inlining, progress, ready, told};
 use etalon_reference::record::Status;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -100,6 +100,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
     }
     if arguments.list {
         return list(&selection);
+    }
+    // Of the whole gate, in the program that is timed: others are built with other options.
+    if arguments.filter.is_empty() && !cfg!(any(debug_assertions, feature = "faults")) {
+        inlining::check()?;
     }
     let jobs = arguments.jobs.map(usize::from);
     let manner = Manner {

@@ -29,6 +29,7 @@ use etalon_reference::ops::images::ImageLayout;
 use crate::call::{Call, elements};
 use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
+use crate::isa::arrays;
 use crate::isa::wide::{Wide, Work, with_lanes};
 use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
@@ -188,7 +189,7 @@ pub(crate) fn load<T: Float, L: Wide<T>, const N: usize>(l: L, from: &[T]) -> [L
         return [l.load_first(from); N];
     }
     let from = &from[..N * T::LANES];
-    std::array::from_fn(|vector| l.load(T::first(&from[vector * T::LANES..]).expect("a vector")))
+    arrays::from_fn(|vector| l.load(T::first(&from[vector * T::LANES..]).expect("a vector")))
 }
 
 /// What `N` vectors of elements add: see [`load`].

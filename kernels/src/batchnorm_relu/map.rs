@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::faults::fault;
+use crate::isa::arrays::Elementwise;
 use crate::isa::wide::{LANES, Wide, lines};
 
 /// A function of `K` values and `P` parameters of their channel, the same for each element.
@@ -30,23 +31,23 @@ pub struct Each<'a, const P: usize>(pub [&'a [f32]; P]);
 impl<L: Wide, const P: usize> Params<L, P> for Same<P> {
     #[inline(always)]
     fn first(self, l: L, _: Range<usize>) -> [L::F; P] {
-        self.0.map(|p| l.splat(p))
+        self.0.each(|p| l.splat(p))
     }
     #[inline(always)]
     fn blocks(self, _: Range<usize>) -> impl Fn(L, usize) -> [L::F; P] {
-        move |l, _| self.0.map(|p| l.splat(p))
+        move |l, _| self.0.each(|p| l.splat(p))
     }
 }
 
 impl<L: Wide, const P: usize> Params<L, P> for Each<'_, P> {
     #[inline(always)]
     fn first(self, l: L, range: Range<usize>) -> [L::F; P] {
-        self.0.map(|p| l.load_first(&p[range.clone()]))
+        self.0.each(|p| l.load_first(&p[range.clone()]))
     }
     #[inline(always)]
     fn blocks(self, range: Range<usize>) -> impl Fn(L, usize) -> [L::F; P] {
-        let blocks = self.0.map(|p| p[range.clone()].as_chunks::<LANES>().0);
-        move |l, i| blocks.map(|block| l.load(&block[i]))
+        let blocks = self.0.each(|p| p[range.clone()].as_chunks::<LANES>().0);
+        move |l, i| blocks.each(|block| l.load(&block[i]))
     }
 }
 
@@ -63,12 +64,12 @@ pub fn map<L: Wide, M: Map<L, K, P>, const K: usize, const P: usize, const STREA
     out: &mut [f32],
     ahead: [usize; K],
 ) {
-    let inputs = inputs.map(|input| &input[..out.len()]);
+    let inputs = inputs.each(|input| &input[..out.len()]);
     if STREAM {
         let (head, middle, tail) = lines(out);
         let (start, end) = (head.len(), head.len() + LANES * middle.len());
         part::<L, M, K, P>(l, inputs, params, 0, head);
-        let blocks = inputs.map(|input| &input[start..end].as_chunks::<LANES>().0[..middle.len()]);
+        let blocks = inputs.each(|input| &input[start..end].as_chunks::<LANES>().0[..middle.len()]);
         let params_of = params.blocks(start..end);
         for (i, line) in middle.iter_mut().enumerate() {
             for k in 0..K {
@@ -76,7 +77,7 @@ pub fn map<L: Wide, M: Map<L, K, P>, const K: usize, const P: usize, const STREA
                     l.prefetch(inputs[k], start + i * LANES + ahead[k]);
                 }
             }
-            l.stream(M::at(l, blocks.map(|block| l.load(&block[i])), params_of(l, i)), line);
+            l.stream(M::at(l, blocks.each(|block| l.load(&block[i])), params_of(l, i)), line);
         }
         if fault!("batchnorm_relu.stream-tail") {
             return;
@@ -85,10 +86,10 @@ pub fn map<L: Wide, M: Map<L, K, P>, const K: usize, const P: usize, const STREA
     } else {
         let (body, tail) = out.as_chunks_mut::<LANES>();
         let end = LANES * body.len();
-        let blocks = inputs.map(|input| &input[..end].as_chunks::<LANES>().0[..body.len()]);
+        let blocks = inputs.each(|input| &input[..end].as_chunks::<LANES>().0[..body.len()]);
         let params_of = params.blocks(0..end);
         for (i, out) in body.iter_mut().enumerate() {
-            l.store(M::at(l, blocks.map(|block| l.load(&block[i])), params_of(l, i)), out);
+            l.store(M::at(l, blocks.each(|block| l.load(&block[i])), params_of(l, i)), out);
         }
         part::<L, M, K, P>(l, inputs, params, end, tail);
     }
@@ -105,7 +106,7 @@ fn part<L: Wide, M: Map<L, K, P>, const K: usize, const P: usize>(
 ) {
     if !out.is_empty() {
         let range = start..start + out.len();
-        let inputs = inputs.map(|input| l.load_first(&input[range.clone()]));
+        let inputs = inputs.each(|input| l.load_first(&input[range.clone()]));
         l.store_first(M::at(l, inputs, params.first(l, range)), out);
     }
 }

@@ -5,6 +5,7 @@
 
 use super::channel::{Chunk, GROUP, Group};
 use crate::faults::fault;
+use crate::isa::arrays::{self, Elementwise};
 use crate::isa::wide::{LANES, Wide};
 
 /// `S` terms of `K` values and `P` parameters of their channel.
@@ -52,8 +53,8 @@ fn sum_group<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, cons
     for plane in chunk.planes.clone() {
         for g in 0..group.channels.min(G) {
             let range = group.range(plane, g, &chunk.part);
-            let params = params.map(|p| l.splat(p[g]));
-            ways[g] = add_plane::<L, T, K, P, S>(l, inputs.map(|input| &input[range.clone()]), params, ways[g]);
+            let params = params.each(|p| l.splat(p[g]));
+            ways[g] = add_plane::<L, T, K, P, S>(l, inputs.each(|input| &input[range.clone()]), params, ways[g]);
         }
     }
     for g in 0..group.channels.min(G) {
@@ -64,7 +65,9 @@ fn sum_group<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, cons
         add(l, &mut a, b);
         add(l, &mut c, d);
         add(l, &mut a, c);
-        sums[g] = a.map(|sum| l.sum(sum));
+        for (sum, a) in sums[g].iter_mut().zip(a) {
+            *sum = l.sum(a);
+        }
     }
 }
 
@@ -77,26 +80,26 @@ fn add_plane<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, cons
     mut sums: [[L::F; S]; WAYS],
 ) -> [[L::F; S]; WAYS] {
     let len = inputs[0].len();
-    let blocks = inputs.map(|input| &input.as_chunks::<{ WAYS * LANES }>().0[..len / (WAYS * LANES)]);
+    let blocks = inputs.each(|input| &input.as_chunks::<{ WAYS * LANES }>().0[..len / (WAYS * LANES)]);
     for i in 0..len / (WAYS * LANES) {
         for (k, sums) in sums.iter_mut().enumerate() {
             for input in inputs {
                 l.prefetch(input, (i * WAYS + k) * LANES + AHEAD);
             }
-            let vectors = blocks.map(|block| l.load(&block[i].as_chunks::<LANES>().0[k]));
+            let vectors = blocks.each(|block| l.load(&block[i].as_chunks::<LANES>().0[k]));
             add(l, sums, T::of(l, vectors, params));
         }
     }
-    let rest = inputs.map(|input| &input[len / (WAYS * LANES) * (WAYS * LANES)..]);
-    let vectors = rest.map(|rest| &rest.as_chunks::<LANES>().0[..len / LANES % WAYS]);
+    let rest = inputs.each(|input| &input[len / (WAYS * LANES) * (WAYS * LANES)..]);
+    let vectors = rest.each(|rest| &rest.as_chunks::<LANES>().0[..len / LANES % WAYS]);
     for k in 0..WAYS - 1 {
         if k < len / LANES % WAYS {
-            add(l, &mut sums[k], T::of(l, vectors.map(|v| l.load(&v[k])), params));
+            add(l, &mut sums[k], T::of(l, vectors.each(|v| l.load(&v[k])), params));
         }
     }
     if !len.is_multiple_of(LANES) {
-        let tail = inputs.map(|input| l.load_first(&input[len / LANES * LANES..]));
-        add(l, &mut sums[WAYS - 1], T::of(l, tail, params).map(|term| l.first(term, len % LANES)));
+        let tail = inputs.each(|input| l.load_first(&input[len / LANES * LANES..]));
+        add(l, &mut sums[WAYS - 1], T::of(l, tail, params).each(|term| l.first(term, len % LANES)));
     }
     sums
 }
@@ -122,7 +125,7 @@ pub fn over_rows<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, 
 ) {
     let whole = rows / 4 * 4;
     for row in (0..whole).step_by(4) {
-        let four: [[&[f32]; K]; 4] = std::array::from_fn(|r| row_of(inputs, row + r, channels));
+        let four: [[&[f32]; K]; 4] = arrays::from_fn(|r| row_of(inputs, row + r, channels));
         add_rows::<L, T, K, P, S, 4>(l, four, params, &mut sums, channels);
     }
     for row in whole..rows {
@@ -132,7 +135,7 @@ pub fn over_rows<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, 
 
 #[inline(always)]
 fn row_of<const K: usize>(inputs: [&[f32]; K], row: usize, channels: usize) -> [&[f32]; K] {
-    inputs.map(|input| &input[row * channels..][..channels])
+    inputs.each(|input| &input[row * channels..][..channels])
 }
 
 /// `R` rows, four or one.
@@ -145,11 +148,11 @@ fn add_rows<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, const
     channels: usize,
 ) {
     let vectors = channels / LANES;
-    let row_blocks = rows.map(|row| row.map(|x| &x.as_chunks::<LANES>().0[..vectors]));
-    let param_blocks = params.map(|p| &p.as_chunks::<LANES>().0[..vectors]);
+    let row_blocks = rows.each(|row| row.each(|x| &x.as_chunks::<LANES>().0[..vectors]));
+    let param_blocks = params.each(|p| &p.as_chunks::<LANES>().0[..vectors]);
     for i in 0..vectors {
-        let params = param_blocks.map(|p| l.load(&p[i]));
-        let terms = in_pairs(l, row_blocks.map(|row| T::of(l, row.map(|x| l.load(&x[i])), params)));
+        let params = param_blocks.each(|p| l.load(&p[i]));
+        let terms = in_pairs(l, row_blocks.each(|row| T::of(l, row.each(|x| l.load(&x[i])), params)));
         for s in 0..S {
             let sum = &mut sums[s].as_chunks_mut::<LANES>().0[i];
             l.store(l.add(l.load(sum), terms[s]), sum);
@@ -157,8 +160,8 @@ fn add_rows<L: Wide, T: Terms<L, K, P, S>, const K: usize, const P: usize, const
     }
     let range = vectors * LANES..channels;
     if !range.is_empty() {
-        let params = params.map(|p| l.load_first(&p[range.clone()]));
-        let terms = rows.map(|row| T::of(l, row.map(|x| l.load_first(&x[range.clone()])), params));
+        let params = params.each(|p| l.load_first(&p[range.clone()]));
+        let terms = rows.each(|row| T::of(l, row.each(|x| l.load_first(&x[range.clone()])), params));
         let terms = in_pairs(l, terms);
         for s in 0..S {
             let sum = &mut sums[s][range.clone()];

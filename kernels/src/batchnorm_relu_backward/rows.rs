@@ -13,6 +13,7 @@ use super::operands::{Backward, Coefficients};
 use crate::batchnorm_relu::{AHEAD, Cut, Each, Same, map, over_rows, streams};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -139,7 +140,7 @@ impl<const RELU: bool, const STREAM: bool> Work for Apply<'_, RELU, STREAM> {
     #[inline(always)]
     fn run<L: Wide>(mut self, l: L) {
         let c = self.params.len() / 4;
-        let params = Each(std::array::from_fn(|j| &self.params[j * c..(j + 1) * c]));
+        let params = Each(arrays::from_fn(|j| &self.params[j * c..(j + 1) * c]));
         for (row, dx) in self.dx.chunks_exact_mut(c.max(1)).enumerate() {
             let range = row * c..(row + 1) * c;
             let (dy, x) = (&self.dy[range.clone()], &self.x[range.clone()]);

@@ -26,6 +26,7 @@ use crate::disjoint::Disjoint;
 use crate::faults::fault;
 use crate::gemm::Float;
 use crate::isa::Isa;
+use crate::isa::arrays;
 use crate::isa::wide::{LANES, LANES_64, Vectors, Wide, Work, with_lanes};
 use crate::kernel::KernelError;
 use crate::pool::{Pool, WORTH_NS};
@@ -218,7 +219,7 @@ fn images<T: Float, L: Wide<T>, const ROWS: usize, const VECTORS: usize>(
 fn pack<T: Element, const ROWS: usize>(w: &[T], depth: usize, to: &mut [T]) {
     for (block, w) in to.chunks_exact_mut(depth * ROWS).zip(w.chunks(depth * ROWS)) {
         for (q, to) in block.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-            *to = std::array::from_fn(|k| w.get(k * depth + q).copied().unwrap_or_default());
+            *to = arrays::from_fn(|k| w.get(k * depth + q).copied().unwrap_or_default());
         }
     }
 }
@@ -269,9 +270,9 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize> Work<T> for Band<'_, '_,
             while piece < all {
                 let at = |i: usize| ((piece + i) / pieces, (piece + i) % pieces * T::LANES);
                 piece += match all - piece {
-                    left if left >= VECTORS => self.tile::<L, VECTORS>(l, &mut block, std::array::from_fn(at)),
-                    left if left >= 2 => self.tile::<L, 2>(l, &mut block, std::array::from_fn(at)),
-                    _ => self.tile::<L, 1>(l, &mut block, std::array::from_fn(at)),
+                    left if left >= VECTORS => self.tile::<L, VECTORS>(l, &mut block, arrays::from_fn(at)),
+                    left if left >= 2 => self.tile::<L, 2>(l, &mut block, arrays::from_fn(at)),
+                    _ => self.tile::<L, 1>(l, &mut block, arrays::from_fn(at)),
                 };
             }
         }
@@ -342,7 +343,7 @@ impl<T: Float, const ROWS: usize, const VECTORS: usize> Band<'_, '_, T, ROWS, VE
             // SAFETY: each task has rows of its own, which one block of channels at a time writes.
             unsafe { self.y.part(if there { rows.start * p.y.w..rows.end * p.y.w } else { 0..0 }) }
         });
-        let finish = std::array::from_fn(|k| Finish::of_channel(l, self.scale, self.bias, p.relu, channel(k)));
+        let finish = arrays::from_fn(|k| Finish::of_channel(l, self.scale, self.bias, p.relu, channel(k)));
         Block { w, finish, y }
     }
 

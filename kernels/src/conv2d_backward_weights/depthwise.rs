@@ -12,6 +12,7 @@ use etalon_reference::ops::images::{ImageLayout, Images};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
 use crate::gemm::Float;
+use crate::isa::arrays;
 use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -167,7 +168,7 @@ fn add<T: Float, L: Wide<T>, const N: usize>(
     dw: &mut [T],
 ) {
     let (line, taps) = (p.cols.padded(), p.rows.taps * p.cols.taps);
-    let x: [&Pixels<T>; N] = std::array::from_fn(|t| {
+    let x: [&Pixels<T>; N] = arrays::from_fn(|t| {
         let (r, s) = ((tap + t) / p.cols.taps, (tap + t) % p.cols.taps);
         &x[r * p.rows.dilation * line + s * p.cols.dilation..]
     });
@@ -180,7 +181,7 @@ fn add<T: Float, L: Wide<T>, const N: usize>(
             let len = (p.y.w - j).min(chunk.len() - at);
             let start = i * p.rows.stride * line + j * p.cols.stride;
             let end = start + (len - 1) * p.cols.stride + 1;
-            let x: [&Pixels<T>; N] = std::array::from_fn(|t| &x[t][start..end]);
+            let x: [&Pixels<T>; N] = arrays::from_fn(|t| &x[t][start..end]);
             for (pixel, dy) in chunk[at..at + len].iter().enumerate() {
                 let dy = l.load(dy);
                 for (sum, x) in sums.iter_mut().zip(&x) {

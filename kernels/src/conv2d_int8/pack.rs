@@ -6,6 +6,7 @@ use etalon_reference::ops::conv2d_int8::Conv2dInt8;
 
 use crate::dotted::driver::Operands;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::dot::{CHUNK, Integers, LINE, VECTORS, b_word, bytes_of, halves_of};
 use crate::matmul_int8::Left;
 use crate::matmul_int8::pack::sum_columns;
@@ -36,7 +37,7 @@ impl<D: Integers, A: Left> Operands<D> for Patches<'_, A> {
             let mut products = (0..taps).flat_map(|tap| (0..channels).map(move |c| filter[c * taps + tap]));
             for to in words.iter_mut().skip(j).step_by(VECTORS * D::LANES) {
                 let mut next = |i: usize| if i < D::PRODUCTS { products.next().unwrap_or(0) } else { 0 };
-                *to = b_word::<D>(std::array::from_fn(&mut next));
+                *to = b_word::<D>(arrays::from_fn(&mut next));
             }
         }
         sum_columns(d, words, sums);

@@ -91,12 +91,11 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let of_row = if p.reduction == Reduction::None { row } else { 0 };
             let g = T::from_f64(dloss[of_row].to_f64() / divisor);
             let (of_all, base) = (n.splat(g), n.splat(lse[row]));
-            let power = |at| n.exp(n.sub(load(n, x, at), base));
             if p.soft {
                 let t = &targets[row * c..(row + 1) * c];
                 let sum = n.splat(shares(n, p, t, weights));
                 for at in (0..c).step_by(N::WIDTH) {
-                    let value = n.sub(n.mul(power(at), sum), asked(n, p, t, weights, at));
+                    let value = n.sub(n.mul(n.exp(n.sub(load(n, x, at), base)), sum), asked(n, p, t, weights, at));
                     store(n, n.mul(of_all, value), dx, at);
                 }
                 continue;
@@ -110,7 +109,8 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let (of_class, of_sum) = (n.splat(share), n.splat(sum));
             for at in (0..c).step_by(N::WIDTH) {
                 let of_class = if weights.is_empty() { of_class } else { n.mul(of_class, load(n, weights, at)) };
-                store(n, n.mul(of_all, n.sub(n.mul(power(at), of_sum), of_class)), dx, at);
+                let power = n.exp(n.sub(load(n, x, at), base));
+                store(n, n.mul(of_all, n.sub(n.mul(power, of_sum), of_class)), dx, at);
             }
             // The label's share at once, so that nothing is rounded twice.
             if let Some(label) = label {

@@ -63,6 +63,31 @@ struct Rows<'a, T> {
     dx: &'a mut [T],
 }
 
+/// What the gradients of a row share.
+struct Terms<V> {
+    /// 1/τ.
+    inverse: V,
+    /// α·τ.
+    softened: V,
+    /// 1 − α.
+    own: V,
+    g: V,
+    /// Of the student, its softened and the teacher's softened values.
+    lse: [V; 3],
+}
+
+impl<V: Copy> Terms<V> {
+    /// The gradient of a student's and a teacher's values, where the label has a `share`.
+    #[inline(always)]
+    fn gradient<T: Numeric, N: Beside<T, V = V>>(&self, n: N, x: V, z: V, share: V) -> V {
+        let Terms { inverse, softened, own, g, lse } = *self;
+        let student = n.exp(n.sub(n.mul(x, inverse), lse[1]));
+        let teacher = n.exp(n.sub(n.mul(z, inverse), lse[2]));
+        let of_label = n.sub(n.exp(n.sub(x, lse[0])), share);
+        n.mul(g, n.fma(softened, n.sub(student, teacher), n.mul(own, of_label)))
+    }
+}
+
 impl<T: Numeric> Calculation<T> for Rows<'_, T> {
     type Output = ();
 
@@ -72,29 +97,27 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
         let c = p.classes;
         let divisor = if p.reduction == Reduction::Mean { p.rows as f64 } else { 1.0 };
         let (inverse, softened) = (n.constant(1.0 / p.temperature), n.constant(p.alpha * p.temperature));
-        let own = T::from_f64(1.0 - p.alpha);
+        let own = n.constant(1.0 - p.alpha);
         for (row, ((x, z), dx)) in
             x.chunks_exact(c).zip(teacher.chunks_exact(c)).zip(dx.chunks_exact_mut(c)).enumerate()
         {
             let upstream = dloss[if p.reduction == Reduction::None { row } else { 0 }];
-            let g = T::from_f64(upstream.to_f64() / divisor);
-            let of = |of: usize| n.splat(lse[3 * row + of]);
-            let lse = [of(0), of(1), of(if fault!("distillation_backward.teacher-of-student") { 1 } else { 2 })];
-            let label = labels[row] as usize;
-            let value = |x: N::V, z: N::V, share: N::V| {
-                let student = n.exp(n.sub(n.mul(x, inverse), lse[1]));
-                let teacher = n.exp(n.sub(n.mul(z, inverse), lse[2]));
-                let of_label = n.sub(n.exp(n.sub(x, lse[0])), share);
-                let sum = n.fma(softened, n.sub(student, teacher), n.mul(n.splat(own), of_label));
-                n.mul(n.splat(g), sum)
+            let teacher = if fault!("distillation_backward.teacher-of-student") { 1 } else { 2 };
+            let terms = Terms {
+                inverse,
+                softened,
+                own,
+                g: n.splat(T::from_f64(upstream.to_f64() / divisor)),
+                lse: [n.splat(lse[3 * row]), n.splat(lse[3 * row + 1]), n.splat(lse[3 * row + teacher])],
             };
+            let label = labels[row] as usize;
             for at in (0..c).step_by(N::WIDTH) {
-                store(n, value(load(n, x, at), load(n, z, at), n.constant(0.0)), dx, at);
+                store(n, terms.gradient(n, load(n, x, at), load(n, z, at), n.constant(0.0)), dx, at);
             }
             if !fault!("distillation_backward.no-label") {
                 // The label's share at once, so that nothing is rounded twice.
                 let one = [n.load_first(&x[label..=label]), n.load_first(&z[label..=label])];
-                n.store_first(value(one[0], one[1], n.one()), &mut dx[label..=label]);
+                n.store_first(terms.gradient(n, one[0], one[1], n.one()), &mut dx[label..=label]);
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::call::{Call, elements};
 use crate::disjoint::parts;
 use crate::faults::fault;
 use crate::isa::Isa;
+use crate::isa::arrays;
 use crate::isa::wide::{Wide, Work, with_lanes};
 use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
@@ -81,7 +82,7 @@ impl Numbers {
     /// Whether each of 64 elements stays, of sixteen counters from `counter` on: word by word of all counters.
     #[inline(always)]
     fn stays(self, counter: u64) -> [[bool; LANES]; 4] {
-        let counters: [u64; LANES] = std::array::from_fn(|lane| counter.wrapping_add(lane as u64));
+        let counters: [u64; LANES] = arrays::from_fn(|lane| counter.wrapping_add(lane as u64));
         let mut c: [[u32; LANES]; 4] =
             [counters.map(|c| c as u32), counters.map(|c| (c >> 32) as u32), [0; LANES], [0; LANES]];
         let [mut k0, mut k1] = self.key;
@@ -149,7 +150,7 @@ impl<T: Real> Work for Task<'_, T> {
         for (block, ((x, y), mask)) in blocks.enumerate() {
             let stays = numbers.stays(counter.wrapping_add((block * LANES) as u64));
             // Words of a counter lie side by side.
-            let flags: [bool; BLOCK] = std::array::from_fn(|i| stays[i % 4][i / 4]);
+            let flags: [bool; BLOCK] = arrays::from_fn(|i| stays[i % 4][i / 4]);
             for (((x, y), mask), stays) in x.iter().zip(y).zip(mask).zip(flags) {
                 *mask = Flag(u8::from(stays));
                 *y = *x * if stays { scale } else { T::default() };

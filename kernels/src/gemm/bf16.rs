@@ -21,6 +21,7 @@ use super::widened::{Line, Operands, Round};
 use crate::dotted::driver::{self, At, Cut, Place, Tiles};
 use crate::dotted::{PackedB, ROWS, Shape, Size};
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::dot::{self, CHUNK, Dot, LINE, VECTORS};
 use crate::isa::narrow::{Convert, Job, Narrow};
 use crate::isa::wide::{LANES, Wide};
@@ -162,7 +163,7 @@ impl<L: Lanes> driver::Operands<Bf16Token> for Pairs<'_, L> {
                     let second = if 2 * i + 1 < k { &b[(2 * i + 1) * row..][..len] } else { &[] };
                     if let (Some(first), Some(second)) = (first.first_chunk(), second.first_chunk::<WIDTH>()) {
                         let first: &[bf16; WIDTH] = first;
-                        to.copy_from_slice(&std::array::from_fn::<_, WIDTH, _>(|j| word(first[j], second[j])));
+                        to.copy_from_slice(&arrays::from_fn::<_, WIDTH>(|j| word(first[j], second[j])));
                         continue;
                     }
                     let second = second.iter().copied().chain(std::iter::repeat(bf16::ZERO));
@@ -211,7 +212,7 @@ impl<L: Lanes> Pairs<'_, L> {
         for (first, to) in (0..k).step_by(2 * LANES).zip(words.chunks_mut(LANES * WIDTH)) {
             let deep = (2 * LANES).min(k - first);
             for left in [0, LANES] {
-                let square = std::array::from_fn(|j| {
+                let square = arrays::from_fn(|j| {
                     let mut line = [0; LANES];
                     if left + j < len {
                         words_of(&b[(left + j) * col + first..][..deep], &mut line);

@@ -2,6 +2,7 @@
 //! registers, so that memory is read at their own width.
 
 use super::skinny::{Streams, Strip};
+use crate::isa::arrays;
 use crate::isa::narrow::{Convert, Job, Narrow, enter};
 use crate::isa::wide::LANES;
 
@@ -69,11 +70,11 @@ impl<E: Narrow> Rows<'_, E> {
     #[inline(always)]
     fn rows<L: Convert, const N: usize>(&mut self, l: L, k: usize) {
         let s = self.strip;
-        let rows: [&[E]; N] = std::array::from_fn(|r| &s.w[(k + r) * s.w_line..][..s.wide]);
+        let rows: [&[E]; N] = arrays::from_fn(|r| &s.w[(k + r) * s.w_line..][..s.wide]);
         let vectors = self.sums.as_chunks_mut::<LANES>().0.chunks_exact_mut(s.narrow);
         for (j, sums) in (0..s.wide).step_by(LANES).zip(vectors) {
             (0..N).for_each(|r| l.prefetch(s.w, (k + N + r) * s.w_line + j));
-            let row: [L::F; N] = std::array::from_fn(|r| widen_first(l, &rows[r][j..]));
+            let row: [L::F; N] = arrays::from_fn(|r| widen_first(l, &rows[r][j..]));
             for (q, sums) in sums.iter_mut().enumerate() {
                 let x = &s.x[k * s.x_k + q * s.x_q..];
                 let mut sum = l.load(sums);
@@ -99,9 +100,9 @@ impl<E: Narrow> Job for Dots<'_, E> {
         let Dots { strip: s, sums } = self;
         let sums = &mut sums.as_chunks_mut::<LANES>().0[..s.narrow];
         // Lanes without a row repeat the last one.
-        let lines: [&[E]; LANES] = std::array::from_fn(|r| &s.w[r.min(s.wide - 1) * s.w_line..][..s.depth]);
+        let lines: [&[E]; LANES] = arrays::from_fn(|r| &s.w[r.min(s.wide - 1) * s.w_line..][..s.depth]);
         for k in (0..s.depth).step_by(LANES) {
-            let square = std::array::from_fn(|r| {
+            let square = arrays::from_fn(|r| {
                 l.prefetch(s.w, r.min(s.wide - 1) * s.w_line + k + AHEAD_BYTES / size_of::<E>());
                 widen_first(l, &lines[r][k..])
             });

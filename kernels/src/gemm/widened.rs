@@ -20,6 +20,7 @@ use super::skinny::{self, Stream};
 use crate::call::{Call, elements};
 use crate::disjoint::chunks;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::narrow::{Convert, Job, Narrow, enter};
 use crate::isa::wide::LANES;
 use crate::pool::Pool;
@@ -243,7 +244,7 @@ impl<E: Narrow> Write<'_, E> {
         for (first, to) in (0..self.rows).step_by(LANES).zip(self.to.chunks_mut(LANES * self.line)) {
             let deep = LANES.min(self.rows - first);
             for left in (0..self.width).step_by(LANES) {
-                let square = std::array::from_fn(|j| match left + j < self.cols {
+                let square = arrays::from_fn(|j| match left + j < self.cols {
                     false => l.splat(0.0),
                     true => widen_first(l, &self.x[(left + j) * self.col + first..][..deep]),
                 });

@@ -6,6 +6,7 @@
 
 use super::Isa;
 use super::wide::{Scalar, Wide, Work};
+use crate::isa::arrays;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -214,7 +215,7 @@ macro_rules! sixteen {
     ($(fn $name:ident($($x:ident: $t:ty),*) -> $r:ty $body:block)*) => {
         $(#[inline(always)]
         fn $name(self, $($x: [$t; super::wide::LANES]),*) -> [$r; super::wide::LANES] {
-            std::array::from_fn(|i| {
+            arrays::from_fn(|i| {
                 $(let $x = $x[i];)*
                 $body
             })

@@ -10,6 +10,7 @@ use std::arch::x86_64::*;
 use super::dot::{self, Dot};
 use super::wide::LANES;
 use super::{Avx2Token, Avx512Token, Extension, VpopcntdqToken};
+use crate::isa::arrays;
 
 /// A way to count.
 pub trait Bits: Copy + Send + Sync + 'static {
@@ -66,19 +67,23 @@ impl Bits for Avx2Token {
     }
     #[inline(always)]
     fn count(self, part: [__m256i; 2], x: [__m256i; 2], y: [__m256i; 2]) -> [__m256i; 2] {
-        // SAFETY: the token is proof; the table is a vector.
-        std::array::from_fn(|half| unsafe {
-            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(TABLE.as_ptr().cast()));
-            let (bits, lower) = (_mm256_xor_si256(x[half], y[half]), _mm256_set1_epi8(15));
-            let low = _mm256_shuffle_epi8(table, _mm256_and_si256(bits, lower));
-            let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(bits), lower));
-            _mm256_add_epi8(part[half], _mm256_add_epi8(low, high))
-        })
+        let mut counts = part;
+        for half in 0..2 {
+            // SAFETY: the token is proof; the table is a vector.
+            unsafe {
+                let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(TABLE.as_ptr().cast()));
+                let (bits, lower) = (_mm256_xor_si256(x[half], y[half]), _mm256_set1_epi8(15));
+                let low = _mm256_shuffle_epi8(table, _mm256_and_si256(bits, lower));
+                let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(bits), lower));
+                counts[half] = _mm256_add_epi8(part[half], _mm256_add_epi8(low, high));
+            }
+        }
+        counts
     }
     #[inline(always)]
     fn fold(self, total: [__m256i; 2], part: [__m256i; 2]) -> [__m256i; 2] {
         // SAFETY: the token is proof.
-        std::array::from_fn(|half| unsafe {
+        arrays::from_fn(|half| unsafe {
             let pairs = _mm256_maddubs_epi16(part[half], _mm256_set1_epi8(1));
             _mm256_add_epi32(total[half], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         })

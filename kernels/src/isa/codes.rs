@@ -17,6 +17,7 @@ use super::dot::{self, Dot};
 use super::narrow::{Convert, Narrow};
 use super::wide::{LANES, Wide};
 use super::{Avx2Token, Avx512Token, Bf16Token, VnniToken};
+use crate::isa::arrays;
 
 /// Codes of a word at most, and steps: of 2 bits.
 pub const MOST_CODES: usize = 16;
@@ -326,7 +327,7 @@ impl Bytes for Avx2Token {
     fn dot4(self, sum: [__m256i; 2], a: i32, codes: [__m256i; 2]) -> [__m256i; 2] {
         // Two products of at most 15·128 do not saturate 16 bits.
         // SAFETY: the token is proof.
-        std::array::from_fn(|half| unsafe {
+        arrays::from_fn(|half| unsafe {
             let pairs = _mm256_maddubs_epi16(codes[half], _mm256_set1_epi32(a));
             _mm256_add_epi32(sum[half], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         })
@@ -334,7 +335,7 @@ impl Bytes for Avx2Token {
     #[inline(always)]
     fn plus(self, x: [__m256i; 2], y: [__m256i; 2]) -> [__m256i; 2] {
         // SAFETY: the token is proof.
-        std::array::from_fn(|half| unsafe { _mm256_add_epi32(x[half], y[half]) })
+        arrays::from_fn(|half| unsafe { _mm256_add_epi32(x[half], y[half]) })
     }
     #[inline(always)]
     fn real(self, x: [__m256i; 2]) -> [__m256; 2] {

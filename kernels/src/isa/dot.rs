@@ -13,6 +13,7 @@ use std::arch::x86_64::*;
 
 use super::memory::Memory;
 use super::{Avx2Token, Avx512Token, AvxVnniToken, Bf16Token, Extension, Isa, VnniToken};
+use crate::isa::arrays;
 
 /// Words of a line of A: [`sums`] reads lines at a fixed distance.
 pub const CHUNK: usize = 256;
@@ -165,7 +166,7 @@ pub fn sums<D: Dot, const R: usize>(d: D, a: &[i32], b: &[i32]) -> [[D::S; VECTO
     assert!(R <= D::ROWS && a.len() >= b.len().div_ceil(CHUNK * width) * D::ROWS * LINE, "A is too short");
     for (a, b) in a.chunks_exact(D::ROWS * LINE).zip(b.chunks(CHUNK * width)) {
         for (step, b) in b.chunks_exact(width).enumerate() {
-            let b: [D::V; VECTORS] = std::array::from_fn(|v| d.load(&b[v * D::LANES..][..D::LANES]));
+            let b: [D::V; VECTORS] = arrays::from_fn(|v| d.load(&b[v * D::LANES..][..D::LANES]));
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: a block has `D::ROWS` lines of `LINE` words; `row` is below `D::ROWS`, as asserted, and
                 // `step` below `CHUNK`, because the chunk of B has at most so many pairs.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub mod arithmetic;
+pub mod arrays;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -219,6 +219,24 @@ mod x86 {
 
     use super::*;
 
+    /// As [`upper_half`] does it, in the lower half of each lane.
+    ///
+    /// # Safety
+    /// The CPU has AVX2.
+    #[inline(always)]
+    unsafe fn upper_halves(x: __m256) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let bits = _mm256_castps_si256(x);
+            let upper = _mm256_srli_epi32::<16>(bits);
+            let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+            let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            let (rounded, quiet) = (_mm256_srli_epi32::<16>(up), _mm256_or_si256(upper, _mm256_set1_epi32(0x40)));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+            _mm256_blendv_epi8(rounded, quiet, nan)
+        }
+    }
+
     impl Convert for Avx2Token {
         const ROWS: usize = 4;
         #[inline(always)]
@@ -255,19 +273,9 @@ mod x86 {
             let mut out = [0; LANES];
             // SAFETY: the token is proof; sixteen elements are written.
             unsafe {
-                // As `upper_half` does it.
-                let half = |x: __m256| {
-                    let bits = _mm256_castps_si256(x);
-                    let upper = _mm256_srli_epi32::<16>(bits);
-                    let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
-                    let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-                    let (rounded, quiet) =
-                        (_mm256_srli_epi32::<16>(up), _mm256_or_si256(upper, _mm256_set1_epi32(0x40)));
-                    let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
-                    _mm256_blendv_epi8(rounded, quiet, nan)
-                };
                 // Halves of 128 bits are packed side by side.
-                let packed = _mm256_permute4x64_epi64::<0xd8>(_mm256_packus_epi32(half(low), half(high)));
+                let packed = _mm256_packus_epi32(upper_halves(low), upper_halves(high));
+                let packed = _mm256_permute4x64_epi64::<0xd8>(packed);
                 _mm256_storeu_si256(out.as_mut_ptr().cast(), packed);
             }
             out

@@ -19,6 +19,7 @@ use etalon_reference::Element;
 
 pub use self::scalar::Scalar;
 use crate::isa::Isa;
+use crate::isa::arrays;
 
 /// Lanes of a vector of f32.
 pub const LANES: usize = <f32 as Vectors>::LANES;
@@ -65,7 +66,7 @@ macro_rules! vectors {
 
             #[inline(always)]
             fn lanes<X: Copy>(x: impl FnMut(usize) -> X) -> [X; $lanes] {
-                std::array::from_fn(x)
+                arrays::from_fn(x)
             }
             #[inline(always)]
             fn first(from: &[$t]) -> Option<&[$t; $lanes]> {

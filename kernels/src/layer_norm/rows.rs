@@ -35,20 +35,49 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
     }
 }
 
-/// The sum over a row, by vectors that `add` adds to sums; it is told how many elements a vector has.
+/// What is summed over a row. A closure would not do: one that is called in two places may become a function of its own,
+/// which lacks the level's instructions.
+pub trait Summed<T, N: Beside<T>> {
+    /// `sum` with the vector at a column, of so many elements.
+    fn add(&self, n: N, sum: N::V, at: usize, len: usize) -> N::V;
+}
+
+/// The elements themselves.
+struct Elements<'a, T>(&'a [T]);
+
+impl<T: Numeric, N: Beside<T>> Summed<T, N> for Elements<'_, T> {
+    #[inline(always)]
+    fn add(&self, n: N, sum: N::V, at: usize, _: usize) -> N::V {
+        n.add(sum, load(n, self.0, at))
+    }
+}
+
+/// Their squared differences from a centre.
+struct Squares<'a, T, V>(&'a [T], V);
+
+impl<T: Numeric, N: Beside<T>> Summed<T, N> for Squares<'_, T, N::V> {
+    #[inline(always)]
+    fn add(&self, n: N, sum: N::V, at: usize, len: usize) -> N::V {
+        let d = n.sub(load(n, self.0, at), self.1);
+        let d = if len == N::WIDTH || fault!("layer_norm.rest-of-squares") { d } else { n.first(d, len) };
+        n.fma(d, d, sum)
+    }
+}
+
+/// The sum over a row.
 #[inline(always)]
-pub fn sum<T: Numeric, N: Beside<T>>(n: N, columns: usize, mut add: impl FnMut(N::V, usize, usize) -> N::V) -> T {
+pub fn sum<T: Numeric, N: Beside<T>>(n: N, columns: usize, of: &impl Summed<T, N>) -> T {
     let mut sums = [n.constant(0.0); SIDE];
     let mut at = 0;
     while at + SIDE * N::WIDTH <= columns {
         for (vector, sum) in sums.iter_mut().enumerate() {
-            *sum = add(*sum, at + vector * N::WIDTH, N::WIDTH);
+            *sum = of.add(n, *sum, at + vector * N::WIDTH, N::WIDTH);
         }
         at += SIDE * N::WIDTH;
     }
     for sum in &mut sums {
         if at < columns {
-            *sum = add(*sum, at, N::WIDTH.min(columns - at));
+            *sum = of.add(n, *sum, at, N::WIDTH.min(columns - at));
             at += N::WIDTH;
         }
     }
@@ -61,18 +90,13 @@ fn moments<T: Numeric, N: Beside<T>>(n: N, p: &LayerNorm, x: &[T]) -> (T, T) {
     let count = p.columns as f64;
     let mean = match p.of {
         Of::Layer => {
-            let whole = sum(n, p.columns, |sum, at, _| n.add(sum, load(n, x, at)));
+            let whole = sum(n, p.columns, &Elements(x));
             // A quotient of f32 in f64, rounded again, is the nearest f32.
             T::from_f64(whole.to_f64() / count)
         }
         Of::Rms => T::default(),
     };
-    let centre = n.splat(mean);
-    let squares = sum(n, p.columns, |sum, at, len| {
-        let d = n.sub(load(n, x, at), centre);
-        let d = if len == N::WIDTH || fault!("layer_norm.rest-of-squares") { d } else { n.first(d, len) };
-        n.fma(d, d, sum)
-    });
+    let squares = sum(n, p.columns, &Squares(x, n.splat(mean)));
     let variance = T::from_f64(squares.to_f64() / count);
     (mean, T::from_f64(1.0 / (variance.to_f64() + EPSILON).sqrt()))
 }

@@ -22,7 +22,7 @@ use crate::faults::fault;
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
-use crate::layer_norm::rows::sum;
+use crate::layer_norm::rows::{Summed, sum};
 use crate::math::{Beside, Calculation, Numeric};
 use crate::softmax::lines::{load, store, usable};
 
@@ -81,6 +81,52 @@ struct Rows<'a, T> {
     of_bias: &'a mut [T],
 }
 
+/// A row: dy, x, γ, μ and r.
+#[derive(Clone, Copy)]
+struct Row<'a, T, V> {
+    dy: &'a [T],
+    x: &'a [T],
+    gain: &'a [T],
+    mean: V,
+    factor: V,
+}
+
+impl<T: Numeric, V: Copy> Row<'_, T, V> {
+    /// x̂.
+    #[inline(always)]
+    fn scaled<N: Beside<T, V = V>>(&self, n: N, at: usize) -> V {
+        n.mul(n.sub(load(n, self.x, at), self.mean), self.factor)
+    }
+
+    /// dy·γ.
+    #[inline(always)]
+    fn a<N: Beside<T, V = V>>(&self, n: N, at: usize) -> V {
+        let dy = load(n, self.dy, at);
+        if self.gain.is_empty() { dy } else { n.mul(dy, load(n, self.gain, at)) }
+    }
+}
+
+/// Σ dy·γ.
+impl<T: Numeric, N: Beside<T>> Summed<T, N> for Row<'_, T, N::V> {
+    #[inline(always)]
+    fn add(&self, n: N, sum: N::V, at: usize, _: usize) -> N::V {
+        n.add(sum, self.a(n, at))
+    }
+}
+
+/// Σ dy·γ·x̂.
+struct Products<'a, T, V>(Row<'a, T, V>);
+
+impl<T: Numeric, N: Beside<T>> Summed<T, N> for Products<'_, T, N::V> {
+    #[inline(always)]
+    fn add(&self, n: N, sum: N::V, at: usize, len: usize) -> N::V {
+        let scaled = self.0.scaled(n, at);
+        // Behind the last element a is 0; x̂ is not, and may be no number.
+        let scaled = if len == N::WIDTH { scaled } else { n.first(scaled, len) };
+        n.fma(self.0.a(n, at), scaled, sum)
+    }
+}
+
 impl<T: Numeric> Calculation<T> for Rows<'_, T> {
     type Output = ();
 
@@ -92,27 +138,16 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
         for (row, ((dy, x), dx)) in rows.enumerate() {
             let mean = n.splat(means.get(row).copied().unwrap_or_default());
             let factor = n.splat(factors[row]);
-            let scaled = |at| n.mul(n.sub(load(n, x, at), mean), factor);
-            let a = |at| {
-                let dy = load(n, dy, at);
-                if gain.is_empty() { dy } else { n.mul(dy, load(n, gain, at)) }
-            };
+            let of = Row { dy, x, gain, mean, factor };
             let count = c as f64;
             let of_row = |whole: T| n.splat(T::from_f64(whole.to_f64() / count));
             let first = match p.of {
-                Of::Layer => of_row(sum(n, c, |sum, at, _| n.add(sum, a(at)))),
-                Of::Rms if fault!("layer_norm_backward.mean-of-rms") => {
-                    of_row(sum(n, c, |sum, at, _| n.add(sum, a(at))))
-                }
-                Of::Rms => n.constant(0.0),
+                Of::Rms if !fault!("layer_norm_backward.mean-of-rms") => n.constant(0.0),
+                Of::Layer | Of::Rms => of_row(sum(n, c, &of)),
             };
-            // Behind the last element a is 0; x̂ is not, and may be no number.
-            let second = of_row(sum(n, c, |sum, at, len| {
-                let scaled = if len == N::WIDTH { scaled(at) } else { n.first(scaled(at), len) };
-                n.fma(a(at), scaled, sum)
-            }));
+            let second = of_row(sum(n, c, &Products(of)));
             for at in (0..c).step_by(N::WIDTH) {
-                let (scaled, a) = (scaled(at), a(at));
+                let (scaled, a) = (of.scaled(n, at), of.a(n, at));
                 let bracket = n.sub(n.sub(a, first), n.mul(scaled, second));
                 store(n, n.mul(factor, bracket), dx, at);
                 if !gain.is_empty() {

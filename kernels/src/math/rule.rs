@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use crate::batchnorm_relu::Map;
 use crate::isa::Isa;
 use crate::isa::arithmetic::{Arithmetic, Compute, Math, with_math, with_plain_math};
+use crate::isa::arrays::Elementwise;
 use crate::isa::wide::{LANES, Line, lines};
 
 /// What is computed of `K` values and α.
@@ -135,7 +136,7 @@ impl<R: Rule<K>, const K: usize> Compute for Blocks<'_, R, K> {
         let (len, alpha) = (out.len(), l.constant(alpha));
         let inputs = inputs.map(|input| &input[..len]);
         for i in 0..len {
-            let value = R::at(l, inputs.map(|input| l.load(&input[i])), alpha);
+            let value = R::at(l, inputs.each(|input| l.load(&input[i])), alpha);
             match &mut out {
                 Out::Blocks(blocks) => l.store(value, &mut blocks[i]),
                 Out::Lines(lines) => l.stream(value, &mut lines[i]),

@@ -8,6 +8,7 @@ use crate::aligned::AlignedVec;
 use crate::disjoint::Disjoint;
 use crate::dotted::Size;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::bits::Bits;
 use crate::isa::dot::Job;
 use crate::isa::wide::LANES;
@@ -121,7 +122,7 @@ impl<B: Bits> Panels<'_, B> {
     fn block<const R: usize>(&self, panel: usize, top: usize) -> usize {
         let (bits, words, p) = (self.bits, self.words, self.p);
         let packed = self.packed[panel * words * LANES..][..words * LANES].as_chunks::<LANES>().0;
-        let lines: [&[i32]; R] = std::array::from_fn(|r| &self.lines[(top + r) * words..][..words]);
+        let lines: [&[i32]; R] = arrays::from_fn(|r| &self.lines[(top + r) * words..][..words]);
         let mut totals = [bits.splat(0); R];
         for first in (0..words).step_by(B::BATCH.min(words.max(1))) {
             if fault!("matmul_binary.second-batch") && first > 0 {

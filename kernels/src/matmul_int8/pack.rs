@@ -7,6 +7,7 @@ use etalon_reference::ops::matmul_int8::MatmulInt8;
 use super::Left;
 use crate::dotted::driver::Operands;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::dot::{CHUNK, Integers, LINE, VECTORS, a_word, b_word};
 
 /// The operands of a problem.
@@ -76,7 +77,7 @@ fn from_rows<D: Integers>(d: D, p: &MatmulInt8, b: &[i8], cols: Range<usize>, to
         let rows = word * D::PRODUCTS..p.k.min((word + 1) * D::PRODUCTS);
         let row = |i: usize| &b[(rows.start + i) * p.n..][cols.clone()];
         if rows.len() == D::PRODUCTS && cols.len() == width {
-            let rows: [&[i8]; 4] = std::array::from_fn(|i| row(i % D::PRODUCTS));
+            let rows: [&[i8]; 4] = arrays::from_fn(|i| row(i % D::PRODUCTS));
             for (v, to) in to.chunks_exact_mut(D::LANES).enumerate() {
                 d.store(d.across(rows.map(|row| &row[v * D::LANES..])), to);
             }
@@ -84,7 +85,7 @@ fn from_rows<D: Integers>(d: D, p: &MatmulInt8, b: &[i8], cols: Range<usize>, to
         }
         to.fill(0);
         for (j, to) in to[..cols.len()].iter_mut().enumerate() {
-            *to = b_word::<D>(std::array::from_fn(|i| if i < rows.len() { row(i)[j] } else { 0 }));
+            *to = b_word::<D>(arrays::from_fn(|i| if i < rows.len() { row(i)[j] } else { 0 }));
         }
     }
 }
@@ -100,7 +101,7 @@ fn from_columns<D: Integers>(p: &MatmulInt8, b: &[i8], cols: Range<usize>, words
         let groups = b[column * p.k..][..p.k].chunks(D::PRODUCTS);
         // Without a word, where k is 0, there is no place j.
         for (to, group) in words.iter_mut().skip(j).step_by(width).zip(groups) {
-            *to = b_word::<D>(std::array::from_fn(|i| group.get(i).copied().unwrap_or(0)));
+            *to = b_word::<D>(arrays::from_fn(|i| group.get(i).copied().unwrap_or(0)));
         }
     }
 }
@@ -116,10 +117,10 @@ fn pack_a<D: Integers, A: Left>(k: usize, a: &[A], rows: Range<usize>, words: &m
         for (line, a) in lines.zip(a.chunks(CHUNK * D::PRODUCTS)) {
             let (whole, rest) = a.split_at(a.len() / D::PRODUCTS * D::PRODUCTS);
             for (to, group) in line.iter_mut().zip(whole.chunks_exact(D::PRODUCTS)) {
-                *to = a_word::<D>(std::array::from_fn(|i| group[i % D::PRODUCTS].unsigned()));
+                *to = a_word::<D>(arrays::from_fn(|i| group[i % D::PRODUCTS].unsigned()));
             }
             if !rest.is_empty() {
-                let group = std::array::from_fn(|i| rest.get(i).map_or(0, |x| x.unsigned()));
+                let group = arrays::from_fn(|i| rest.get(i).map_or(0, |x| x.unsigned()));
                 line[whole.len() / D::PRODUCTS] = a_word::<D>(group);
             }
         }

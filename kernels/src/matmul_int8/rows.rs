@@ -16,6 +16,7 @@ use super::driver::{Columns, OPERATIONS_A_NS, Whole, size};
 use super::{Left, Operands, Out};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::dot::{Integers, Job, a_word};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -57,7 +58,7 @@ pub fn matmul<D: Integers, A: Left, O: Out>(
         let a = &x.a[i * p.k..][..p.k];
         line.fill(0);
         for (to, group) in line.iter_mut().zip(a.chunks(D::PRODUCTS)) {
-            *to = a_word::<D>(std::array::from_fn(|i| group.get(i).map_or(0, |x| x.unsigned())));
+            *to = a_word::<D>(arrays::from_fn(|i| group.get(i).map_or(0, |x| x.unsigned())));
         }
         *sum = a.iter().fold(0, |sum: i32, x| sum.wrapping_add(x.unsigned().into()));
     }
@@ -124,11 +125,26 @@ impl<D: Integers> Dots<'_, D> {
         for at in (0..count).step_by(COLUMNS) {
             // The last column once more, where there is no other.
             let columns: [&[i8]; COLUMNS] =
-                std::array::from_fn(|c| &self.b[(self.first + (at + c).min(count - 1)) * k..][..k]);
+                arrays::from_fn(|c| &self.b[(self.first + (at + c).min(count - 1)) * k..][..k]);
             let mut of_b = [d.splat(0); COLUMNS];
             let mut products = [[d.splat(0); COLUMNS]; R];
-            let mut step = |word: usize, b: [D::V; COLUMNS]| {
+            let whole = k / bytes;
+            let rest = columns.map(|column| {
+                let mut rest = [0i8; 64];
+                rest[..k - whole * bytes].copy_from_slice(&column[whole * bytes..]);
+                rest
+            });
+            let lacking = !k.is_multiple_of(bytes) && !fault!("matmul_int8.few-rest");
+            for word in 0..whole + usize::from(lacking) {
+                let mut b = [d.splat(0); COLUMNS];
                 for c in 0..COLUMNS {
+                    b[c] = if word < whole {
+                        // The next columns follow in memory.
+                        d.prefetch_second(columns[c], COLUMNS * k + word * bytes);
+                        d.words(&columns[c][word * bytes..])
+                    } else {
+                        d.words(&rest[c])
+                    };
                     of_b[c] = d.dot(of_b[c], ones, b[c]);
                 }
                 for (r, products) in products.iter_mut().enumerate() {
@@ -137,22 +153,6 @@ impl<D: Integers> Dots<'_, D> {
                         products[c] = d.dot(products[c], a, b[c]);
                     }
                 }
-            };
-            let whole = k / bytes;
-            for word in 0..whole {
-                // The next columns follow in memory.
-                for column in columns {
-                    d.prefetch_second(column, COLUMNS * k + word * bytes);
-                }
-                step(word, std::array::from_fn(|c| d.words(&columns[c][word * bytes..])));
-            }
-            if !k.is_multiple_of(bytes) && !fault!("matmul_int8.few-rest") {
-                let rest = columns.map(|column| {
-                    let mut rest = [0i8; 64];
-                    rest[..k - whole * bytes].copy_from_slice(&column[whole * bytes..]);
-                    rest
-                });
-                step(whole, std::array::from_fn(|c| d.words(&rest[c])));
             }
             for c in 0..COLUMNS.min(count - at) {
                 self.sums[at + c] = total(d, of_b[c]);
@@ -204,15 +204,14 @@ impl<D: Integers> Dots<'_, D> {
                 products[v] = d.load(&self.rows[r][at + v * D::LANES..]);
             }
         }
-        let a: [&[i32]; R] =
-            std::array::from_fn(|r| &self.lines[r.min(m - 1) * self.words + words.start..][..words.len()]);
+        let a: [&[i32]; R] = arrays::from_fn(|r| &self.lines[r.min(m - 1) * self.words + words.start..][..words.len()]);
         for (word, first) in words.clone().enumerate() {
-            let rows: [&[i8]; 4] = std::array::from_fn(|i| {
+            let rows: [&[i8]; 4] = arrays::from_fn(|i| {
                 let row = first * D::PRODUCTS + i % D::PRODUCTS;
                 &self.b[row * n + self.first + at..][..V * D::LANES]
             });
             for v in 0..V {
-                let b = d.across(std::array::from_fn(|i| &rows[i][v * D::LANES..]));
+                let b = d.across(arrays::from_fn(|i| &rows[i][v * D::LANES..]));
                 of_b[v] = d.dot(of_b[v], ones, b);
                 for r in 0..R {
                     products[r][v] = d.dot(products[r][v], d.splat(a[r][word]), b);
@@ -247,7 +246,7 @@ impl<D: Integers> Dots<'_, D> {
                     to[..len].copy_from_slice(&self.b[row * n + self.first + at..][..len]);
                 }
             }
-            let b = d.across(std::array::from_fn(|i| &rows[i][..]));
+            let b = d.across(arrays::from_fn(|i| &rows[i][..]));
             of_b = d.dot(of_b, ones, b);
             for (r, products) in products.iter_mut().enumerate().take(m) {
                 *products = d.dot(*products, d.splat(self.lines[r * self.words + word]), b);

@@ -15,6 +15,7 @@ use super::driver::Whole;
 use super::{Left, Out};
 use crate::disjoint::chunks;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::dot::{Integers, Job, VECTORS};
 use crate::pool::Pool;
 
@@ -101,7 +102,7 @@ impl<D: Integers, A: Left, O: Out> Rows<'_, '_, D, A, O> {
         let (d, k, n) = (self.d, self.p.k, self.p.n);
         let whole = k / BYTES;
         let lines: [&[[A; BYTES]]; R] =
-            std::array::from_fn(|r| &self.a[(top + r) * k..][..k].as_chunks::<BYTES>().0[..whole]);
+            arrays::from_fn(|r| &self.a[(top + r) * k..][..k].as_chunks::<BYTES>().0[..whole]);
         let mut sums = [[d.splat(0); V]; R];
         let mut panel = words.chunks_exact(VECTORS * D::LANES);
         for (word, b) in panel.by_ref().take(whole).enumerate() {

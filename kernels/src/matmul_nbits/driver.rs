@@ -10,6 +10,7 @@ use crate::disjoint::Disjoint;
 use crate::dotted::Size;
 use crate::faults::fault;
 use crate::gemm::short::widen_first;
+use crate::isa::arrays;
 use crate::isa::codes::{MOST_CODES, Prepare, Products};
 use crate::isa::dot::Job;
 use crate::isa::narrow::Narrow;
@@ -133,7 +134,7 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
         let scales = self.packed.scales[panel * groups * WIDTH..][..groups * WIDTH].as_chunks::<LANES>().0;
         let zeros = self.packed.zeros[panel * groups * WIDTH..][..groups * WIDTH].as_chunks::<LANES>().0;
         let mut lines: [&[M::A]; R] =
-            std::array::from_fn(|r| &self.lines[(top + r) * words * M::STEPS..][..words * M::STEPS]);
+            arrays::from_fn(|r| &self.lines[(top + r) * words * M::STEPS..][..words * M::STEPS]);
         let columns = panel * WIDTH..self.p.n.min((panel + 1) * WIDTH);
         let outs: [&mut [O]; R] = std::array::from_fn(|r| {
             let row = (top + r) * self.p.n;
@@ -157,7 +158,7 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
             }
             let mut sums = [[[m.none(); CHAINS]; VECTORS]; R];
             for (w, words) in now.chunks_exact(VECTORS).enumerate() {
-                let words: [M::W; VECTORS] = std::array::from_fn(|v| m.words(&words[v]));
+                let words: [M::W; VECTORS] = arrays::from_fn(|v| m.words(&words[v]));
                 for step in 0..M::STEPS {
                     let chain = step % chains;
                     let codes = words.map(|words| m.unpack(words, step));

@@ -14,6 +14,7 @@ use crate::gemm::driver::{self, Lowered, Source, Task};
 use crate::gemm::epilogue::{Along, Finish};
 use crate::gemm::skinny::Stream;
 use crate::gemm::widened::{BLOCK, Line, ROWS, Round, Widened};
+use crate::isa::arrays;
 use crate::isa::narrow::{Convert, Job, Narrow, enter};
 use crate::isa::wide::LANES;
 use crate::pool::Pool;
@@ -114,7 +115,7 @@ impl<L: Copy, S: Narrow> Job for Write<'_, '_, L, S> {
         for (k, to) in rows.clone().step_by(LANES).zip(to.chunks_mut(LANES * line)) {
             let count = LANES.min(rows.end - k);
             for left in (0..width).step_by(LANES) {
-                let square = std::array::from_fn(|j| match cols.start + left + j {
+                let square = arrays::from_fn(|j| match cols.start + left + j {
                     j if j < cols.end => l.load(&weights.sixteen(j, k, count)),
                     _ => l.splat(0.0),
                 });
@@ -141,9 +142,9 @@ impl<L, S: Narrow> Weights<'_, L, S> {
             (p.bits, k % 2, count, first == last, row.get(k / 2..).and_then(<[u8]>::first_chunk::<{ LANES / 2 }>))
         {
             let (scale, zero) = of_group(first);
-            return std::array::from_fn(|i| (f32::from(bytes[i / 2] >> (4 * (i % 2)) & 15) - zero) * scale);
+            return arrays::from_fn(|i| (f32::from(bytes[i / 2] >> (4 * (i % 2)) & 15) - zero) * scale);
         }
-        std::array::from_fn(|i| match i < count {
+        arrays::from_fn(|i| match i < count {
             true => {
                 let (scale, zero) = of_group((k + i) / p.group);
                 (f32::from(p.code(row, k + i)) - zero) * scale

@@ -13,6 +13,7 @@ use super::{Best, LANES, Number, Operands, Place};
 use crate::adaptive_max_pool2d::uneven;
 use crate::disjoint::parts;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -105,7 +106,7 @@ fn row<T: Number, I: Place, const STRIDE: usize>(
 ) {
     let (w, cols) = (p.x.w, &p.cols);
     let stride = if STRIDE == 0 { cols.stride } else { STRIDE };
-    let steps: [I; LANES] = std::array::from_fn(|lane| I::new(lane * stride));
+    let steps: [I; LANES] = arrays::from_fn(|lane| I::new(lane * stride));
     let (top, height) = p.rows.span(i);
     let rows = x[top * w..].chunks(p.rows.dilation * w).take(height);
     for (to, row) in lines.chunks_exact_mut(line).zip(rows) {
@@ -115,7 +116,7 @@ fn row<T: Number, I: Place, const STRIDE: usize>(
     for (block, y) in y.chunks_mut(LANES).enumerate() {
         let block = if fault!("max_pool2d.third-block") && block > 1 { 0 } else { block };
         let start = block * LANES * stride;
-        let mut best = Best::<T, I, LANES>::new(std::array::from_fn(|lane| {
+        let mut best = Best::<T, I, LANES>::new(arrays::from_fn(|lane| {
             let ahead = start + lane * stride;
             // Left of the image, the first tap that falls on it.
             let column = match ahead.checked_sub(cols.before) {
@@ -132,7 +133,7 @@ fn row<T: Number, I: Place, const STRIDE: usize>(
                 let seen = &line[from..][..(LANES - 1) * stride + 1];
                 // Left of the image the position is meaningless, and so small a value is never found.
                 let place = I::new((row * w + from).wrapping_sub(cols.before));
-                best.see(std::array::from_fn(|lane| seen[lane * stride]), steps.map(|step| place.plus(step)));
+                best.see(arrays::from_fn(|lane| seen[lane * stride]), steps.map(|step| place.plus(step)));
             }
         }
         let places = if index.is_empty() { &mut [][..] } else { &mut index[block * LANES..][..y.len()] };

@@ -125,9 +125,14 @@ impl<T: Numeric, F: Function> Calculation<T> for Each<'_, T, F> {
     #[inline(always)]
     fn run<N: Beside<T>>(self, n: N) {
         let Each { function: _, operands, start, loss } = self;
-        operands.walk(n, start, loss.len(), |places, x, t, parameter| {
-            store(n, F::loss(n, x, t, parameter), &mut loss[places], 0);
-        });
+        let parameter = n.constant(operands.parameter());
+        for piece in operands.pieces(start, loss.len()) {
+            let loss = &mut loss[piece.first..piece.first + piece.len()];
+            for at in (0..loss.len()).step_by(N::WIDTH) {
+                let [x, t, parameter] = piece.vectors(n, at, parameter);
+                store(n, F::loss(n, x, t, parameter), loss, at);
+            }
+        }
     }
 }
 
@@ -145,6 +150,6 @@ impl<T: Numeric, F: Function> Calculation<T> for Chunk<'_, T, F> {
     #[inline(always)]
     fn run<N: Beside<T>>(self, n: N) -> T {
         let Chunk { function: _, operands, start, len } = self;
-        operands.sum(n, start, len, |x, t, parameter| F::loss(n, x, t, parameter))
+        operands.sum::<F, N>(n, start, len)
     }
 }

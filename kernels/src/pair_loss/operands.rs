@@ -2,6 +2,7 @@
 
 use etalon_reference::ops::pair_loss::PairLoss;
 
+use super::functions::Function;
 use crate::faults::fault;
 use crate::math::{Beside, Numeric};
 use crate::softmax::lines::load;
@@ -27,11 +28,57 @@ impl<T> Clone for Operands<'_, T> {
 
 impl<T> Copy for Operands<'_, T> {}
 
-/// Elements side by side whose columns have these weights, if any.
-struct Piece<'a, T> {
+/// Elements side by side, the first of them at the place `first`, whose columns have these weights, if any.
+pub struct Piece<'a, T> {
+    /// Counted from the start of the run.
+    pub first: usize,
     x: &'a [T],
     t: &'a [T],
     weights: &'a [T],
+}
+
+impl<T: Numeric> Piece<'_, T> {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.x.len()
+    }
+
+    /// x, t and the parameter of the elements from `at` on; `parameter` is that of columns without weights.
+    #[inline(always)]
+    pub fn vectors<N: Beside<T>>(&self, n: N, at: usize, parameter: N::V) -> [N::V; 3] {
+        let parameter = if self.weights.is_empty() { parameter } else { load(n, self.weights, at) };
+        [load(n, self.x, at), load(n, self.t, at), parameter]
+    }
+}
+
+/// The pieces of a run of elements, in order: parts of rows where columns have weights.
+struct Pieces<'a, T> {
+    operands: Operands<'a, T>,
+    start: usize,
+    at: usize,
+    end: usize,
+}
+
+impl<'a, T: Numeric> Iterator for Pieces<'a, T> {
+    type Item = Piece<'a, T>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Piece<'a, T>> {
+        let Pieces { operands: Operands { p, x, t, weights }, start, at, end } = *self;
+        if at >= end {
+            return None;
+        }
+        let (end, weights) = if weights.is_empty() {
+            (end, weights)
+        } else {
+            let columns = p.columns;
+            let column = if fault!("pair_loss.column-of-second-row") && at >= columns { 0 } else { at % columns };
+            let end = (at - at % columns + columns).min(end);
+            (end, &weights[column..column + end - at])
+        };
+        self.at = end;
+        Some(Piece { first: at - start, x: &x[at..end], t: &t[at..end], weights })
+    }
 }
 
 impl<'a, T: Numeric> Operands<'a, T> {
@@ -45,63 +92,40 @@ impl<'a, T: Numeric> Operands<'a, T> {
         self.x.len()
     }
 
-    /// The pieces of a run of elements, in order: parts of rows where columns have weights.
-    #[inline(always)]
-    fn pieces(&self, start: usize, len: usize, mut piece: impl FnMut(usize, Piece<'a, T>)) {
-        if self.weights.is_empty() {
-            return piece(0, Piece { x: &self.x[start..start + len], t: &self.t[start..start + len], weights: &[] });
-        }
-        let (columns, mut at) = (self.p.columns, start);
-        while at < start + len {
-            let column = if fault!("pair_loss.column-of-second-row") && at >= columns { 0 } else { at % columns };
-            let end = (at - at % columns + columns).min(start + len);
-            let weights = &self.weights[column..column + end - at];
-            piece(at - start, Piece { x: &self.x[at..end], t: &self.t[at..end], weights });
-            at = end;
-        }
+    /// The parameter of columns without weights.
+    pub fn parameter(&self) -> f64 {
+        self.p.parameter()
     }
 
-    /// Calls `each(place, x, t, parameter)` for the vectors of a run of elements, the places counted from its start.
+    /// The pieces of a run of elements.
     #[inline(always)]
-    pub fn walk<N: Beside<T>>(
-        &self,
-        n: N,
-        start: usize,
-        len: usize,
-        mut each: impl FnMut(std::ops::Range<usize>, N::V, N::V, N::V),
-    ) {
-        let parameter = n.constant(self.p.parameter());
-        self.pieces(start, len, |first, Piece { x, t, weights }| {
-            for at in (0..x.len()).step_by(N::WIDTH) {
-                let parameter = if weights.is_empty() { parameter } else { load(n, weights, at) };
-                let end = x.len().min(at + N::WIDTH);
-                each(first + at..first + end, load(n, x, at), load(n, t, at), parameter);
-            }
-        });
+    pub fn pieces(self, start: usize, len: usize) -> impl Iterator<Item = Piece<'a, T>> {
+        Pieces { operands: self, start, at: start, end: start + len }
     }
 
-    /// The sum of `of(x, t, parameter)` over a run of elements.
+    /// The sum of losses over a run of elements.
     #[inline(always)]
-    pub fn sum<N: Beside<T>>(&self, n: N, start: usize, len: usize, of: impl Fn(N::V, N::V, N::V) -> N::V) -> T {
+    pub fn sum<F: Function, N: Beside<T>>(&self, n: N, start: usize, len: usize) -> T {
         let block = SIDE * N::WIDTH;
-        let parameter = n.constant(self.p.parameter());
+        let parameter = n.constant(self.parameter());
         let mut sums = [n.constant(0.0); SIDE];
-        self.pieces(start, len, |_, Piece { x, t, weights }| {
+        for piece in self.pieces(start, len) {
+            let Piece { x, t, weights, .. } = piece;
             let blocks = x.chunks_exact(block).zip(t.chunks_exact(block)).enumerate();
             for (index, (x, t)) in blocks {
                 for (vector, sum) in sums.iter_mut().enumerate() {
                     let at = vector * N::WIDTH;
                     let parameter = if weights.is_empty() { parameter } else { n.load(&weights[index * block + at..]) };
-                    *sum = n.add(*sum, of(n.load(&x[at..]), n.load(&t[at..]), parameter));
+                    *sum = n.add(*sum, F::loss(n, n.load(&x[at..]), n.load(&t[at..]), parameter));
                 }
             }
             for at in (x.len() / block * block..x.len()).step_by(N::WIDTH) {
-                let parameter = if weights.is_empty() { parameter } else { load(n, weights, at) };
-                let (value, left) = (of(load(n, x, at), load(n, t, at), parameter), x.len() - at);
+                let [x, t, parameter] = piece.vectors(n, at, parameter);
+                let (value, left) = (F::loss(n, x, t, parameter), piece.len() - at);
                 let whole = left >= N::WIDTH || fault!("pair_loss.rest");
                 sums[0] = n.add(sums[0], if whole { value } else { n.first(value, left) });
             }
-        });
+        }
         n.sum(n.add(sums[0], sums[1]))
     }
 }

@@ -108,13 +108,19 @@ impl<T: Numeric, F: Function> Calculation<T> for Part<'_, T, F> {
             Upstream::All(all) => (&[][..], all),
         };
         let all = n.splat(all);
-        let len = dx.len();
-        operands.walk(n, start, len, |places, x, t, parameter| {
-            let g = if each.is_empty() { all } else { load(n, &each[places.clone()], 0) };
-            if !dt.is_empty() {
-                store(n, n.mul(g, F::by_t(n, x, t, parameter)), &mut dt[places.clone()], 0);
+        let parameter = n.constant(operands.parameter());
+        for piece in operands.pieces(start, dx.len()) {
+            let places = piece.first..piece.first + piece.len();
+            let dx = &mut dx[places.clone()];
+            let (each, dt) = (each.get(places.clone()).unwrap_or(&[]), dt.get_mut(places).unwrap_or(&mut []));
+            for at in (0..dx.len()).step_by(N::WIDTH) {
+                let [x, t, parameter] = piece.vectors(n, at, parameter);
+                let g = if each.is_empty() { all } else { load(n, each, at) };
+                if !dt.is_empty() {
+                    store(n, n.mul(g, F::by_t(n, x, t, parameter)), dt, at);
+                }
+                store(n, n.mul(g, F::by_x(n, x, t, parameter)), dx, at);
             }
-            store(n, n.mul(g, F::by_x(n, x, t, parameter)), &mut dx[places], 0);
-        });
+        }
     }
 }

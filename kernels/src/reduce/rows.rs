@@ -84,25 +84,43 @@ pub struct Place<'a, T, F> {
     pub fold: PhantomData<F>,
 }
 
+/// 1 for the elements that are wanted, 0 for the others.
+struct Marks<T, F, V> {
+    wanted: V,
+    nan: bool,
+    zero: V,
+    one: V,
+    fold: PhantomData<(T, F)>,
+}
+
+impl<T: Float, F: Fold<T>, V: Copy> Marks<T, F, V> {
+    #[inline(always)]
+    fn of<L: Wide<T, F = V>>(&self, l: L, x: V) -> V {
+        let x = F::of(l, x);
+        l.pick(if self.nan { l.beats(x, x) } else { l.same(x, self.wanted) }, self.one, self.zero)
+    }
+}
+
 impl<T: Float, F: Fold<T>> Work<T> for Place<'_, T, F> {
     type Output = usize;
 
     #[inline(always)]
     fn run<L: Wide<T>>(self, l: L) -> usize {
         let Place { x, best, fold: _ } = self;
-        let (wanted, nan) = (l.splat(best), best.to_f64().is_nan());
-        let [zero, one] = [0.0, 1.0].map(|x| l.splat(T::from_f64(x)));
-        let (vectors, rest) = T::chunks(x);
-        let holds = |x: L::F| {
-            let x = F::of(l, x);
-            if nan { l.beats(x, x) } else { l.same(x, wanted) }
+        let zero = l.splat(T::default());
+        let marks = Marks::<T, F, L::F> {
+            wanted: l.splat(best),
+            nan: best.to_f64().is_nan(),
+            zero,
+            one: l.splat(T::from_f64(1.0)),
+            fold: PhantomData,
         };
-        let marks = |x: L::F| l.pick(holds(x), one, zero);
+        let (vectors, rest) = T::chunks(x);
         let mut start = 0;
         for block in vectors.chunks(SIDE) {
             let mut here = zero;
             for x in block {
-                here = l.add(here, marks(l.load(x)));
+                here = l.add(here, marks.of(l, l.load(x)));
             }
             if !l.everywhere(l.same(here, zero)) {
                 break;
@@ -111,13 +129,13 @@ impl<T: Float, F: Fold<T>> Work<T> for Place<'_, T, F> {
         }
         for (vector, x) in vectors.iter().enumerate().skip(start).take(SIDE) {
             let mut lanes = T::lanes(|_| T::default());
-            l.store(marks(l.load(x)), &mut lanes);
+            l.store(marks.of(l, l.load(x)), &mut lanes);
             if let Some(lane) = lanes.as_ref().iter().position(|mark| mark.to_f64() != 0.0) {
                 return vector * T::LANES + lane;
             }
         }
         let mut lanes = T::lanes(|_| T::default());
-        l.store(marks(l.load_first(rest)), &mut lanes);
+        l.store(marks.of(l, l.load_first(rest)), &mut lanes);
         let lane = lanes.as_ref()[..rest.len()].iter().position(|mark| mark.to_f64() != 0.0);
         lane.map_or(0, |lane| vectors.len() * T::LANES + lane)
     }

@@ -62,13 +62,22 @@ struct Rows<'a, T> {
     gradients: [&'a mut [T]; 3],
 }
 
+/// g·(a − other + ε)/distance, and 0 where there is no distance.
+#[inline(always)]
+fn part<T: Numeric, N: Beside<T>>(n: N, g: N::V, a: N::V, other: N::V, distance: T) -> N::V {
+    if distance == T::default() {
+        return n.constant(0.0);
+    }
+    n.mul(g, n.div(n.add(n.sub(a, other), n.constant(EPSILON)), n.splat(distance)))
+}
+
 impl<T: Numeric> Calculation<T> for Rows<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<N: Beside<T>>(self, n: N) {
         let Rows { p, dloss, samples, distances, gradients: [da, dp, dn] } = self;
-        let (c, single, epsilon) = (p.columns, T::single(), n.constant(EPSILON));
+        let (c, single) = (p.columns, T::single());
         let (zero, divisor) = (T::default(), if p.reduction == Reduction::Mean { p.rows as f64 } else { 1.0 });
         for row in 0..da.len() / c {
             let all = row * c..(row + 1) * c;
@@ -88,15 +97,8 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let g = n.splat(T::from_f64(upstream.to_f64() / divisor));
             for at in (0..c).step_by(N::WIDTH) {
                 let a = load(n, a, at);
-                let part = |other: &[T], distance: T| {
-                    if distance == zero {
-                        return n.constant(0.0);
-                    }
-                    let d = n.add(n.sub(a, load(n, other, at)), epsilon);
-                    n.mul(g, n.div(d, n.splat(distance)))
-                };
                 let far_distance = if fault!("triplet_backward.first-distance") { own[0] } else { own[1] };
-                let (v, w) = (part(near, own[0]), part(far, far_distance));
+                let (v, w) = (part(n, g, a, load(n, near, at), own[0]), part(n, g, a, load(n, far, at), far_distance));
                 store(n, n.sub(v, w), da, at);
                 store(n, n.neg(v), dp, at);
                 store(n, w, dn, at);

@@ -12,6 +12,7 @@ use etalon_reference::ops::max_pool2d::MaxPool2d;
 
 use crate::disjoint::chunks;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 
@@ -94,7 +95,7 @@ impl<T: Vectors> Work<T> for Rows<'_, T> {
 fn spread<T: Element, const N: usize>(x: &[T], to: &mut [T], zeros: bool) {
     for (to, &x) in to.as_chunks_mut::<N>().0.iter_mut().zip(x) {
         let rest = if zeros { T::default() } else { x };
-        *to = std::array::from_fn(|place| if place == 0 { x } else { rest });
+        *to = arrays::from_fn(|place| if place == 0 { x } else { rest });
     }
 }
 

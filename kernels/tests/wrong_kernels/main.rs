@@ -19,6 +19,9 @@ mod misdeeds;
 mod spoil;
 
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use etalon_kernels::call::Call;
 use etalon_kernels::check::suite::{Extent, Question, Rejection, examine};
@@ -118,6 +121,22 @@ fn verdict(wrong: &Wrong) -> Option<(Question, String)> {
     judge(wrong, &Question::ALL).err().map(|r| (r.question, smallest(&r)))
 }
 
+/// The verdict of each, in their order.
+fn verdicts(wrong: &[Wrong]) -> Vec<Option<(Question, String)>> {
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(vec![None; wrong.len()]));
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(wrong) = wrong.get(at) else { return };
+            let verdict = verdict(wrong);
+            found.lock().expect("no panic")[at] = verdict;
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, |n| n.get());
+    thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    found.into_inner().expect("no panic")
+}
+
 /// The smallest case that a rejection found: point and fill.
 fn smallest(rejection: &Rejection) -> String {
     rejection.case.as_ref().map_or("none was drawn".into(), |case| format!("{}#{}", case.point, case.fill))
@@ -128,10 +147,11 @@ const KEPT: &str = "../reports/checks/wrong-kernels.tsv";
 
 #[test]
 fn every_wrong_kernel_is_rejected() {
-    let (mut passed, mut rows) = (Vec::new(), Vec::new());
     let only = std::env::var("ETALON_OPERATOR").ok();
-    for wrong in all().filter(|wrong| only.as_ref().is_none_or(|only| only == wrong.operator)) {
-        let (question, case) = match verdict(&wrong) {
+    let wrong: Vec<Wrong> = all().filter(|wrong| only.as_ref().is_none_or(|only| only == wrong.operator)).collect();
+    let (mut passed, mut rows) = (Vec::new(), Vec::new());
+    for (wrong, verdict) in wrong.iter().zip(verdicts(&wrong)) {
+        let (question, case) = match verdict {
             Some((question, case)) => (format!("{question:?}"), case),
             None => {
                 passed.push((wrong.operator, wrong.kernel.name));

@@ -6,6 +6,7 @@ use crate::conv2d::finish::Finish;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::chunks;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -85,9 +86,10 @@ fn store<T: Vectors, L: Wide<T>>(l: L, x: L::F, to: &mut [T], count: usize) {
 impl<T: Vectors> Row<'_, T> {
     #[inline(always)]
     fn finish<L: Wide<T>>(&self, l: L, first: usize, count: usize) -> Finish<L::F> {
-        let vector = |of: &[T], first: usize| if of.is_empty() { None } else { Some(load(l, &of[first..], count)) };
         let of_bias = if fault!("conv2d.depthwise-nhwc-bias") { 0 } else { first };
-        Finish { scale: vector(self.scale, first), bias: vector(self.bias, of_bias), relu: self.p.relu }
+        let scale = if self.scale.is_empty() { None } else { Some(load(l, &self.scale[first..], count)) };
+        let bias = if self.bias.is_empty() { None } else { Some(load(l, &self.bias[of_bias..], count)) };
+        Finish { scale, bias, relu: self.p.relu }
     }
 
     /// The row of the image that tap `r` meets.
@@ -102,7 +104,7 @@ impl<T: Vectors> Row<'_, T> {
     fn of_size<L: Wide<T>, const R: usize, const S: usize>(mut self, l: L) {
         let (p, c, y) = (self.p, self.p.y.c, std::mem::take(&mut self.y));
         let cols = &p.cols;
-        let rows: [&[T]; R] = std::array::from_fn(|r| self.row(r));
+        let rows: [&[T]; R] = arrays::from_fn(|r| self.row(r));
         // Outputs all of whose taps lie in the row.
         let inside = cols.before.div_ceil(cols.stride);
         let reach = (S - 1) * cols.dilation;
@@ -112,7 +114,7 @@ impl<T: Vectors> Row<'_, T> {
             let count = T::LANES.min(c - first);
             let finish = self.finish(l, first, count);
             let w: [[L::F; S]; R] =
-                std::array::from_fn(|r| std::array::from_fn(|s| load(l, &self.w[(r * S + s) * c + first..], count)));
+                arrays::from_fn(|r| arrays::from_fn(|s| load(l, &self.w[(r * S + s) * c + first..], count)));
             let one = |j: usize, y: &mut [T]| {
                 let mut sum = l.splat(T::default());
                 for (row, w) in rows.iter().zip(&w) {

@@ -7,6 +7,7 @@ use crate::conv2d::lower::copy;
 use crate::conv2d::operands::{Operands, Order};
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{Vectors, Wide, Work};
 use crate::pool::Pool;
 use crate::workspace::Workspace;
@@ -101,13 +102,13 @@ impl<T: Vectors> Plane<'_, T> {
     #[inline(always)]
     fn of_size<L: Wide<T>, const R: usize, const S: usize, const STRIDE: usize>(self, l: L) {
         let (p, line, finish) = (self.p, self.line, self.finish(l));
-        let mut w: [[L::F; S]; R] = std::array::from_fn(|r| std::array::from_fn(|s| l.splat(self.weight(r * S + s))));
+        let mut w: [[L::F; S]; R] = arrays::from_fn(|r| arrays::from_fn(|s| l.splat(self.weight(r * S + s))));
         if fault!("conv2d.depthwise-5x5") && R == 5 {
             w[R - 1][S - 1] = l.splat(T::default());
         }
         for (i, y) in self.y.chunks_exact_mut(p.y.w).enumerate() {
             let top = i * p.rows.stride * line;
-            let rows: [&[T]; R] = std::array::from_fn(|r| &self.scratch[top + r * line..][..line]);
+            let rows: [&[T]; R] = arrays::from_fn(|r| &self.scratch[top + r * line..][..line]);
             for (j, y) in y.chunks_mut(T::LANES).enumerate() {
                 let start = j * T::LANES * STRIDE;
                 let mut sum = l.splat(T::default());

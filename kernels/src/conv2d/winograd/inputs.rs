@@ -4,6 +4,7 @@ use super::transform::input;
 use super::{HALF, MOST_TILES, PAD, Piece};
 use crate::conv2d::lower::copy;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{LANES, Wide, Work};
 
 /// Of images by planes.
@@ -104,7 +105,7 @@ impl<const M: usize, const N: usize> Work for Planes<'_, M, N> {
                 let starts: &[usize; LANES] = starts[group..].first_chunk().expect("sixteen tiles");
                 let mut d = [[l.splat(0.0); N]; N];
                 for a in (0..N).step_by(2) {
-                    let square = std::array::from_fn(|lane| {
+                    let square = arrays::from_fn(|lane| {
                         let low = &self.staged[starts[lane] + a * line..];
                         let high = &self.staged[starts[lane] + (a + 1) * line..];
                         l.halves(low, high)
@@ -145,15 +146,15 @@ impl<const M: usize, const N: usize> Work for Pixels<'_, M, N> {
             let (image, tile) = (tile / cut.tiles, tile % cut.tiles);
             let x = &x[image * p.x.h * p.x.w * p.x.c + group * c..];
             let (i, j) = (tile / cut.across, tile % cut.across);
-            let heights: [_; N] = std::array::from_fn(|a| p.rows.index(i * M + a, 0));
-            let widths: [_; N] = std::array::from_fn(|b| p.cols.index(j * M + b, 0));
+            let heights: [_; N] = arrays::from_fn(|a| p.rows.index(i * M + a, 0));
+            let widths: [_; N] = arrays::from_fn(|b| p.cols.index(j * M + b, 0));
             for c0 in (0..c).step_by(LANES) {
                 let count = LANES.min(c - c0);
                 if fault!("conv2d.winograd-nhwc-channels") && c0 > 0 && heights[0].is_none() {
                     continue;
                 }
-                let d = std::array::from_fn(|a| {
-                    std::array::from_fn(|b| match (heights[a], widths[b]) {
+                let d = arrays::from_fn(|a| {
+                    arrays::from_fn(|b| match (heights[a], widths[b]) {
                         (Some(h), Some(w)) => {
                             let from = &x[(h * p.x.w + w) * p.x.c + c0..][..count];
                             from.first_chunk().map_or_else(|| l.load_first(from), |from| l.load(from))
@@ -179,7 +180,7 @@ impl<const M: usize, const N: usize> Work for Pixels<'_, M, N> {
 fn transform<L: Wide, const M: usize, const N: usize>(l: L, d: [[L::F; N]; N], mut store: impl FnMut(usize, L::F)) {
     let mut half = [[l.splat(0.0); N]; N];
     for b in 0..N {
-        let column = input::<L, M, N>(l, std::array::from_fn(|a| d[a][b]));
+        let column = input::<L, M, N>(l, arrays::from_fn(|a| d[a][b]));
         for (half, x) in half.iter_mut().zip(column) {
             half[b] = x;
         }

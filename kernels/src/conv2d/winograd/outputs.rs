@@ -10,6 +10,7 @@ use crate::conv2d::by_planes;
 use crate::conv2d::finish::Finish;
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{LANES, Wide, Work};
 
 /// Transforms sums to outputs: m² of a tile, in `PIXELS` places, a multiple of sixteen.
@@ -43,10 +44,16 @@ impl<const M: usize, const N: usize, const PIXELS: usize> Work for Outputs<'_, '
         let mut lines = [[0.0f32; PIXELS]; LANES];
         for k0 in self.k.clone().step_by(LANES) {
             let count = LANES.min(self.k.end - k0);
-            let vector = |of: Option<&[f32]>| of.map(|of| l.load_first(&of[k0..k0 + count]));
             let relu = finish.activation == Activation::Relu;
             let biased = !(fault!("conv2d.winograd4-bias") && M == 4 && k0 >= LANES);
-            let finish = Finish { scale: vector(finish.scale), bias: vector(finish.bias.filter(|_| biased)), relu };
+            let (mut scale, mut bias) = (None, None);
+            if let Some(of) = finish.scale {
+                scale = Some(l.load_first(&of[k0..k0 + count]));
+            }
+            if let Some(of) = finish.bias.filter(|_| biased) {
+                bias = Some(l.load_first(&of[k0..k0 + count]));
+            }
+            let finish = Finish { scale, bias, relu };
             for (row, tile) in tiles.clone().enumerate() {
                 let (image, tile) = (tile / cut.tiles, tile % cut.tiles);
                 let (top, left) = (tile / cut.across * M, tile % cut.across * M);
@@ -75,7 +82,7 @@ impl<const M: usize, const N: usize, const PIXELS: usize> Outputs<'_, '_, M, N, 
         let step = cut.block * cut.panel + PAD;
         let mut half = [[l.splat(0.0); N]; M];
         for col in 0..N {
-            let column = std::array::from_fn(|r| {
+            let column = arrays::from_fn(|r| {
                 let from = &self.m[(r * N + col) * step + row * cut.panel + k0 - self.k.start..];
                 l.load(from.first_chunk().expect("sixteen output channels"))
             });
@@ -105,7 +112,7 @@ impl<const M: usize, const N: usize, const PIXELS: usize> Outputs<'_, '_, M, N, 
     ) {
         let Piece { p, group, .. } = self.piece;
         for from in (0..M * M).step_by(LANES) {
-            let square = l.transpose(std::array::from_fn(|i| pixels[from + i]));
+            let square = l.transpose(arrays::from_fn(|i| pixels[from + i]));
             for (line, x) in lines.iter_mut().zip(square) {
                 l.store(x, line[from..].first_chunk_mut().expect("sixteen pixels"));
             }

@@ -6,6 +6,7 @@ use super::transform::weight;
 use super::{DEPTH, PAD};
 use crate::conv2d::operands::Order;
 use crate::faults::fault;
+use crate::isa::arrays;
 use crate::isa::wide::{LANES, Wide, Work};
 
 /// The weights of a group.
@@ -65,7 +66,7 @@ impl Filters<'_> {
                     l.prefetch(self.w, start + (square + AHEAD) * self.outputs * 9 + i * LANES);
                 }
             }
-            let rows = std::array::from_fn(|lane| match lane < filters {
+            let rows = arrays::from_fn(|lane| match lane < filters {
                 true => l.load_first(&self.w[start + lane * filter + from..][..len]),
                 false => l.splat(0.0),
             });
@@ -110,7 +111,7 @@ impl<const M: usize, const N: usize> Work for Weights<'_, M, N> {
             for k in (0..panel).step_by(LANES) {
                 filters.turn(l, first + k, c, count, &mut taps);
                 for (channel, taps) in taps.chunks_exact(9).take(count).enumerate() {
-                    let g: [[L::F; 3]; 3] = std::array::from_fn(|r| std::array::from_fn(|s| l.load(&taps[r * 3 + s])));
+                    let g: [[L::F; 3]; 3] = arrays::from_fn(|r| arrays::from_fn(|s| l.load(&taps[r * 3 + s])));
                     let mut half = [[l.splat(0.0); 3]; N];
                     for s in 0..3 {
                         let column = weight::<L, M, N>(l, [g[0][s], g[1][s], g[2][s]]);

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Arithmetic;
+use crate::isa::arrays::Elementwise;
 use crate::isa::{Avx2Token, Avx512Token};
 
 /// The sign bit.
@@ -128,11 +129,11 @@ impl Arithmetic for Avx2Token {
     #[inline(always)]
     fn left<const N: u32>(self, x: [__m256i; 2]) -> [__m256i; 2] {
         // SAFETY: the token is proof. Where a shift is a constant, its instruction has it.
-        unsafe { x.map(|x| _mm256_sll_epi32(x, _mm_cvtsi32_si128(N as i32))) }
+        unsafe { x.each(|x| _mm256_sll_epi32(x, _mm_cvtsi32_si128(N as i32))) }
     }
     #[inline(always)]
     fn right<const N: u32>(self, x: [__m256i; 2]) -> [__m256i; 2] {
         // SAFETY: as above.
-        unsafe { x.map(|x| _mm256_sra_epi32(x, _mm_cvtsi32_si128(N as i32))) }
+        unsafe { x.each(|x| _mm256_sra_epi32(x, _mm_cvtsi32_si128(N as i32))) }
     }
 }

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{Line, Wide, Work};
 use crate::isa::Avx2Token;
+use crate::isa::arrays;
 
 macro_rules! wide {
     (
@@ -136,10 +137,10 @@ macro_rules! wide {
                 // The four quarters, each transposed; the two off the diagonal change places.
                 let quarter = |rows: usize, half: usize| {
                     // SAFETY: the token is proof.
-                    unsafe { $transpose(std::array::from_fn(|i| x[rows + i][half])) }
+                    unsafe { $transpose(arrays::from_fn(|i| x[rows + i][half])) }
                 };
                 let [a, b, c, d] = [quarter(0, 0), quarter(0, 1), quarter(HALF, 0), quarter(HALF, 1)];
-                std::array::from_fn(|i| if i < HALF { [a[i], c[i]] } else { [b[i - HALF], d[i - HALF]] })
+                arrays::from_fn(|i| if i < HALF { [a[i], c[i]] } else { [b[i - HALF], d[i - HALF]] })
             }
             #[inline(always)]
             fn relu(self, x: Self::F) -> Self::F {
