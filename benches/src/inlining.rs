@@ -9,24 +9,15 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use object::{File, Object, ObjectSymbol};
 
-/// Where a mangled name says that the function is an intrinsic.
-const INTRINSICS: &[u8] = b"core_arch";
 const WIDE: [&str; 2] = ["_mm256_", "_mm512_"];
 
-/// The intrinsics of 256 and 512 bits of which an executable has a symbol.
-fn called(executable: &[u8]) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.$".contains(byte);
-    for at in memchr::memmem::find_iter(executable, INTRINSICS) {
-        let name: Vec<u8> = executable[at..].iter().copied().take_while(of_name).collect();
-        let name = String::from_utf8(name).expect("ASCII");
-        let Some(from) = WIDE.iter().find_map(|wide| name.find(wide)) else { continue };
-        // A mangled name ends with a hash of 17 characters and an `E`; those of constants have a part of their own before.
-        let end = name[from..].find("17h").map_or(name.len(), |end| from + end);
-        found.insert(name[from..end].to_owned());
-    }
-    found
+/// The intrinsic of 256 or 512 bits that a mangled name stands for.
+fn intrinsic(symbol: &str) -> Option<&str> {
+    let from = WIDE.iter().find_map(|wide| symbol.find(wide)).filter(|_| symbol.contains("core_arch"))?;
+    // A hash follows the name.
+    Some(symbol[from..].split("17h").next().unwrap_or_default())
 }
 
 /// Whether this program's kernels have their instructions in them.
@@ -35,8 +26,10 @@ fn called(executable: &[u8]) -> BTreeSet<String> {
 /// Which instructions are called, and how to find who calls them. A program without symbols has none.
 pub fn check() -> Result<()> {
     let path = std::env::current_exe().context("this program has no path")?;
-    let found = called(&fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
-    let names: Vec<&str> = found.iter().map(String::as_str).take(8).collect();
+    let program = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let program = File::parse(&*program).with_context(|| format!("{} is no program", path.display()))?;
+    let found: BTreeSet<&str> = program.symbols().filter_map(|symbol| intrinsic(symbol.name().ok()?)).collect();
+    let names: Vec<&str> = found.iter().copied().take(8).collect();
     ensure!(
         found.is_empty(),
         "{} vector instructions are called as functions ({}): a closure in a kernel was not inlined; \
@@ -50,12 +43,12 @@ pub fn check() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::called;
+    use super::intrinsic;
 
     #[test]
     fn symbols_of_intrinsics_are_found() {
-        let text = b"\0_ZN4core9core_arch3x863avx13_mm256_add_ps17h0123456789abcdefE\0_ZN4core9core_arch3x863sse10_mm_add_ps17h0E\0";
-        assert_eq!(called(text).into_iter().collect::<Vec<_>>(), ["_mm256_add_ps"]);
-        assert!(called(b"_mm512_add_ps core _arch").is_empty());
+        assert_eq!(intrinsic("_ZN4core9core_arch3x863avx13_mm256_add_ps17h0123456789abcdefE"), Some("_mm256_add_ps"));
+        assert_eq!(intrinsic("_ZN4core9core_arch3x863sse10_mm_add_ps17h0123456789abcdefE"), None);
+        assert_eq!(intrinsic("_ZN14etalon_kernels13_mm256_add_ps17h0123456789abcdefE"), None);
     }
 }

@@ -92,6 +92,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
         }
         return Ok(exit::FINE);
     }
+    // Of the whole gate, in the program that is timed: others are built with other options.
+    if arguments.filter.is_empty() && !cfg!(any(debug_assertions, feature = "faults")) {
+        inlining::check()?;
+    }
     let selection = select(arguments)?;
     if selection.asks.is_empty() {
         left_out(&selection);
@@ -100,10 +104,6 @@ fn run(arguments: &Arguments) -> Result<u8> {
     }
     if arguments.list {
         return list(&selection);
-    }
-    // Of the whole gate, in the program that is timed: others are built with other options.
-    if arguments.filter.is_empty() && !cfg!(any(debug_assertions, feature = "faults")) {
-        inlining::check()?;
     }
     let jobs = arguments.jobs.map(usize::from);
     let manner = Manner {
