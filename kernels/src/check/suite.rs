@@ -148,6 +148,12 @@ impl Bench {
         }
     }
 
+    /// What a library promises of its bits is its own matter: OpenBLAS takes other kernels for other numbers of threads, and
+    /// on some CPUs adds in another order there. It has to stay within its buffers, and to be right.
+    fn right(&self, p: &Prepared, kernel: &Kernel, mode: Mode, at: Placement) -> Result<(), String> {
+        self.run(p, kernel, mode, at)?.complaint(p).map_or(Ok(()), Err)
+    }
+
     /// The outputs' bits, in plain memory.
     fn bits(&self, p: &Prepared, kernel: &Kernel, mode: Mode, at: Placement) -> Result<Vec<Vec<u64>>, String> {
         Ok(self.outputs(p, kernel, mode, at)?.iter().map(Data::bits).collect())
@@ -178,6 +184,10 @@ impl Bench {
                 let alone = self.bits(p, kernel, one, aligned)?;
                 let costly = p.problem.work(p.types).cost() > COSTLY;
                 for &threads in if costly { &SAME_BITS_COSTLY[..] } else { &SAME_BITS[..] } {
+                    if kernel.is_foreign() {
+                        self.right(p, kernel, Mode { threads, ..mode }, aligned)?;
+                        continue;
+                    }
                     let several = self.bits(p, kernel, Mode { threads, ..mode }, aligned)?;
                     same(&alone, &several, || format!("1 and {threads} threads"))?;
                 }
@@ -201,10 +211,7 @@ impl Bench {
                     for mode in [one, Mode { threads: 2, ..mode }] {
                         let at = Placement { offset_bytes: 0, guard };
                         if kernel.is_foreign() {
-                            // What a library promises of its bits is its own matter: OpenBLAS takes other kernels for other
-                            // numbers of threads. It has to stay within its buffers, and to be right.
-                            let outcome = self.run(p, kernel, mode, at)?;
-                            outcome.complaint(p).map_or(Ok(()), Err)?;
+                            self.right(p, kernel, mode, at)?;
                             continue;
                         }
                         same(&plain, &self.bits(p, kernel, mode, at)?, || format!("{guard:?} and zones"))?;
