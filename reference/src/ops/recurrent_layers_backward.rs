@@ -43,9 +43,9 @@ struct Back {
     states: Vec<ArrayD<f64>>,
 }
 
-/// An error, or none at all.
+/// An error, or any number where 0 is multiplied with an error without a bound, and where a bound overflows.
 fn bounded(error: f64) -> f64 {
-    if error.is_nan() { f64::INFINITY } else { error }
+    if error.is_finite() { error } else { f64::MAX }
 }
 
 impl Back {
@@ -146,7 +146,6 @@ impl RecurrentLayersBackward {
         all.reverse();
         let dx = if bounds.is_some() { dy_off } else { dy };
         let parameters: Array1<f64> = all.iter().flat_map(|one| one.parameters.iter().flatten()).copied().collect();
-        // 0 times an error without a bound has none either.
         let limited = |array: ArrayD<f64>| if bounds.is_some() { array.mapv(bounded) } else { array };
         let states = |index: usize, present: bool| match present {
             true => {
