@@ -26,8 +26,9 @@ impl Profile {
     /// Time for the cases of a run, in which their budgets are shared out; none, if each has its whole budget.
     pub const fn whole(self) -> Option<Duration> {
         match self {
-            Profile::Smoke | Profile::Paper => None,
-            Profile::Standard => Some(Duration::from_secs(23 * 60)),
+            Profile::Smoke => Some(Duration::from_secs(90)),
+            Profile::Standard => Some(Duration::from_secs(22 * 60)),
+            Profile::Paper => None,
         }
     }
 

@@ -90,7 +90,7 @@ pub mod pair_loss_backward;
 pub mod pool;
 pub mod quantization_range;
 pub mod quantize;
-mod recurrent;
+pub mod recurrent;
 pub mod recurrent_layers;
 pub mod recurrent_layers_backward;
 pub mod reduce;

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::fault;
 use crate::process::{self, step};
+use crate::setup;
 use crate::workspace::Workspace;
 
 /// Arguments of `fuzz`.
@@ -78,8 +79,7 @@ fn seeds(workspace: &Workspace) -> std::path::PathBuf {
 
 /// Writes the seeds of the targets, all if none is named, and lists those targets; the exit code if one is unknown.
 fn sow(workspace: &Workspace, names: &[String]) -> anyhow::Result<Result<Vec<Target>, u8>> {
-    let mut command = process::plain_cargo(workspace);
-    command.args(["run", "--quiet", "--package", "etalon-fuzz-bodies", "--example", "seeds", "--"]);
+    let mut command = sower(workspace)?;
     command.arg(seeds(workspace)).args(names);
     let mut targets = Vec::new();
     let status = process::status_heard(&mut command, |line| {
@@ -88,6 +88,23 @@ fn sow(workspace: &Workspace, names: &[String]) -> anyhow::Result<Result<Vec<Tar
         }
     })?;
     Ok(if status.success() { Ok(targets) } else { Err(process::passed_on("seeds", status)) })
+}
+
+/// The program that writes seeds. Where libtorch is set up, what tests have built of the kernels is taken as it is: with
+/// other features all of them would be compiled once more.
+fn sower(workspace: &Workspace) -> anyhow::Result<Command> {
+    let Ok(provision) = setup::present(workspace) else {
+        let mut command = process::plain_cargo(workspace);
+        command.args(["run", "--quiet", "--package", "etalon-fuzz-bodies", "--example", "seeds", "--"]);
+        return Ok(command);
+    };
+    let mut build = process::cargo(workspace, &provision);
+    build.args(["build", "--workspace", "--features", process::FEATURES, "--example", "seeds"]);
+    step("the program that writes seeds", &mut build)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.root().join("target"), Into::into);
+    let mut command = Command::new(target.join("debug").join("examples").join("seeds"));
+    command.envs(process::library_path(&provision));
+    Ok(command)
 }
 
 /// Nightly cargo in the fuzzers' workspace, freed of the pinned toolchain this program runs under.

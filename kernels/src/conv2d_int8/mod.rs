@@ -30,8 +30,6 @@ mod driver;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod scalar;
-#[cfg(test)]
-mod tests;
 #[cfg(target_arch = "x86_64")]
 mod turn;
 

@@ -24,7 +24,7 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numbers, Numeric};
-use crate::softmax::lines::{TASK, load, usable};
+use crate::softmax::lines::{TASK, usable};
 use crate::softmax::rows::largest;
 
 const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::axis("c", 64), Threshold::bytes("x", 4 * TASK)];
@@ -164,12 +164,12 @@ fn sums<T: Numeric, N: Beside<T>>(n: N, p: &CrossEntropy, x: &[T], weights: &[T]
     let (mut powers, mut scores) = (n.constant(0.0), n.constant(0.0));
     for at in (0..x.len()).step_by(N::WIDTH) {
         let len = N::WIDTH.min(x.len() - at);
-        let x = load(n, x, at);
+        let x = n.load_at(x, at);
         let power = n.exp(n.sub(x, largest));
         let whole = len == N::WIDTH || fault!("cross_entropy.rest");
         powers = n.add(powers, if whole { power } else { n.first(power, len) });
         if p.smoothing != 0.0 {
-            scores = if weights.is_empty() { n.add(scores, x) } else { n.fma(load(n, weights, at), x, scores) };
+            scores = if weights.is_empty() { n.add(scores, x) } else { n.fma(n.load_at(weights, at), x, scores) };
         }
     }
     (n.sum(powers), n.sum(scores))
@@ -178,9 +178,9 @@ fn sums<T: Numeric, N: Beside<T>>(n: N, p: &CrossEntropy, x: &[T], weights: &[T]
 /// q of some classes, those of the targets; what is behind them is not 0 where labels are smoothed.
 #[inline(always)]
 pub(crate) fn asked<T: Numeric, N: Beside<T>>(n: N, p: &CrossEntropy, t: &[T], weights: &[T], at: usize) -> N::V {
-    let t = load(n, t, at);
+    let t = n.load_at(t, at);
     let q = if p.smoothing == 0.0 { t } else { n.add(n.mul(t, n.constant(1.0 - p.smoothing)), n.splat(share(p))) };
-    if weights.is_empty() { q } else { n.mul(q, load(n, weights, at)) }
+    if weights.is_empty() { q } else { n.mul(q, n.load_at(weights, at)) }
 }
 
 /// The sums of powers, of q and of q·z.
@@ -189,7 +189,7 @@ fn soft<T: Numeric, N: Beside<T>>(n: N, p: &CrossEntropy, x: &[T], t: &[T], weig
     let [mut powers, mut shares, mut scores] = [n.constant(0.0); 3];
     for at in (0..x.len()).step_by(N::WIDTH) {
         let len = N::WIDTH.min(x.len() - at);
-        let z = n.sub(load(n, x, at), largest);
+        let z = n.sub(n.load_at(x, at), largest);
         let (power, q) = (n.exp(z), asked(n, p, t, weights, at));
         let (power, q, z) =
             if len == N::WIDTH { (power, q, z) } else { (n.first(power, len), n.first(q, len), n.first(z, len)) };

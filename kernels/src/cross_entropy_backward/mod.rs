@@ -21,7 +21,7 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numbers, Numeric};
-use crate::softmax::lines::{TASK, load, store, usable};
+use crate::softmax::lines::{TASK, usable};
 
 const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::axis("c", 64), Threshold::bytes("x", 4 * TASK)];
 
@@ -95,8 +95,8 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
                 let t = &targets[row * c..(row + 1) * c];
                 let sum = n.splat(shares(n, p, t, weights));
                 for at in (0..c).step_by(N::WIDTH) {
-                    let value = n.sub(n.mul(n.exp(n.sub(load(n, x, at), base)), sum), asked(n, p, t, weights, at));
-                    store(n, n.mul(of_all, value), dx, at);
+                    let value = n.sub(n.mul(n.exp(n.sub(n.load_at(x, at), base)), sum), asked(n, p, t, weights, at));
+                    n.store_at(n.mul(of_all, value), dx, at);
                 }
                 continue;
             }
@@ -108,9 +108,9 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let (hard, sum) = label.map_or((T::default(), T::from_f64(1.0)), |label| hard(p, label, weights, weight));
             let (of_class, of_sum) = (n.splat(share), n.splat(sum));
             for at in (0..c).step_by(N::WIDTH) {
-                let of_class = if weights.is_empty() { of_class } else { n.mul(of_class, load(n, weights, at)) };
-                let power = n.exp(n.sub(load(n, x, at), base));
-                store(n, n.mul(of_all, n.sub(n.mul(power, of_sum), of_class)), dx, at);
+                let of_class = if weights.is_empty() { of_class } else { n.mul(of_class, n.load_at(weights, at)) };
+                let power = n.exp(n.sub(n.load_at(x, at), base));
+                n.store_at(n.mul(of_all, n.sub(n.mul(power, of_sum), of_class)), dx, at);
             }
             // The label's share at once, so that nothing is rounded twice.
             if let Some(label) = label {

@@ -21,7 +21,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numbers, Numeric};
 use crate::multi_margin::classes;
-use crate::softmax::lines::{TASK, load, usable};
+use crate::softmax::lines::{TASK, usable};
 use crate::softmax::rows::largest;
 
 pub(crate) const THRESHOLDS: &[Threshold] =
@@ -102,8 +102,8 @@ fn sums<T: Numeric, N: Beside<T>>(n: N, of: [&[T]; 2], most: [T; 2], inverse: T)
     let (most, inverse) = (most.map(|most| n.splat(most)), n.splat(inverse));
     let c = of[0].len();
     for at in (0..c).step_by(N::WIDTH) {
-        let own = n.sub(load(n, of[0], at), most[0]);
-        let (b, a) = (n.mul(own, inverse), n.mul(n.sub(load(n, of[1], at), most[1]), inverse));
+        let own = n.sub(n.load_at(of[0], at), most[0]);
+        let (b, a) = (n.mul(own, inverse), n.mul(n.sub(n.load_at(of[1], at), most[1]), inverse));
         let power = n.exp(a);
         let all = [n.exp(own), n.exp(b), power, n.mul(power, n.sub(a, b))];
         let len = c - at;

@@ -20,7 +20,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numeric};
 use crate::multi_margin::classes;
-use crate::softmax::lines::{TASK, load, store, usable};
+use crate::softmax::lines::{TASK, usable};
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
@@ -112,7 +112,7 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             };
             let label = labels[row] as usize;
             for at in (0..c).step_by(N::WIDTH) {
-                store(n, terms.gradient(n, load(n, x, at), load(n, z, at), n.constant(0.0)), dx, at);
+                n.store_at(terms.gradient(n, n.load_at(x, at), n.load_at(z, at), n.constant(0.0)), dx, at);
             }
             if !fault!("distillation_backward.no-label") {
                 // The label's share at once, so that nothing is rounded twice.

@@ -84,7 +84,7 @@ impl<'a, T> Block<'a, T> {
 macro_rules! by_rows {
     ($nv:literal, $masked:literal, $rows:expr, [$($n:literal)*], $x:expr, $cols:expr, $out:expr, $fold:expr) => {
         match $rows {
-            $($n => fold_tile::<$n, $nv, $masked>(tile::sum::<$n, $nv, $masked>($x, $cols), $cols, $out, $fold),)*
+            $($n => edge_tile::<$n, $nv, $masked>($x, $cols, $out, $fold),)*
             _ => unreachable!("a tile has at most MR rows"),
         }
     };
@@ -166,6 +166,15 @@ macro_rules! tile {
                 } else {
                     $crate::gemm::tile::by_rows!(2, 0, rows, $rows, x, cols, out, fold)
                 }
+            }
+
+            /// A function of its own for each size: one of all of them takes the compiler many times longer.
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            fn edge_tile<const R: usize, const N: usize, const MASKED: usize>(
+                x: Operands<'_, T>, cols: usize, out: &mut Block<'_, T>, fold: &Fold<'_, T>,
+            ) {
+                fold_tile::<R, N, MASKED>(tile::sum::<R, N, MASKED>(x, cols), cols, out, fold);
             }
 
             /// Folds sums into C; on the last chunk bias and activation follow. C is read before any of it is written: a load

@@ -23,7 +23,8 @@ use crate::faults::fault;
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
-use crate::recurrent::cells::{BackGiven, BackMade, Cell, CellFloat, Given, Made};
+use crate::math::Numeric;
+use crate::recurrent::cells::{BackGiven, BackMade, Cell, Given, Made};
 use crate::recurrent::forward::{Operands, forward};
 use crate::recurrent::plan::plan;
 use crate::recurrent::{Numbers, prepacked, thresholds};
@@ -91,7 +92,7 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     with_float!(call.types(), T => typed::<T>(call, isa))
 }
 
-fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+fn typed<T: Numeric>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [x, w_ih, w_hh, b_ih, b_hh, h0] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
     let (lengths, problem, pool) = (call.input(6), downcast::<Gru>(call.problem()), call.pool());
     let plan = call.plan();

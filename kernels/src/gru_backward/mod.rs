@@ -23,8 +23,8 @@ use crate::gemm::{FLOATS, with_float};
 use crate::gru::GruCell;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
+use crate::math::Numeric;
 use crate::recurrent::backward::{Inputs, Outputs, backward};
-use crate::recurrent::cells::CellFloat;
 use crate::recurrent::thresholds;
 
 const THRESHOLDS: &[Threshold] = &thresholds("dh_n");
@@ -40,7 +40,7 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     with_float!(call.types(), T => typed::<T>(call, isa))
 }
 
-fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+fn typed<T: Numeric>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, dh_n, x, w_ih, w_hh] = [0, 1, 2, 3, 4].map(|i| call.input::<T>(i));
     // 5 and 6 are the biases.
     let [h0, y, gates, extra] = [7, 9, 10, 11].map(|i| call.input::<T>(i));

@@ -1,27 +1,27 @@
-//! Arithmetic of f32 for functions that are written once: one value, or sixteen side by side on each instruction set.
+//! Arithmetic for functions that are written once: one value, or a vector of them on each instruction set.
 //!
 //! Every operation rounds as IEEE 754 says, or moves bits, so that a function of these operations gives the same bits
 //! on all levels. Comparisons with NaN do not hold. `min` and `max` give their second operand where a comparison with
 //! NaN decides: a bound goes first, and NaN passes.
 
 use super::Isa;
-use super::wide::{Scalar, Wide, Work};
+use super::wide::{LANES, LANES_64, Scalar, Vectors, Wide, Work};
 use crate::isa::arrays;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Operations on values of f32, integers of their width, and masks.
-pub trait Arithmetic: Copy + Send + Sync {
+/// Operations on values of f32 or f64, integers of their width, and masks.
+pub trait Arithmetic<T: Vectors = f32>: Copy + Send + Sync {
     /// Values.
     type V: Copy;
-    /// An integer of 32 bits for each value.
+    /// An integer of its width for each value.
     type I: Copy;
     /// Yes or no for each value.
     type M: Copy;
 
     /// `x` everywhere.
-    fn constant(self, x: f32) -> Self::V;
+    fn constant(self, x: T) -> Self::V;
     /// Sum.
     fn add(self, x: Self::V, y: Self::V) -> Self::V;
     /// Difference.
@@ -55,7 +55,7 @@ pub trait Arithmetic: Copy + Send + Sync {
     /// The value of these bits.
     fn of_bits(self, bits: Self::I) -> Self::V;
     /// `n` everywhere.
-    fn integer(self, n: i32) -> Self::I;
+    fn integer(self, n: T::Int) -> Self::I;
     /// Sum, wrapping.
     fn plus(self, x: Self::I, y: Self::I) -> Self::I;
     /// Difference, wrapping.
@@ -64,7 +64,7 @@ pub trait Arithmetic: Copy + Send + Sync {
     fn left<const N: u32>(self, x: Self::I) -> Self::I;
     /// Shifted to the right, with copies of the sign.
     fn right<const N: u32>(self, x: Self::I) -> Self::I;
-    /// The integer as a value, rounded to nearest.
+    /// The integer as a value, rounded to nearest. In f64 it is below 2⁵¹.
     fn value_of(self, x: Self::I) -> Self::V;
 
     /// `z − x·y`, rounded once.
@@ -75,7 +75,7 @@ pub trait Arithmetic: Copy + Send + Sync {
 
     /// `c[0] + c[1]·x + c[2]·x² + …`, by Horner's rule.
     #[inline(always)]
-    fn polynomial<const N: usize>(self, x: Self::V, c: [f32; N]) -> Self::V {
+    fn polynomial<const N: usize>(self, x: Self::V, c: [T; N]) -> Self::V {
         let mut sum = self.constant(c[N - 1]);
         for i in (0..N - 1).rev() {
             sum = self.fma(sum, x, self.constant(c[i]));
@@ -85,51 +85,86 @@ pub trait Arithmetic: Copy + Send + Sync {
 }
 
 /// Lanes that a kernel of functions runs on: memory and arithmetic.
-pub trait Math: Wide + Arithmetic<V = <Self as Wide>::F> {
+pub trait Math<T: Vectors = f32>: Wide<T> + Arithmetic<T, V = <Self as Wide<T>>::F> {
     /// Runs `work` in a function that has the level's instructions.
     #[inline(always)]
-    fn compute<W: Compute>(self, work: W) -> W::Output {
+    fn compute<W: Compute<T>>(self, work: W) -> W::Output {
         self.enter(Entered(self, work))
     }
 }
 
-impl<L: Wide + Arithmetic<V = <L as Wide>::F>> Math for L {}
+impl<T: Vectors, L: Wide<T> + Arithmetic<T, V = <L as Wide<T>>::F>> Math<T> for L {}
 
 /// A piece of work with functions, which is compiled for each level.
-pub trait Compute {
+pub trait Compute<T: Vectors = f32> {
     /// Its result.
     type Output;
     /// Does it. Implementations are `#[inline(always)]`.
-    fn run<L: Math>(self, lanes: L) -> Self::Output;
+    fn run<L: Math<T>>(self, lanes: L) -> Self::Output;
 }
 
 /// Work that brings its lanes.
 struct Entered<L, W>(L, W);
 
-impl<L: Math, W: Compute> Work for Entered<L, W> {
+impl<T: Vectors, L: Math<T>, W: Compute<T>> Work<T> for Entered<L, W> {
     type Output = W::Output;
 
     #[inline(always)]
-    fn run<Same: Wide>(self, _: Same) -> W::Output {
+    fn run<Same: Wide<T>>(self, _: Same) -> W::Output {
         self.1.run(self.0)
     }
 }
+
+/// Element types of functions.
+pub trait Functions: Vectors {
+    /// [`with_math`].
+    ///
+    /// # Errors
+    /// If the CPU lacks the instructions.
+    fn with_math<W: Compute<Self>>(isa: Isa, work: W) -> Result<W::Output, String>;
+
+    /// [`with_plain_math`].
+    ///
+    /// # Errors
+    /// None.
+    fn with_plain_math<W: Compute<Self>>(work: W) -> Result<W::Output, String>;
+}
+
+macro_rules! functions {
+    ($($t:ty),*) => {
+        $(impl Functions for $t {
+            fn with_math<W: Compute<$t>>(isa: Isa, work: W) -> Result<W::Output, String> {
+                let lacks = || format!("the CPU lacks {isa}");
+                match isa {
+                    Isa::Scalar => Ok(work.run(Scalar)),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => Ok(work.run(super::Avx2Token::detect().ok_or_else(lacks)?)),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => Ok(work.run(super::Avx512Token::detect().ok_or_else(lacks)?)),
+                    #[cfg(not(target_arch = "x86_64"))]
+                    _ => Err(lacks()),
+                }
+            }
+
+            fn with_plain_math<W: Compute<$t>>(work: W) -> Result<W::Output, String> {
+                #[cfg(target_arch = "x86_64")]
+                if let Some(token) = super::Avx2Token::detect() {
+                    return Ok(token.enter(Entered(Scalar, work)));
+                }
+                with_math(Isa::Scalar, work)
+            }
+        })*
+    };
+}
+
+functions!(f32, f64);
 
 /// Runs `work` with the lanes of `isa`, outside of the level's instructions: [`Math::compute`] enters them.
 ///
 /// # Errors
 /// If the CPU lacks them.
-pub fn with_math<W: Compute>(isa: Isa, work: W) -> Result<W::Output, String> {
-    let lacks = || format!("the CPU lacks {isa}");
-    match isa {
-        Isa::Scalar => Ok(work.run(Scalar)),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Ok(work.run(super::Avx2Token::detect().ok_or_else(lacks)?)),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => Ok(work.run(super::Avx512Token::detect().ok_or_else(lacks)?)),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => Err(lacks()),
-    }
+pub fn with_math<T: Functions, W: Compute<T>>(isa: Isa, work: W) -> Result<W::Output, String> {
+    T::with_math(isa, work)
 }
 
 /// Runs `work` with the lanes of plain Rust, in a function that has the instructions of AVX2 where the CPU has them: a
@@ -137,12 +172,8 @@ pub fn with_math<W: Compute>(isa: Isa, work: W) -> Result<W::Output, String> {
 ///
 /// # Errors
 /// None; it is a `Result` to stand beside [`with_math`].
-pub fn with_plain_math<W: Compute>(work: W) -> Result<W::Output, String> {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(token) = super::Avx2Token::detect() {
-        return Ok(token.enter(Entered(Scalar, work)));
-    }
-    with_math(Isa::Scalar, work)
+pub fn with_plain_math<T: Functions, W: Compute<T>>(work: W) -> Result<W::Output, String> {
+    T::with_plain_math(work)
 }
 
 /// One value. Loops over it are vectorised by the compiler: it has no branch.
@@ -151,48 +182,49 @@ pub struct One;
 
 /// Both implementations of plain Rust: one value, and an array of them.
 macro_rules! plain {
-    ($name:ident, $v:ty, $i:ty, $m:ty, $each:ident) => {
-        impl Arithmetic for $name {
+    ($name:ident, $t:ident, $int:ident, $unsigned:ident, $v:ty, $i:ty, $m:ty, $each:ident) => {
+        impl Arithmetic<$t> for $name {
             type V = $v;
             type I = $i;
             type M = $m;
 
             $each! {
-                fn add(x: f32, y: f32) -> f32 { x + y }
-                fn sub(x: f32, y: f32) -> f32 { x - y }
-                fn mul(x: f32, y: f32) -> f32 { x * y }
-                fn div(x: f32, y: f32) -> f32 { x / y }
-                fn sqrt(x: f32) -> f32 { x.sqrt() }
-                fn fma(x: f32, y: f32, z: f32) -> f32 { x.mul_add(y, z) }
-                fn min(x: f32, y: f32) -> f32 { if x < y { x } else { y } }
-                fn max(x: f32, y: f32) -> f32 { if x > y { x } else { y } }
-                fn abs(x: f32) -> f32 { x.abs() }
-                fn neg(x: f32) -> f32 { -x }
-                fn with_sign(x: f32, y: f32) -> f32 { x.copysign(y) }
-                fn less(x: f32, y: f32) -> bool { x < y }
-                fn at_most(x: f32, y: f32) -> bool { x <= y }
-                fn select(mask: bool, yes: f32, no: f32) -> f32 { if mask { yes } else { no } }
-                fn bits(x: f32) -> i32 { x.to_bits() as i32 }
-                fn of_bits(bits: i32) -> f32 { f32::from_bits(bits as u32) }
-                fn plus(x: i32, y: i32) -> i32 { x.wrapping_add(y) }
-                fn minus(x: i32, y: i32) -> i32 { x.wrapping_sub(y) }
-                fn value_of(x: i32) -> f32 { x as f32 }
+                [$t]
+                fn add(x: $t, y: $t) -> $t { x + y }
+                fn sub(x: $t, y: $t) -> $t { x - y }
+                fn mul(x: $t, y: $t) -> $t { x * y }
+                fn div(x: $t, y: $t) -> $t { x / y }
+                fn sqrt(x: $t) -> $t { x.sqrt() }
+                fn fma(x: $t, y: $t, z: $t) -> $t { x.mul_add(y, z) }
+                fn min(x: $t, y: $t) -> $t { if x < y { x } else { y } }
+                fn max(x: $t, y: $t) -> $t { if x > y { x } else { y } }
+                fn abs(x: $t) -> $t { x.abs() }
+                fn neg(x: $t) -> $t { -x }
+                fn with_sign(x: $t, y: $t) -> $t { x.copysign(y) }
+                fn less(x: $t, y: $t) -> bool { x < y }
+                fn at_most(x: $t, y: $t) -> bool { x <= y }
+                fn select(mask: bool, yes: $t, no: $t) -> $t { if mask { yes } else { no } }
+                fn bits(x: $t) -> $int { x.to_bits() as $int }
+                fn of_bits(bits: $int) -> $t { $t::from_bits(bits as $unsigned) }
+                fn plus(x: $int, y: $int) -> $int { x.wrapping_add(y) }
+                fn minus(x: $int, y: $int) -> $int { x.wrapping_sub(y) }
+                fn value_of(x: $int) -> $t { x as $t }
             }
             #[inline(always)]
-            fn constant(self, x: f32) -> $v {
-                $each!(all x)
+            fn constant(self, x: $t) -> $v {
+                $each!([$t] all x)
             }
             #[inline(always)]
-            fn integer(self, n: i32) -> $i {
-                $each!(all n)
+            fn integer(self, n: $int) -> $i {
+                $each!([$t] all n)
             }
             #[inline(always)]
             fn left<const N: u32>(self, x: $i) -> $i {
-                $each!(map x => x << N)
+                $each!([$t] map x => x << N)
             }
             #[inline(always)]
             fn right<const N: u32>(self, x: $i) -> $i {
-                $each!(map x => x >> N)
+                $each!([$t] map x => x >> N)
             }
         }
     };
@@ -200,21 +232,21 @@ macro_rules! plain {
 
 /// Operations on one value.
 macro_rules! one {
-    (all $x:ident) => { $x };
-    (map $x:ident => $y:expr) => { $y };
-    ($(fn $name:ident($($x:ident: $t:ty),*) -> $r:ty $body:block)*) => {
+    ([$of:ident] all $x:ident) => { $x };
+    ([$of:ident] map $x:ident => $y:expr) => { $y };
+    ([$of:ident] $(fn $name:ident($($x:ident: $t:ty),*) -> $r:ty $body:block)*) => {
         $(#[inline(always)]
         fn $name(self, $($x: $t),*) -> $r $body)*
     };
 }
 
-/// Operations on sixteen values, one after the other.
-macro_rules! sixteen {
-    (all $x:ident) => { [$x; super::wide::LANES] };
-    (map $x:ident => $y:expr) => { $x.map(|$x| $y) };
-    ($(fn $name:ident($($x:ident: $t:ty),*) -> $r:ty $body:block)*) => {
+/// Operations on the values of a vector, one after the other.
+macro_rules! lanes {
+    ([$of:ident] all $x:ident) => { [$x; <$of as Vectors>::LANES] };
+    ([$of:ident] map $x:ident => $y:expr) => { $x.map(|$x| $y) };
+    ([$of:ident] $(fn $name:ident($($x:ident: $t:ty),*) -> $r:ty $body:block)*) => {
         $(#[inline(always)]
-        fn $name(self, $($x: [$t; super::wide::LANES]),*) -> [$r; super::wide::LANES] {
+        fn $name(self, $($x: [$t; <$of as Vectors>::LANES]),*) -> [$r; <$of as Vectors>::LANES] {
             arrays::from_fn(|i| {
                 $(let $x = $x[i];)*
                 $body
@@ -223,8 +255,10 @@ macro_rules! sixteen {
     };
 }
 
-plain!(One, f32, i32, bool, one);
-plain!(Scalar, [f32; super::wide::LANES], [i32; super::wide::LANES], [bool; super::wide::LANES], sixteen);
+plain!(One, f32, i32, u32, f32, i32, bool, one);
+plain!(One, f64, i64, u64, f64, i64, bool, one);
+plain!(Scalar, f32, i32, u32, [f32; LANES], [i32; LANES], [bool; LANES], lanes);
+plain!(Scalar, f64, i64, u64, [f64; LANES_64], [i64; LANES_64], [bool; LANES_64], lanes);
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ pub trait Elementwise<T, const N: usize> {
 }
 
 impl<T: Copy, const N: usize> Elementwise<T, N> for [T; N] {
+    // The loop of `from_fn` once more: a closure within its closure may become a function.
     #[inline(always)]
     fn each<U: Copy>(self, mut of: impl FnMut(T) -> U) -> [U; N] {
         let mut all = [MaybeUninit::<U>::uninit(); N];

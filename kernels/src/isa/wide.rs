@@ -30,6 +30,8 @@ pub const LANES_64: usize = <f64 as Vectors>::LANES;
 pub trait Vectors: Element + Add<Output = Self> + sealed::Sealed {
     /// Lanes of a vector: a cache line of elements.
     const LANES: usize;
+    /// An integer of its width.
+    type Int: Copy;
     /// An array of one `X` per lane.
     type Lanes<X: Copy>: Copy + AsRef<[X]> + AsMut<[X]> + IntoIterator<Item = X>;
 
@@ -59,9 +61,10 @@ mod sealed {
 }
 
 macro_rules! vectors {
-    ($t:ty, $lanes:literal) => {
+    ($t:ty, $int:ty, $lanes:literal) => {
         impl Vectors for $t {
             const LANES: usize = $lanes;
+            type Int = $int;
             type Lanes<X: Copy> = [X; $lanes];
 
             #[inline(always)]
@@ -101,8 +104,8 @@ macro_rules! vectors {
     };
 }
 
-vectors!(f32, 16);
-vectors!(f64, 8);
+vectors!(f32, i32, 16);
+vectors!(f64, i64, 8);
 
 /// A vector of memory on a cache line.
 #[derive(Clone, Copy)]

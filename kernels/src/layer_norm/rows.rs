@@ -4,7 +4,6 @@ use etalon_reference::ops::layer_norm::{EPSILON, LayerNorm, Of};
 
 use crate::faults::fault;
 use crate::math::{Beside, Calculation, Numeric};
-use crate::softmax::lines::{load, store};
 
 /// Vectors side by side in sums.
 const SIDE: usize = 4;
@@ -48,7 +47,7 @@ struct Elements<'a, T>(&'a [T]);
 impl<T: Numeric, N: Beside<T>> Summed<T, N> for Elements<'_, T> {
     #[inline(always)]
     fn add(&self, n: N, sum: N::V, at: usize, _: usize) -> N::V {
-        n.add(sum, load(n, self.0, at))
+        n.add(sum, n.load_at(self.0, at))
     }
 }
 
@@ -58,7 +57,7 @@ struct Squares<'a, T, V>(&'a [T], V);
 impl<T: Numeric, N: Beside<T>> Summed<T, N> for Squares<'_, T, N::V> {
     #[inline(always)]
     fn add(&self, n: N, sum: N::V, at: usize, len: usize) -> N::V {
-        let d = n.sub(load(n, self.0, at), self.1);
+        let d = n.sub(n.load_at(self.0, at), self.1);
         let d = if len == N::WIDTH || fault!("layer_norm.rest-of-squares") { d } else { n.first(d, len) };
         n.fma(d, d, sum)
     }
@@ -111,12 +110,12 @@ fn scale<T: Numeric, N: Beside<T>>(
     y: &mut [T],
 ) {
     for at in (0..x.len()).step_by(N::WIDTH) {
-        let mut value = n.mul(n.sub(load(n, x, at), mean), factor);
+        let mut value = n.mul(n.sub(n.load_at(x, at), mean), factor);
         if !bias.is_empty() {
-            value = n.fma(value, load(n, gain, at), load(n, bias, at));
+            value = n.fma(value, n.load_at(gain, at), n.load_at(bias, at));
         } else if !gain.is_empty() && !fault!("layer_norm.gain-alone") {
-            value = n.mul(value, load(n, gain, at));
+            value = n.mul(value, n.load_at(gain, at));
         }
-        store(n, value, y, at);
+        n.store_at(value, y, at);
     }
 }

@@ -24,7 +24,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::layer_norm::rows::{Summed, sum};
 use crate::math::{Beside, Calculation, Numeric};
-use crate::softmax::lines::{load, store, usable};
+use crate::softmax::lines::usable;
 
 const THRESHOLDS: &[Threshold] =
     &[Threshold::axis("n", CHAIN as i64), Threshold::axis("c", 16), Threshold::axis("c", 64)];
@@ -95,14 +95,14 @@ impl<T: Numeric, V: Copy> Row<'_, T, V> {
     /// x̂.
     #[inline(always)]
     fn scaled<N: Beside<T, V = V>>(&self, n: N, at: usize) -> V {
-        n.mul(n.sub(load(n, self.x, at), self.mean), self.factor)
+        n.mul(n.sub(n.load_at(self.x, at), self.mean), self.factor)
     }
 
     /// dy·γ.
     #[inline(always)]
     fn a<N: Beside<T, V = V>>(&self, n: N, at: usize) -> V {
-        let dy = load(n, self.dy, at);
-        if self.gain.is_empty() { dy } else { n.mul(dy, load(n, self.gain, at)) }
+        let dy = n.load_at(self.dy, at);
+        if self.gain.is_empty() { dy } else { n.mul(dy, n.load_at(self.gain, at)) }
     }
 }
 
@@ -149,13 +149,13 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             for at in (0..c).step_by(N::WIDTH) {
                 let (scaled, a) = (of.scaled(n, at), of.a(n, at));
                 let bracket = n.sub(n.sub(a, first), n.mul(scaled, second));
-                store(n, n.mul(factor, bracket), dx, at);
+                n.store_at(n.mul(factor, bracket), dx, at);
                 if !gain.is_empty() {
-                    let dy = load(n, dy, at);
-                    let so_far = load(n, of_gain, at);
-                    store(n, n.fma(dy, scaled, so_far), of_gain, at);
-                    let so_far = load(n, of_bias, at);
-                    store(n, n.add(so_far, dy), of_bias, at);
+                    let dy = n.load_at(dy, at);
+                    let so_far = n.load_at(of_gain, at);
+                    n.store_at(n.fma(dy, scaled, so_far), of_gain, at);
+                    let so_far = n.load_at(of_bias, at);
+                    n.store_at(n.add(so_far, dy), of_bias, at);
                 }
             }
         }

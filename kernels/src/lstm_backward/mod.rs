@@ -22,8 +22,8 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::lstm::LstmCell;
+use crate::math::Numeric;
 use crate::recurrent::backward::{Inputs, Outputs, backward};
-use crate::recurrent::cells::CellFloat;
 use crate::recurrent::thresholds;
 
 const THRESHOLDS: &[Threshold] = &thresholds("dh_n");
@@ -39,7 +39,7 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     with_float!(call.types(), T => typed::<T>(call, isa))
 }
 
-fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+fn typed<T: Numeric>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, dh_n, dc_n, x, w_ih, w_hh] = [0, 1, 2, 3, 4, 5].map(|i| call.input::<T>(i));
     // 6 and 7 are the biases.
     let [h0, c0, y, gates, cells] = [8, 9, 11, 12, 13].map(|i| call.input::<T>(i));

@@ -1,5 +1,5 @@
 //! Functions of f32, each written once over [`Arithmetic`](crate::isa::arithmetic::Arithmetic): the same bits on
-//! scalar, AVX2 and AVX-512.
+//! scalar, AVX2 and AVX-512. Those of f64 that formulas need stand in `double`, within the same budgets.
 //!
 //! NaN gives NaN, and everything else is right over the whole range: ±0, ±∞, overflow, subnormal arguments and results.
 //! None has a branch or a table. Errors are in units in the last place of the exact value; `cargo xtask ulp` finds the
@@ -21,6 +21,7 @@
 //! error stands beside each.
 
 pub mod accuracy;
+mod double;
 mod erf;
 mod exp;
 mod gate;
@@ -34,7 +35,7 @@ pub use self::exp::{exp, exp2_below_0, expm1};
 pub use self::gate::{gelu_tanh, gelu_tanh_slope, sigmoid, silu, silu_slope, tanh};
 pub use self::gelu::{gelu, gelu_slope};
 pub use self::log::{log, log1p, softplus};
-pub(crate) use self::numbers::{Beside, Calculation, Double, Lanes, Numbers, Numeric, reciprocal};
+pub(crate) use self::numbers::{Beside, Calculation, Numbers, Numeric, reciprocal};
 pub use self::rule::{Rule, evaluate};
 pub(crate) use self::rule::{Ruled, each};
 

@@ -1,14 +1,15 @@
-//! Arithmetic of formulas that are written once: f32 in the lanes of a level, f64 one by one.
+//! Arithmetic of formulas that are written once: in the lanes of a level, f32 or f64.
 //!
-//! Functions of f32 are those of [`math`], the same bits on every level. There are none of f64 there: its exponentials,
-//! logarithm and tanh are those of the C library, the same on every level, too.
+//! Functions are those of [`math`], the same bits on every level.
+
+use std::marker::PhantomData;
 
 use crate::gemm::Float;
 use crate::isa::Isa;
-use crate::isa::arithmetic::{Arithmetic, Compute, Math, One, with_math, with_plain_math};
-use crate::isa::wide::{LANES, Wide, Work, with_lanes};
+use crate::isa::arithmetic::{Arithmetic, Compute, Functions, Math, One, with_math, with_plain_math};
+use crate::isa::wide::{Vectors, Wide};
 use crate::kernel::KernelError;
-use crate::math;
+use crate::math::{self, double};
 
 /// Operations on values.
 pub trait Numbers: Copy {
@@ -69,16 +70,60 @@ pub trait Numbers: Copy {
     }
 }
 
-/// f32, in lanes.
-#[derive(Clone, Copy)]
-pub struct Lanes<L>(pub L);
+/// The functions of an element type.
+pub trait Elementary: Functions {
+    /// The nearest value.
+    fn nearest(x: f64) -> Self;
+    /// [`Numbers::sigmoid`].
+    fn sigmoid<L: Arithmetic<Self>>(l: L, x: L::V) -> L::V;
+    /// [`Numbers::tanh`].
+    fn tanh<L: Arithmetic<Self>>(l: L, x: L::V) -> L::V;
+    /// [`Numbers::exp2_below_0`].
+    fn exp2_below_0<L: Arithmetic<Self>>(l: L, x: L::V) -> L::V;
+    /// [`Numbers::exp`].
+    fn exp<L: Arithmetic<Self>>(l: L, x: L::V) -> L::V;
+    /// [`Numbers::log`].
+    fn log<L: Arithmetic<Self>>(l: L, x: L::V) -> L::V;
+    /// [`Numbers::softplus`].
+    fn softplus<L: Arithmetic<Self>>(l: L, x: L::V) -> L::V;
+}
 
-impl<L: Arithmetic> Numbers for Lanes<L> {
+macro_rules! elementary {
+    ($t:ty, $of:ident: $($name:ident)*) => {
+        impl Elementary for $t {
+            #[inline(always)]
+            fn nearest(x: f64) -> $t {
+                x as $t
+            }
+            $(#[inline(always)]
+            fn $name<L: Arithmetic<$t>>(l: L, x: L::V) -> L::V {
+                $of::$name(l, x)
+            })*
+        }
+    };
+}
+
+elementary!(f32, math: sigmoid tanh exp2_below_0 exp log softplus);
+elementary!(f64, double: sigmoid tanh exp2_below_0 exp log softplus);
+
+/// The lanes of a level, or one value.
+#[derive(Clone, Copy)]
+pub struct Lanes<L, T = f32>(L, PhantomData<T>);
+
+impl<L, T> Lanes<L, T> {
+    /// Of these.
+    #[inline(always)]
+    pub fn of(l: L) -> Self {
+        Lanes(l, PhantomData)
+    }
+}
+
+impl<T: Elementary, L: Arithmetic<T>> Numbers for Lanes<L, T> {
     type V = L::V;
 
     #[inline(always)]
     fn constant(self, x: f64) -> L::V {
-        self.0.constant(x as f32)
+        self.0.constant(T::nearest(x))
     }
     #[inline(always)]
     fn add(self, x: L::V, y: L::V) -> L::V {
@@ -118,27 +163,27 @@ impl<L: Arithmetic> Numbers for Lanes<L> {
     }
     #[inline(always)]
     fn sigmoid(self, x: L::V) -> L::V {
-        math::sigmoid(self.0, x)
+        T::sigmoid(self.0, x)
     }
     #[inline(always)]
     fn tanh(self, x: L::V) -> L::V {
-        math::tanh(self.0, x)
+        T::tanh(self.0, x)
     }
     #[inline(always)]
     fn exp2_below_0(self, x: L::V) -> L::V {
-        math::exp2_below_0(self.0, x)
+        T::exp2_below_0(self.0, x)
     }
     #[inline(always)]
     fn exp(self, x: L::V) -> L::V {
-        math::exp(self.0, x)
+        T::exp(self.0, x)
     }
     #[inline(always)]
     fn log(self, x: L::V) -> L::V {
-        math::log(self.0, x)
+        T::log(self.0, x)
     }
     #[inline(always)]
     fn softplus(self, x: L::V) -> L::V {
-        math::softplus(self.0, x)
+        T::softplus(self.0, x)
     }
     #[inline(always)]
     fn abs(self, x: L::V) -> L::V {
@@ -150,83 +195,12 @@ impl<L: Arithmetic> Numbers for Lanes<L> {
     }
     #[inline(always)]
     fn relu(self, x: L::V) -> L::V {
-        self.0.max(self.0.constant(0.0), x)
+        self.0.max(self.constant(0.0), x)
     }
     #[inline(always)]
     fn gate(self, x: L::V, y: L::V) -> L::V {
-        let zero = self.0.constant(0.0);
+        let zero = self.constant(0.0);
         self.0.select(self.0.at_most(y, zero), zero, x)
-    }
-}
-
-/// f64.
-#[derive(Clone, Copy)]
-pub struct Double;
-
-impl Numbers for Double {
-    type V = f64;
-
-    fn constant(self, x: f64) -> f64 {
-        x
-    }
-    fn add(self, x: f64, y: f64) -> f64 {
-        x + y
-    }
-    fn sub(self, x: f64, y: f64) -> f64 {
-        x - y
-    }
-    fn mul(self, x: f64, y: f64) -> f64 {
-        x * y
-    }
-    fn div(self, x: f64, y: f64) -> f64 {
-        x / y
-    }
-    fn fma(self, x: f64, y: f64, z: f64) -> f64 {
-        x.mul_add(y, z)
-    }
-    fn max(self, x: f64, y: f64) -> f64 {
-        if x > y { x } else { y }
-    }
-    fn where_less(self, x: f64, y: f64, yes: f64, no: f64) -> f64 {
-        if x < y { yes } else { no }
-    }
-    fn rest(self, x: f64) -> f64 {
-        1.0 - x
-    }
-    fn rest_of_square(self, x: f64) -> f64 {
-        (-x).mul_add(x, 1.0)
-    }
-    fn sigmoid(self, x: f64) -> f64 {
-        // Below 0 as e^x/(1 + e^x), so that nothing overflows.
-        let z = (-x.abs()).exp();
-        (if x < 0.0 { z } else { 1.0 }) / (1.0 + z)
-    }
-    fn tanh(self, x: f64) -> f64 {
-        x.tanh()
-    }
-    fn exp2_below_0(self, x: f64) -> f64 {
-        if x < -1021.0 { 0.0 } else { x.exp2() }
-    }
-    fn exp(self, x: f64) -> f64 {
-        x.exp()
-    }
-    fn log(self, x: f64) -> f64 {
-        x.ln()
-    }
-    fn softplus(self, x: f64) -> f64 {
-        self.relu(x) + (-x.abs()).exp().ln_1p()
-    }
-    fn abs(self, x: f64) -> f64 {
-        x.abs()
-    }
-    fn neg(self, x: f64) -> f64 {
-        -x
-    }
-    fn relu(self, x: f64) -> f64 {
-        if x < 0.0 { 0.0 } else { x }
-    }
-    fn gate(self, x: f64, y: f64) -> f64 {
-        if y <= 0.0 { 0.0 } else { x }
     }
 }
 
@@ -253,6 +227,26 @@ pub trait Beside<T>: Numbers + Send + Sync {
     fn load_first(self, from: &[T]) -> Self::V;
     /// As many as there is room for.
     fn store_first(self, x: Self::V, to: &mut [T]);
+    /// As many as there are, at most [`WIDTH`](Beside::WIDTH); 0 behind them. Whole vectors are the usual case.
+    #[inline(always)]
+    fn load_some(self, from: &[T]) -> Self::V {
+        if from.len() < Self::WIDTH { self.load_first(from) } else { self.load(from) }
+    }
+    /// As many as there is room for. Whole vectors are the usual case.
+    #[inline(always)]
+    fn store_some(self, x: Self::V, to: &mut [T]) {
+        if to.len() < Self::WIDTH { self.store_first(x, to) } else { self.store(x, to) }
+    }
+    /// The vector of columns from `column` on, of which some may be missing: 0 there.
+    #[inline(always)]
+    fn load_at(self, line: &[T], column: usize) -> Self::V {
+        self.load_some(&line[column..])
+    }
+    /// To memory, where some columns may be missing.
+    #[inline(always)]
+    fn store_at(self, x: Self::V, line: &mut [T], column: usize) {
+        self.store_some(x, &mut line[column..]);
+    }
     /// The first `n`; 0 behind them.
     fn first(self, x: Self::V, n: usize) -> Self::V;
     /// The sum: halves on halves.
@@ -262,77 +256,85 @@ pub trait Beside<T>: Numbers + Send + Sync {
 /// One value at a time.
 macro_rules! one_beside {
     ($t:ty) => {
-        const WIDTH: usize = 1;
+        impl Beside<$t> for Lanes<One, $t> {
+            const WIDTH: usize = 1;
 
-        #[inline(always)]
-        fn load(self, from: &[$t]) -> $t {
-            from[0]
-        }
-        #[inline(always)]
-        fn store(self, x: $t, to: &mut [$t]) {
-            to[0] = x;
-        }
-        #[inline(always)]
-        fn splat(self, x: $t) -> $t {
-            x
-        }
-        #[inline(always)]
-        fn load_first(self, from: &[$t]) -> $t {
-            from.first().copied().unwrap_or_default()
-        }
-        #[inline(always)]
-        fn store_first(self, x: $t, to: &mut [$t]) {
-            if let Some(to) = to.first_mut() {
-                *to = x;
+            #[inline(always)]
+            fn load(self, from: &[$t]) -> $t {
+                from[0]
             }
-        }
-        #[inline(always)]
-        fn first(self, x: $t, n: usize) -> $t {
-            if n == 0 { 0.0 } else { x }
-        }
-        #[inline(always)]
-        fn sum(self, x: $t) -> $t {
-            x
+            #[inline(always)]
+            fn store(self, x: $t, to: &mut [$t]) {
+                to[0] = x;
+            }
+            #[inline(always)]
+            fn splat(self, x: $t) -> $t {
+                x
+            }
+            #[inline(always)]
+            fn load_first(self, from: &[$t]) -> $t {
+                from.first().copied().unwrap_or_default()
+            }
+            #[inline(always)]
+            fn store_first(self, x: $t, to: &mut [$t]) {
+                if let Some(to) = to.first_mut() {
+                    *to = x;
+                }
+            }
+            #[inline(always)]
+            fn first(self, x: $t, n: usize) -> $t {
+                if n == 0 { 0.0 } else { x }
+            }
+            #[inline(always)]
+            fn sum(self, x: $t) -> $t {
+                x
+            }
         }
     };
 }
 
-impl<L: Math> Beside<f32> for Lanes<L> {
-    const WIDTH: usize = LANES;
+one_beside!(f32);
+one_beside!(f64);
 
-    #[inline(always)]
-    fn load(self, from: &[f32]) -> Self::V {
-        Wide::load(self.0, from.first_chunk().expect("a whole vector"))
-    }
-    #[inline(always)]
-    fn store(self, x: Self::V, to: &mut [f32]) {
-        Wide::store(self.0, x, to.first_chunk_mut().expect("a whole vector"));
-    }
-    #[inline(always)]
-    fn splat(self, x: f32) -> Self::V {
-        Wide::splat(self.0, x)
-    }
-    #[inline(always)]
-    fn load_first(self, from: &[f32]) -> Self::V {
-        Wide::load_first(self.0, from)
-    }
-    #[inline(always)]
-    fn store_first(self, x: Self::V, to: &mut [f32]) {
-        Wide::store_first(self.0, x, to);
-    }
-    #[inline(always)]
-    fn first(self, x: Self::V, n: usize) -> Self::V {
-        Wide::first(self.0, x, n)
-    }
-    #[inline(always)]
-    fn sum(self, x: Self::V) -> f32 {
-        Wide::sum(self.0, x)
-    }
+macro_rules! lanes_beside {
+    ($t:ty) => {
+        impl<L: Math<$t>> Beside<$t> for Lanes<L, $t> {
+            const WIDTH: usize = <$t as Vectors>::LANES;
+
+            #[inline(always)]
+            fn load(self, from: &[$t]) -> Self::V {
+                Wide::load(self.0, from.first_chunk().expect("a whole vector"))
+            }
+            #[inline(always)]
+            fn store(self, x: Self::V, to: &mut [$t]) {
+                Wide::store(self.0, x, to.first_chunk_mut().expect("a whole vector"));
+            }
+            #[inline(always)]
+            fn splat(self, x: $t) -> Self::V {
+                Wide::splat(self.0, x)
+            }
+            #[inline(always)]
+            fn load_first(self, from: &[$t]) -> Self::V {
+                Wide::load_first(self.0, from)
+            }
+            #[inline(always)]
+            fn store_first(self, x: Self::V, to: &mut [$t]) {
+                Wide::store_first(self.0, x, to);
+            }
+            #[inline(always)]
+            fn first(self, x: Self::V, n: usize) -> Self::V {
+                Wide::first(self.0, x, n)
+            }
+            #[inline(always)]
+            fn sum(self, x: Self::V) -> $t {
+                Wide::sum(self.0, x)
+            }
+        }
+    };
 }
 
-impl Beside<f64> for Double {
-    one_beside!(f64);
-}
+lanes_beside!(f32);
+lanes_beside!(f64);
 
 /// A calculation that is compiled for each level. Implementations are `#[inline(always)]`.
 pub trait Calculation<T> {
@@ -354,77 +356,51 @@ pub trait Numeric: Float {
     fn single() -> impl Beside<Self, V = Self>;
 }
 
-/// A calculation in f32. The plain lanes are compiled with fused instructions where the CPU has them: they give the same
-/// bits.
-struct Single<W>(W);
-
-impl<W: Calculation<f32>> Compute for Single<W> {
-    type Output = W::Output;
-
-    #[inline(always)]
-    fn run<L: Math>(self, l: L) -> W::Output {
-        self.0.run(Lanes(l))
-    }
-}
+/// A calculation in lanes. The plain ones are compiled with fused instructions where the CPU has them: they give the
+/// same bits.
+struct InLanes<W>(W);
 
 /// The same, in a function that has the level's instructions.
 struct Inside<W>(W);
 
-impl<W: Calculation<f32>> Compute for Inside<W> {
-    type Output = W::Output;
+macro_rules! numeric {
+    ($t:ty) => {
+        impl<W: Calculation<$t>> Compute<$t> for InLanes<W> {
+            type Output = W::Output;
 
-    #[inline(always)]
-    fn run<L: Math>(self, l: L) -> W::Output {
-        l.compute(Single(self.0))
-    }
+            #[inline(always)]
+            fn run<L: Math<$t>>(self, l: L) -> W::Output {
+                self.0.run(Lanes::<L, $t>::of(l))
+            }
+        }
+
+        impl<W: Calculation<$t>> Compute<$t> for Inside<W> {
+            type Output = W::Output;
+
+            #[inline(always)]
+            fn run<L: Math<$t>>(self, l: L) -> W::Output {
+                l.compute(InLanes(self.0))
+            }
+        }
+
+        impl Numeric for $t {
+            fn calculate<W: Calculation<$t>>(isa: Isa, work: W) -> Result<W::Output, KernelError> {
+                let done = if isa == Isa::Scalar {
+                    with_plain_math::<$t, _>(InLanes(work))
+                } else {
+                    with_math::<$t, _>(isa, Inside(work))
+                };
+                done.map_err(KernelError::Isa)
+            }
+            fn single() -> impl Beside<$t, V = $t> {
+                Lanes::<One, $t>::of(One)
+            }
+        }
+    };
 }
 
-impl Beside<f32> for Lanes<One> {
-    one_beside!(f32);
-}
-
-impl Numeric for f32 {
-    fn calculate<W: Calculation<f32>>(isa: Isa, work: W) -> Result<W::Output, KernelError> {
-        let done = if isa == Isa::Scalar { with_plain_math(Single(work)) } else { with_math(isa, Inside(work)) };
-        done.map_err(KernelError::Isa)
-    }
-    fn single() -> impl Beside<f32, V = f32> {
-        Lanes(One)
-    }
-}
-
-/// A calculation in f64.
-struct DoubleWork<W>(W);
-
-impl<W: Calculation<f64>> Work<f64> for DoubleWork<W> {
-    type Output = W::Output;
-
-    #[inline(always)]
-    fn run<L: Wide<f64>>(self, _: L) -> W::Output {
-        self.0.run(Double)
-    }
-}
-
-/// The same, in a function that has the level's instructions.
-struct DoubleInside<W>(W);
-
-impl<W: Calculation<f64>> Work<f64> for DoubleInside<W> {
-    type Output = W::Output;
-
-    #[inline(always)]
-    fn run<L: Wide<f64>>(self, l: L) -> W::Output {
-        l.enter(DoubleWork(self.0))
-    }
-}
-
-impl Numeric for f64 {
-    fn calculate<W: Calculation<f64>>(isa: Isa, work: W) -> Result<W::Output, KernelError> {
-        with_lanes(isa, DoubleInside(work)).map_err(KernelError::Isa)
-    }
-    fn single() -> impl Beside<f64, V = f64> {
-        Double
-    }
-}
+numeric!(f32);
+numeric!(f64);
 
 /// 1/x.
 pub fn reciprocal<T: Numeric>(x: T) -> T {

@@ -1,5 +1,7 @@
 //! Every function within its budget, on every level with the same bits: some of all arguments, and the special ones.
 
+mod double;
+
 use super::accuracy::{Worst, subjects};
 use crate::isa::Isa;
 

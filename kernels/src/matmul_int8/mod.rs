@@ -29,8 +29,6 @@ mod rows;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod tall;
-#[cfg(test)]
-mod tests;
 
 #[cfg(target_arch = "x86_64")]
 use etalon_reference::Threshold;

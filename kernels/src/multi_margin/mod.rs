@@ -21,7 +21,7 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numbers, Numeric};
-use crate::softmax::lines::{TASK, load, usable};
+use crate::softmax::lines::{TASK, usable};
 
 pub(crate) const THRESHOLDS: &[Threshold] =
     &[Threshold::axis("c", 17), Threshold::axis("c", 65), Threshold::bytes("x", 4 * TASK)];
@@ -98,7 +98,7 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             for range in others(p, label) {
                 let x = &x[range];
                 for at in (0..x.len()).step_by(N::WIDTH) {
-                    let above = n.relu(n.add(base, load(n, x, at)));
+                    let above = n.relu(n.add(base, n.load_at(x, at)));
                     let cost = if p.squared { n.mul(above, above) } else { above };
                     let whole = x.len() - at >= N::WIDTH || fault!("multi_margin.rest");
                     sum = n.add(sum, if whole { cost } else { n.first(cost, x.len() - at) });

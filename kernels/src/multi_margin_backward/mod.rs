@@ -19,7 +19,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numbers, Numeric};
 use crate::multi_margin::{THRESHOLDS, classes, others, weight};
-use crate::softmax::lines::{TASK, load, store, usable};
+use crate::softmax::lines::{TASK, usable};
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
@@ -79,7 +79,7 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             for range in others(p, label) {
                 let (x, dx) = (&x[range.clone()], &mut dx[range]);
                 for at in (0..x.len()).step_by(N::WIDTH) {
-                    let z = n.add(base, load(n, x, at));
+                    let z = n.add(base, n.load_at(x, at));
                     let slope = if p.squared {
                         let above = n.relu(z);
                         n.add(above, above)
@@ -88,7 +88,7 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
                     } else {
                         n.where_less(zero, z, one, n.where_less(z, zero, zero, z))
                     };
-                    store(n, n.mul(of_all, slope), dx, at);
+                    n.store_at(n.mul(of_all, slope), dx, at);
                     sum = n.add(sum, if x.len() - at >= N::WIDTH { slope } else { n.first(slope, x.len() - at) });
                 }
                 if fault!("multi_margin_backward.sum-before-the-label") {

@@ -31,7 +31,7 @@ use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numeric};
 use crate::pool::Pool;
-use crate::softmax::lines::{store, usable};
+use crate::softmax::lines::usable;
 use crate::workspace::Workspace;
 
 /// Chunks of a task.
@@ -130,7 +130,7 @@ impl<T: Numeric, F: Function> Calculation<T> for Each<'_, T, F> {
             let loss = &mut loss[piece.first..piece.first + piece.len()];
             for at in (0..loss.len()).step_by(N::WIDTH) {
                 let [x, t, parameter] = piece.vectors(n, at, parameter);
-                store(n, F::loss(n, x, t, parameter), loss, at);
+                n.store_at(F::loss(n, x, t, parameter), loss, at);
             }
         }
     }

@@ -5,7 +5,6 @@ use etalon_reference::ops::pair_loss::PairLoss;
 use super::functions::Function;
 use crate::faults::fault;
 use crate::math::{Beside, Numeric};
-use crate::softmax::lines::load;
 
 /// Elements of a task that writes one for each.
 pub const TASK: usize = 16 * 1024;
@@ -46,8 +45,8 @@ impl<T: Numeric> Piece<'_, T> {
     /// x, t and the parameter of the elements from `at` on; `parameter` is that of columns without weights.
     #[inline(always)]
     pub fn vectors<N: Beside<T>>(&self, n: N, at: usize, parameter: N::V) -> [N::V; 3] {
-        let parameter = if self.weights.is_empty() { parameter } else { load(n, self.weights, at) };
-        [load(n, self.x, at), load(n, self.t, at), parameter]
+        let parameter = if self.weights.is_empty() { parameter } else { n.load_at(self.weights, at) };
+        [n.load_at(self.x, at), n.load_at(self.t, at), parameter]
     }
 }
 

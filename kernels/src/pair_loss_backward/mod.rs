@@ -22,7 +22,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numeric};
 use crate::pair_loss::{Function, Operands, PATHS, TASK, Visit, named};
 use crate::pool::Pool;
-use crate::softmax::lines::{load, store, usable};
+use crate::softmax::lines::usable;
 
 const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::bytes("x", 4 * TASK)];
 
@@ -115,11 +115,11 @@ impl<T: Numeric, F: Function> Calculation<T> for Part<'_, T, F> {
             let (each, dt) = (each.get(places.clone()).unwrap_or(&[]), dt.get_mut(places).unwrap_or(&mut []));
             for at in (0..dx.len()).step_by(N::WIDTH) {
                 let [x, t, parameter] = piece.vectors(n, at, parameter);
-                let g = if each.is_empty() { all } else { load(n, each, at) };
+                let g = if each.is_empty() { all } else { n.load_at(each, at) };
                 if !dt.is_empty() {
-                    store(n, n.mul(g, F::by_t(n, x, t, parameter)), dt, at);
+                    n.store_at(n.mul(g, F::by_t(n, x, t, parameter)), dt, at);
                 }
-                store(n, n.mul(g, F::by_x(n, x, t, parameter)), dx, at);
+                n.store_at(n.mul(g, F::by_x(n, x, t, parameter)), dx, at);
             }
         }
     }

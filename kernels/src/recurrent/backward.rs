@@ -14,7 +14,7 @@
 use etalon_reference::ops::gemm::{Gemm, Matrix};
 use etalon_reference::ops::recurrent::Layer;
 
-use super::cells::{Cell, CellFloat};
+use super::cells::Cell;
 use super::driver::{self, Behind, Product, Shape};
 use super::forward::set;
 use super::present::Present;
@@ -27,6 +27,7 @@ use crate::gemm::product::{plain, product, rows};
 use crate::gemm_backward::sum_rows;
 use crate::isa::Isa;
 use crate::kernel::KernelError;
+use crate::math::Numeric;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -92,7 +93,7 @@ fn part<T>(all: &[T], t: usize, len: usize) -> &[T] {
     if all.is_empty() { all } else { &all[t * len..(t + 1) * len] }
 }
 
-impl<'a, T: CellFloat, C: Cell> Loop<'a, T, C> {
+impl<'a, T: Numeric, C: Cell> Loop<'a, T, C> {
     /// The step after `index` others, with what the next one says of its output and beside that, and the lines of dz and
     /// dr that it makes.
     fn step<'b>(
@@ -162,7 +163,7 @@ fn beside<'a, T>(layer: &Layer, lines: Lines<'a, T>, t: usize, len: usize) -> [L
 ///
 /// # Errors
 /// If the CPU lacks them.
-pub fn backward<T: CellFloat, C: Cell>(
+pub fn backward<T: Numeric, C: Cell>(
     cell: C,
     layer: &Layer,
     isa: Isa,

@@ -14,7 +14,7 @@
 use etalon_reference::ops::gemm::Gemm;
 use etalon_reference::ops::recurrent::Layer;
 
-use super::cells::{Cell, CellFloat};
+use super::cells::Cell;
 use super::driver::{self, Product, Shape};
 use super::plan::Packed;
 use super::present::Present;
@@ -26,6 +26,7 @@ use crate::gemm::Float;
 use crate::gemm::product::{columns, plain, product, product_with_packed, rows};
 use crate::isa::Isa;
 use crate::kernel::KernelError;
+use crate::math::Numeric;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -69,7 +70,7 @@ pub fn set<T: Float>(to: &mut [T], given: &[T]) {
 ///
 /// # Errors
 /// If the CPU lacks them.
-pub fn forward<T: CellFloat, C: Cell>(
+pub fn forward<T: Numeric, C: Cell>(
     cell: C,
     layer: &Layer,
     isa: Isa,

@@ -11,12 +11,13 @@ use etalon_reference::ops::recurrent::Layer;
 use etalon_reference::ops::recurrent_layers::RecurrentLayers;
 
 use super::backward::{self, backward};
-use super::cells::{Cell, CellFloat};
+use super::cells::Cell;
 use super::forward::{self, forward};
 use crate::faults::fault;
 use crate::gemm::Float;
 use crate::isa::Isa;
 use crate::kernel::KernelError;
+use crate::math::Numeric;
 use crate::pool::Pool;
 use crate::workspace::Workspace;
 
@@ -118,7 +119,7 @@ impl<C: Cell> Layers<'_, C> {
         (self.p.layer(layer, turned), layer * self.p.directions + direction)
     }
 
-    fn one<T: CellFloat>(
+    fn one<T: Numeric>(
         &self,
         at: (usize, usize),
         x: &[T],
@@ -139,7 +140,7 @@ impl<C: Cell> Layers<'_, C> {
     ///
     /// # Errors
     /// If the CPU lacks the instructions, or a number of steps is out of range.
-    pub fn forward<T: CellFloat>(
+    pub fn forward<T: Numeric>(
         &self,
         o: Operands<'_, T>,
         outputs: Outputs<'_, T>,
@@ -180,7 +181,7 @@ impl<C: Cell> Layers<'_, C> {
     ///
     /// # Errors
     /// If the CPU lacks the instructions, or a number of steps is out of range.
-    pub fn backward<T: CellFloat>(
+    pub fn backward<T: Numeric>(
         &self,
         o: Operands<'_, T>,
         upstream: Upstream<'_, T>,

@@ -4,10 +4,9 @@
 //! steps: products of all steps at once before and behind the loop, and in the loop products with weights that are packed
 //! once, by [`driver`].
 //!
-//! One source for all levels: products are those of [`gemm`](crate::gemm), in its canonical order, and σ and tanh of f32
+//! One source for all levels: products are those of [`gemm`](crate::gemm), in its canonical order, and σ and tanh
 //! those of [`math`](crate::math). So all levels give the same bits, for any number of threads, and a sequence of a batch
-//! those that it has alone. In f64, σ and tanh are computed one by one by the C library's functions; the products are in
-//! vectors.
+//! those that it has alone.
 //!
 //! An absent initial state is zeros, as if it were given: NaN of W_hh is NaN in the first step, too.
 
@@ -19,13 +18,12 @@ pub(crate) mod layers;
 pub(crate) mod plan;
 mod present;
 mod rows;
-#[cfg(test)]
-mod tests;
 
 use etalon_reference::Threshold;
 use etalon_reference::ops::gemm::CHUNK;
 use etalon_reference::ops::recurrent::Layer;
 
+pub use self::forward::BLOCK_ROWS;
 use self::rows::TASK;
 use crate::call::Call;
 use crate::gemm::{DEPTH, FLOATS};
@@ -40,10 +38,10 @@ const STEPS_OF_FEW: usize = 4;
 /// Steps from which it pays with more sequences: a plain product would pack them for each.
 const STEPS_OF_MANY: usize = 2;
 /// Elements of a cache line of f32.
-const GAP: usize = 16;
+pub const GAP: usize = 16;
 
 /// Elements between lines of `width` elements, so that lines start in different sets of a cache.
-fn line(width: usize) -> usize {
+pub fn line(width: usize) -> usize {
     width.next_multiple_of(GAP) + GAP
 }
 

@@ -2,7 +2,6 @@
 
 use etalon_reference::ops::recurrent::Layer;
 
-use super::cells::CellFloat;
 use super::driver::{Shape, pack};
 use crate::aligned::AlignedVec;
 use crate::call::Inputs;
@@ -10,10 +9,11 @@ use crate::gemm::product::{columns, packed_b, plain, rows};
 use crate::gemm::{PackedB, with_float};
 use crate::isa::Isa;
 use crate::kernel::{KernelError, Plan};
+use crate::math::Numeric;
 use crate::pool::Pool;
 
 /// Packed weights of a layer.
-pub struct Packed<T: CellFloat> {
+pub struct Packed<T: Numeric> {
     /// W_ih.
     pub w_ih: PackedB<T>,
     /// W_hh, as [`driver`](super::driver) packs it.
@@ -22,7 +22,7 @@ pub struct Packed<T: CellFloat> {
     isa: Isa,
 }
 
-impl<T: CellFloat> Packed<T> {
+impl<T: Numeric> Packed<T> {
     fn new(isa: Isa, layer: &Layer, w_ih: &[T], w_hh: &[T]) -> Result<Packed<T>, KernelError> {
         let of_inputs = plain([0, layer.columns(), layer.inputs], rows(layer.inputs), columns(layer.inputs), 0.0);
         let shape = Shape { depth: layer.hidden, units: layer.hidden, gates: layer.gates };

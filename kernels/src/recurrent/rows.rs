@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::cells::{Cell, CellFloat, CellWork, Cells, SUMS};
+use super::cells::{self, Cell, SUMS};
 use super::driver::Behind;
 use super::present::At;
 use crate::disjoint::Disjoint;
 use crate::faults::fault;
 use crate::isa::Isa;
+use crate::math::{Beside, Calculation, Numeric};
 use crate::pool::Pool;
 
 /// Units of a task, about.
@@ -119,14 +120,16 @@ struct Part<'a, S> {
     units: Range<usize>,
 }
 
-impl<T: CellFloat, C: Cell> CellWork<T> for Part<'_, Step<'_, T, C>> {
+impl<T: Numeric, C: Cell> Calculation<T> for Part<'_, Step<'_, T, C>> {
+    type Output = ();
+
     #[inline(always)]
-    fn run<L: Cells<T> + Copy>(self, l: L) {
+    fn run<N: Beside<T>>(self, lanes: N) {
         for n in self.rows {
             // SAFETY: who made the part promised that nobody else has it, and one row is over before the next begins.
             let units = unsafe { self.step.units(n, &self.units) };
             if self.step.present.has(n) {
-                l.step(self.step.cell, units);
+                cells::step(lanes, self.step.cell, units);
             } else {
                 let Units { y, gates, extra, .. } = units;
                 gates.into_iter().chain([y, extra]).for_each(|of| of.fill(T::default()));
@@ -135,9 +138,9 @@ impl<T: CellFloat, C: Cell> CellWork<T> for Part<'_, Step<'_, T, C>> {
     }
 }
 
-impl<T: CellFloat, C: Cell> Behind for Step<'_, T, C> {
+impl<T: Numeric, C: Cell> Behind for Step<'_, T, C> {
     unsafe fn part(&self, rows: Range<usize>, units: Range<usize>) {
-        T::on_cells(self.isa, Part { step: self, rows, units }).expect(CHECKED);
+        T::calculate(self.isa, Part { step: self, rows, units }).expect(CHECKED);
     }
     fn size(&self) -> (usize, usize) {
         (self.batch, self.hidden)
@@ -235,15 +238,17 @@ impl<T, C: Cell> BackStep<'_, T, C> {
     }
 }
 
-impl<T: CellFloat, C: Cell> CellWork<T> for Part<'_, BackStep<'_, T, C>> {
+impl<T: Numeric, C: Cell> Calculation<T> for Part<'_, BackStep<'_, T, C>> {
+    type Output = ();
+
     #[inline(always)]
-    fn run<L: Cells<T> + Copy>(self, l: L) {
+    fn run<N: Beside<T>>(self, lanes: N) {
         let first = self.rows.start;
         for n in self.rows {
             // SAFETY: who made the part promised that nobody else has it, and one row is over before the next begins.
             let units = unsafe { self.step.units(n, first, &self.units) };
             if self.step.present.has(n) {
-                l.back(self.step.cell, units);
+                cells::back(lanes, self.step.cell, units);
             } else {
                 let BackUnits { dz, dr, .. } = units;
                 dz.into_iter().chain(dr).for_each(|of| of.fill(T::default()));
@@ -252,9 +257,9 @@ impl<T: CellFloat, C: Cell> CellWork<T> for Part<'_, BackStep<'_, T, C>> {
     }
 }
 
-impl<T: CellFloat, C: Cell> Behind for BackStep<'_, T, C> {
+impl<T: Numeric, C: Cell> Behind for BackStep<'_, T, C> {
     unsafe fn part(&self, rows: Range<usize>, units: Range<usize>) {
-        T::on_cells(self.isa, Part { step: self, rows, units }).expect(CHECKED);
+        T::calculate(self.isa, Part { step: self, rows, units }).expect(CHECKED);
     }
     fn size(&self) -> (usize, usize) {
         (self.batch, self.hidden)

@@ -17,7 +17,8 @@ use crate::gru::GruCell;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::lstm::LstmCell;
-use crate::recurrent::cells::{Cell, CellFloat};
+use crate::math::Numeric;
+use crate::recurrent::cells::Cell;
 use crate::recurrent::layers::{Layers, Operands, Outputs};
 use crate::rnn::RnnCell;
 
@@ -47,7 +48,7 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     })
 }
 
-fn typed<T: CellFloat, C: Cell>(call: &mut Call<'_>, isa: Isa, cell: C) -> Result<(), KernelError> {
+fn typed<T: Numeric, C: Cell>(call: &mut Call<'_>, isa: Isa, cell: C) -> Result<(), KernelError> {
     let [x, parameters, h0, c0] = [0, 1, 2, 3].map(|i| call.input::<T>(i));
     let operands = Operands { x, parameters, h0, c0, lengths: call.input(4) };
     let layers = Layers { cell, p: downcast(call.problem()), isa, pool: call.pool() };

@@ -19,7 +19,8 @@ use crate::gru::GruCell;
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::lstm::LstmCell;
-use crate::recurrent::cells::{Cell, CellFloat};
+use crate::math::Numeric;
+use crate::recurrent::cells::Cell;
 use crate::recurrent::layers::{Gradients, Layers, Operands, Upstream};
 use crate::recurrent_layers::{PATHS, THRESHOLDS};
 use crate::rnn::RnnCell;
@@ -42,7 +43,7 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     })
 }
 
-fn typed<T: CellFloat, C: Cell>(call: &mut Call<'_>, isa: Isa, cell: C) -> Result<(), KernelError> {
+fn typed<T: Numeric, C: Cell>(call: &mut Call<'_>, isa: Isa, cell: C) -> Result<(), KernelError> {
     let [dy, dh_n, dc_n, x, parameters, h0, c0] = [0, 1, 2, 3, 4, 5, 6].map(|i| call.input::<T>(i));
     let operands = Operands { x, parameters, h0, c0, lengths: call.input(7) };
     let p = &downcast::<RecurrentLayersBackward>(call.problem()).layers;

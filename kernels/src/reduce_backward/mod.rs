@@ -23,7 +23,7 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numeric};
-use crate::softmax::lines::{TASK, load, store, usable};
+use crate::softmax::lines::{TASK, usable};
 
 const THRESHOLDS: &[Threshold] =
     &[Threshold::axis("c", 16), Threshold::axis("s", 16), Threshold::bytes("dx", 4 * TASK)];
@@ -91,23 +91,23 @@ impl<T: Numeric> Calculation<T> for Part<'_, T> {
             let (dy, y) =
                 if s == 1 { (&dy[own..=own], y.get(own..=own)) } else { (&dy[own..own + s], y.get(own..own + s)) };
             let y = y.unwrap_or_default();
-            let of = |of: &[T], at: usize| if s == 1 { n.splat(of[0]) } else { load(n, of, at) };
+            let of = |of: &[T], at: usize| if s == 1 { n.splat(of[0]) } else { n.load_at(of, at) };
             for at in (0..line).step_by(N::WIDTH) {
                 let dy = of(dy, at);
                 let value = match p.of {
                     Of::Mean if fault!("reduce_backward.mean-of-one") => dy,
                     Of::Mean => n.div(dy, count),
-                    Of::L1 => n.mul(dy, sign(n, load(n, x, at))),
+                    Of::L1 => n.mul(dy, sign(n, n.load_at(x, at))),
                     Of::L2 => {
                         let y = of(y, at);
-                        let quotient = n.div(load(n, x, at), y);
+                        let quotient = n.div(n.load_at(x, at), y);
                         // Where y is 0, so is the gradient; NaN stays.
                         let nothing = n.where_less(n.constant(0.0), n.abs(y), quotient, n.mul(y, n.constant(0.0)));
                         n.mul(dy, nothing)
                     }
                     _ => dy,
                 };
-                store(n, value, dx, at);
+                n.store_at(value, dx, at);
             }
         }
     }

@@ -19,8 +19,8 @@ use crate::call::{Call, elements};
 use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
+use crate::math::Numeric;
 use crate::recurrent::backward::{Inputs, Outputs, backward};
-use crate::recurrent::cells::CellFloat;
 use crate::recurrent::thresholds;
 use crate::rnn::RnnCell;
 
@@ -37,7 +37,7 @@ fn run(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     with_float!(call.types(), T => typed::<T>(call, isa))
 }
 
-fn typed<T: CellFloat>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
+fn typed<T: Numeric>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, dh_n, x, w_ih, w_hh] = [0, 1, 2, 3, 4].map(|i| call.input::<T>(i));
     // 5 and 6 are the biases.
     let [h0, y] = [7, 9].map(|i| call.input::<T>(i));

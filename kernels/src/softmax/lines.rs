@@ -31,17 +31,3 @@ impl<T> Calculation<T> for Nothing {
 pub fn usable<T: Numeric>(isa: Isa) -> Result<(), KernelError> {
     T::calculate(isa, Nothing)
 }
-
-/// The vector of columns from `column` on, of which some may be missing.
-#[inline(always)]
-pub fn load<T: Numeric, N: Beside<T>>(n: N, line: &[T], column: usize) -> N::V {
-    let from = &line[column..];
-    if from.len() < N::WIDTH { n.load_first(from) } else { n.load(from) }
-}
-
-/// To memory, where some columns may be missing.
-#[inline(always)]
-pub fn store<T: Numeric, N: Beside<T>>(n: N, x: N::V, line: &mut [T], column: usize) {
-    let to = &mut line[column..];
-    if to.len() < N::WIDTH { n.store_first(x, to) } else { n.store(x, to) }
-}

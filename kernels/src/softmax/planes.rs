@@ -2,7 +2,6 @@
 
 use etalon_reference::ops::softmax::{Of, Softmax};
 
-use super::lines::{load, store};
 use crate::faults::fault;
 use crate::math::{Beside, Calculation, Numeric};
 
@@ -46,7 +45,7 @@ fn columns<T: Numeric, N: Beside<T>, const C: usize>(n: N, p: &Softmax, x: &[T],
     let mut largest = [n.constant(f64::NEG_INFINITY); C];
     for line in x.chunks_exact(s) {
         for (vector, largest) in largest.iter_mut().enumerate() {
-            *largest = n.max(load(n, line, at(vector)), *largest);
+            *largest = n.max(n.load_at(line, at(vector)), *largest);
         }
     }
     let inverse = n.constant(p.inverse);
@@ -55,10 +54,10 @@ fn columns<T: Numeric, N: Beside<T>, const C: usize>(n: N, p: &Softmax, x: &[T],
     let mut sums = [n.constant(0.0); C];
     for (line, to) in x.chunks_exact(s).zip(y.chunks_exact_mut(s)) {
         for (vector, sum) in sums.iter_mut().enumerate() {
-            let power = n.exp(exponent(load(n, line, at(vector)), vector));
+            let power = n.exp(exponent(n.load_at(line, at(vector)), vector));
             *sum = n.add(*sum, power);
             if keeps {
-                store(n, power, to, at(vector));
+                n.store_at(power, to, at(vector));
             }
         }
     }
@@ -70,7 +69,7 @@ fn columns<T: Numeric, N: Beside<T>, const C: usize>(n: N, p: &Softmax, x: &[T],
         for to in y.chunks_exact_mut(s) {
             for (vector, &inverse) in inverses.iter().enumerate() {
                 let other = if fault!("softmax.second-vector") { inverses[0] } else { inverse };
-                store(n, n.mul(load(n, to, at(vector)), other), to, at(vector));
+                n.store_at(n.mul(n.load_at(to, at(vector)), other), to, at(vector));
             }
         }
     } else {
@@ -80,8 +79,8 @@ fn columns<T: Numeric, N: Beside<T>, const C: usize>(n: N, p: &Softmax, x: &[T],
         }
         for (line, to) in x.chunks_exact(s).zip(y.chunks_exact_mut(s)) {
             for (vector, &logarithm) in logarithms.iter().enumerate() {
-                let z = exponent(load(n, line, at(vector)), vector);
-                store(n, n.sub(z, logarithm), to, at(vector));
+                let z = exponent(n.load_at(line, at(vector)), vector);
+                n.store_at(n.sub(z, logarithm), to, at(vector));
             }
         }
     }

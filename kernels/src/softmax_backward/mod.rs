@@ -20,7 +20,7 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numeric};
-use crate::softmax::lines::{TASK, load, parts, store, usable};
+use crate::softmax::lines::{TASK, parts, usable};
 
 const THRESHOLDS: &[Threshold] =
     &[Threshold::axis("c", 16), Threshold::axis("s", 16), Threshold::bytes("dy", 4 * TASK)];
@@ -94,11 +94,11 @@ fn slope<T: Numeric, N: Beside<T>>(n: N, p: &Softmax, sum: N::V, dy: N::V, y: N:
 fn row<T: Numeric, N: Beside<T>>(n: N, p: &Softmax, dy: &[T], y: &[T], dx: &mut [T]) {
     let mut sum = n.constant(0.0);
     for (dy, y) in dy.chunks(N::WIDTH).zip(y.chunks(N::WIDTH)) {
-        sum = added(n, p, sum, load(n, dy, 0), load(n, y, 0));
+        sum = added(n, p, sum, n.load_at(dy, 0), n.load_at(y, 0));
     }
     let sum = n.splat(n.sum(sum));
     for ((dy, y), dx) in dy.chunks(N::WIDTH).zip(y.chunks(N::WIDTH)).zip(dx.chunks_mut(N::WIDTH)) {
-        store(n, slope(n, p, sum, load(n, dy, 0), load(n, y, 0)), dx, 0);
+        n.store_at(slope(n, p, sum, n.load_at(dy, 0), n.load_at(y, 0)), dx, 0);
     }
 }
 
@@ -108,9 +108,9 @@ fn columns<T: Numeric, N: Beside<T>>(n: N, p: &Softmax, dy: &[T], y: &[T], dx: &
     let mut sum = n.constant(0.0);
     let last = if fault!("softmax_backward.last-line") { p.extents.c.saturating_sub(1) } else { p.extents.c };
     for (dy, y) in dy.chunks_exact(s).zip(y.chunks_exact(s)).take(last) {
-        sum = added(n, p, sum, load(n, dy, column), load(n, y, column));
+        sum = added(n, p, sum, n.load_at(dy, column), n.load_at(y, column));
     }
     for ((dy, y), dx) in dy.chunks_exact(s).zip(y.chunks_exact(s)).zip(dx.chunks_exact_mut(s)) {
-        store(n, slope(n, p, sum, load(n, dy, column), load(n, y, column)), dx, column);
+        n.store_at(slope(n, p, sum, n.load_at(dy, column), n.load_at(y, column)), dx, column);
     }
 }

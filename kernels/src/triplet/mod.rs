@@ -19,7 +19,7 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numbers, Numeric};
-use crate::softmax::lines::{TASK, load, usable};
+use crate::softmax::lines::{TASK, usable};
 
 pub(crate) const THRESHOLDS: &[Threshold] =
     &[Threshold::axis("c", 16), Threshold::axis("c", 64), Threshold::bytes("anchor", 4 * TASK)];
@@ -74,9 +74,9 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let [a, near, far] = samples.map(|of| &of[row * p.columns..(row + 1) * p.columns]);
             let mut sums = [n.constant(0.0); 2];
             for at in (0..p.columns).step_by(N::WIDTH) {
-                let (a, len) = (load(n, a, at), p.columns - at);
+                let (a, len) = (n.load_at(a, at), p.columns - at);
                 for (sum, other) in sums.iter_mut().zip([near, far]) {
-                    let d = n.add(n.sub(a, load(n, other, at)), epsilon);
+                    let d = n.add(n.sub(a, n.load_at(other, at)), epsilon);
                     let d = if len >= N::WIDTH { d } else { n.first(d, if fault!("triplet.rest") { 0 } else { len }) };
                     *sum = n.fma(d, d, *sum);
                 }

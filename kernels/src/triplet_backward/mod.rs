@@ -18,7 +18,7 @@ use crate::gemm::{FLOATS, with_float};
 use crate::isa::Isa;
 use crate::kernel::{Kernel, KernelError};
 use crate::math::{Beside, Calculation, Numbers, Numeric};
-use crate::softmax::lines::{TASK, load, store, usable};
+use crate::softmax::lines::{TASK, usable};
 use crate::triplet::THRESHOLDS;
 
 /// The kernels, weakest first.
@@ -96,12 +96,13 @@ impl<T: Numeric> Calculation<T> for Rows<'_, T> {
             let upstream = dloss[if p.reduction == Reduction::None { row } else { 0 }];
             let g = n.splat(T::from_f64(upstream.to_f64() / divisor));
             for at in (0..c).step_by(N::WIDTH) {
-                let a = load(n, a, at);
+                let a = n.load_at(a, at);
                 let far_distance = if fault!("triplet_backward.first-distance") { own[0] } else { own[1] };
-                let (v, w) = (part(n, g, a, load(n, near, at), own[0]), part(n, g, a, load(n, far, at), far_distance));
-                store(n, n.sub(v, w), da, at);
-                store(n, n.neg(v), dp, at);
-                store(n, w, dn, at);
+                let (v, w) =
+                    (part(n, g, a, n.load_at(near, at), own[0]), part(n, g, a, n.load_at(far, at), far_distance));
+                n.store_at(n.sub(v, w), da, at);
+                n.store_at(n.neg(v), dp, at);
+                n.store_at(w, dn, at);
             }
         }
     }

@@ -9,7 +9,7 @@
 //! = Σc, and y by (N + |y|L)/(Σp − L) and three roundings. As a mean of the v, it is never off by more than these lie
 //! apart. The logarithm is off by −ln(1 − L/Σp) and the roundings of its parts. In f64 the reference rounds, too, and
 //! errors count twice. In bf16, y is rounded once more. A witness rounds powers to bf16 before they meet v: Σp|v|/Σp of such
-//! roundings more.
+//! roundings more; and takes the powers themselves from a cubic that is off by [`QUICK`], beside the 5u of each.
 
 use ndarray::{ArrayD, Axis as NdAxis};
 

@@ -4,10 +4,10 @@ use etalon_reference::compare::Verdict;
 use etalon_reference::ops::matmul_int8::{MATMUL_INT8, S8S8S32, U8S8S32, U8S8U8};
 use etalon_reference::{Data, Fill, Point, Problem, Types};
 
-use super::KERNELS;
-use crate::check::{Placement, Prepared};
-use crate::pool::Pool;
-use crate::workspace::Workspace;
+use etalon_kernels::check::{Placement, Prepared};
+use etalon_kernels::matmul_int8::KERNELS;
+use etalon_kernels::pool::Pool;
+use etalon_kernels::workspace::Workspace;
 
 /// The outputs of each kernel, which also agree with the reference.
 fn all(types: Types, point: &str, fill: impl Fn(&dyn Problem) -> Vec<Data>) -> Vec<f64> {

@@ -5,12 +5,12 @@ use etalon_reference::ops::conv2d_int8::CONV2D_INT8;
 use etalon_reference::ops::matmul_int8::{S8S8S32, U8S8S32};
 use etalon_reference::{DType, Data, Fill, Point, Problem, Types};
 
-use super::KERNELS;
-use crate::call::Signature;
-use crate::check::{Placement, Prepared};
-use crate::kernel::KernelError;
-use crate::pool::Pool;
-use crate::workspace::Workspace;
+use etalon_kernels::call::Signature;
+use etalon_kernels::check::{Placement, Prepared};
+use etalon_kernels::conv2d_int8::KERNELS;
+use etalon_kernels::kernel::KernelError;
+use etalon_kernels::pool::Pool;
+use etalon_kernels::workspace::Workspace;
 
 /// The outputs of each kernel, which also agree with the reference.
 fn all(types: Types, point: &str, inputs: Vec<Data>) -> Vec<f64> {
@@ -81,7 +81,8 @@ fn refused(problem: &dyn Problem, other: &dyn Problem) {
     let (inputs, others) = (problem.draw(U8S8S32, Fill::Exact, 1), other.draw(U8S8S32, Fill::Exact, 1));
     let slices = |data: &'static [Data]| data.iter().map(Data::as_slice).collect::<Vec<_>>();
     let (inputs, others) = (slices(inputs.leak()), slices(others.leak()));
-    let applies = |kernel: &&crate::kernel::Kernel| kernel.plan.is_some() && kernel.applies(problem, U8S8S32).is_ok();
+    let applies =
+        |kernel: &&etalon_kernels::kernel::Kernel| kernel.plan.is_some() && kernel.applies(problem, U8S8S32).is_ok();
     for kernel in KERNELS.iter().filter(applies) {
         let plan = Signature::new(other, U8S8S32).plan(kernel, &others).expect("a plan");
         let signature = Signature::new(problem, U8S8S32);

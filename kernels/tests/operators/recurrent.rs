@@ -2,13 +2,12 @@
 
 use etalon_reference::{Data, Fill, Point, Types};
 
-use super::forward::BLOCK_ROWS;
-use super::{GAP, line};
-use crate::call::Signature;
-use crate::gemm::workspace_bytes;
-use crate::pool::Pool;
-use crate::registry;
-use crate::workspace::Workspace;
+use etalon_kernels::call::Signature;
+use etalon_kernels::gemm::workspace_bytes;
+use etalon_kernels::pool::Pool;
+use etalon_kernels::recurrent::{BLOCK_ROWS, GAP, line};
+use etalon_kernels::registry;
+use etalon_kernels::workspace::Workspace;
 
 /// Columns by which a panel's units are filled up, at most.
 const PANEL: usize = 32;
