@@ -159,14 +159,17 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
             let mut sums = [[[m.none(); CHAINS]; VECTORS]; R];
             for (w, words) in now.chunks_exact(VECTORS).enumerate() {
                 let words: [M::W; VECTORS] = arrays::from_fn(|v| m.words(&words[v]));
-                for step in 0..M::STEPS {
-                    let chain = step % chains;
-                    let codes = words.map(|words| m.unpack(words, step));
-                    for r in 0..R {
-                        // SAFETY: `w` is below the words of the group, of which each line has the steps.
-                        let a = unsafe { *here[r].get_unchecked(w * M::STEPS + step) };
-                        for v in 0..VECTORS {
-                            sums[r][v][chain] = m.add(sums[r][v][chain], a, codes[v]);
+                // The inner loop is short enough to be unrolled always, and sums stay in registers.
+                for first in (0..M::STEPS).step_by(chains) {
+                    for chain in 0..chains {
+                        let step = first + chain;
+                        let codes: [M::V; VECTORS] = arrays::from_fn(|v| m.unpack(words[v], step));
+                        for r in 0..R {
+                            // SAFETY: `w` is below the words of the group, of which each line has the steps.
+                            let a = unsafe { *here[r].get_unchecked(w * M::STEPS + step) };
+                            for v in 0..VECTORS {
+                                sums[r][v][chain] = m.add(sums[r][v][chain], a, codes[v]);
+                            }
                         }
                     }
                 }
