@@ -49,27 +49,59 @@ fn made_by(run: &Run) -> String {
     )
 }
 
-/// Operators on one thread against their peers.
+/// What stands behind the name of an operator in that of its gradient.
+const GRADIENT: &str = "_backward";
+
+/// The operator of a gradient, or the operator itself.
+fn forward(op: &str) -> &str {
+    op.split_once(GRADIENT).map_or(op, |(forward, _)| forward)
+}
+
+/// Operators on one thread against their peers, a line for each with its gradients.
 pub fn summary(run: &Run) -> String {
     let table = Table::new(run);
+    let all = summary::by_operator(&table);
     let mut out = made_by(run)
-        + "| one thread, f32 | cases | median share of limit | × libtorch: mean (least) | × others: mean (least) |\n\
-           |---|--:|--:|---|---|\n";
-    for f in summary::by_operator(&table) {
-        let share = f.share.map_or("–".into(), |[_, median, _]| format!("{} %", numbers::percent(median, 0.01)));
-        let types = if f.dtype == "f32" { "" } else { ", short types" };
-        let (libtorch, others): (Vec<_>, Vec<_>) = table
-            .peers
-            .iter()
-            .zip(&f.peers)
-            .filter_map(|(peer, p)| p.as_ref().map(|p| (peer, p)))
-            .partition(|(peer, _)| **peer == "libtorch");
-        let one = |(_, (mean, least, _)): &(_, &(Ratio, Ratio, usize))| format!("{} ({})", mean.text(), least.text());
-        let libtorch = libtorch.first().map_or("–".into(), one);
-        let others = others.iter().map(|cell| format!("{} {}", cell.0, one(cell))).collect::<Vec<_>>().join(", ");
-        out += &format!("| `{}`{types} | {} | {share} | {libtorch} | {others} |\n", f.op, f.cases);
+        + "| one thread, f32 | cases | share of limit | × libtorch: mean (least) | gradient × libtorch |\n|---|--:|--:|---|---|\n";
+    let mut lines: Vec<(&str, &str)> = Vec::new();
+    for f in &all {
+        let line = (forward(&f.op), &*f.dtype);
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    for (op, dtype) in lines {
+        let (of_op, gradients): (Vec<&FamilySummary>, Vec<_>) =
+            all.iter().filter(|f| forward(&f.op) == op && f.dtype == dtype).partition(|f| f.op == op);
+        let types = if dtype == "f32" { "" } else { ", short types" };
+        let cases: usize = of_op.iter().chain(&gradients).map(|f| f.cases).sum();
+        let share = of_op.iter().find_map(|f| f.share);
+        let share = share.map_or("–".into(), |[_, median, _]| format!("{} %", numbers::percent(median, 0.01)));
+        let ratios = |of: &[&FamilySummary]| {
+            let all: Vec<String> = of.iter().filter_map(|f| against(&table, f, "libtorch")).collect();
+            if all.is_empty() { "–".into() } else { all.join(", ") }
+        };
+        out += &format!("| `{op}`{types} | {cases} | {share} | {} | {} |\n", ratios(&of_op), ratios(&gradients));
+    }
+    let mut others = Vec::new();
+    for f in all.iter().filter(|f| f.dtype == "f32") {
+        let of_peer = |peer: &&str| against(&table, f, peer).map(|cell| format!("{peer} {cell}"));
+        let cells: Vec<String> = table.peers.iter().filter(|peer| **peer != "libtorch").filter_map(of_peer).collect();
+        if !cells.is_empty() {
+            others.push(format!("`{}` × {}", f.op, cells.join(", ")));
+        }
+    }
+    if !others.is_empty() {
+        out += &format!("\nOther peers: {}.\n", others.join("; "));
     }
     out
+}
+
+/// The mean ratio to a peer, and the least, if there is one.
+fn against(table: &Table<'_>, family: &FamilySummary, peer: &str) -> Option<String> {
+    let place = table.peers.iter().position(|name| *name == peer)?;
+    let (mean, least, _) = family.peers[place].as_ref()?;
+    Some(format!("{} ({})", mean.text(), least.text()))
 }
 
 /// The cells of a family's peers.

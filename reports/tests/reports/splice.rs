@@ -18,8 +18,22 @@ fn lands_between_the_markers_and_nowhere_else() {
     assert!(!text.contains("old"));
     assert!(text.contains(&run().id));
     // The fixture's other case is cold.
-    assert!(text.contains("| `batchnorm_relu_backward` | 1 |"));
+    assert!(text.contains("| `batchnorm_relu` | 1 |"));
     assert!(!text.contains("square.512"));
+}
+
+#[test]
+fn gradients_stand_in_the_line_of_their_operator() {
+    let of = |op: &str| {
+        let mut record = paired();
+        for (field, value) in [("op", op), ("workload", "one"), ("dtype", "f32")] {
+            record[field] = value.into();
+        }
+        record
+    };
+    let text = splice(README, &run_of(&["conv2d", "conv2d_backward_data", "conv2d_backward_weights"].map(of))).unwrap();
+    let line = text.lines().find(|line| line.starts_with("| `conv2d` | 3 |")).expect("one line");
+    assert_eq!((line.matches('(').count(), text.contains("_backward")), (3, false), "{line}");
 }
 
 #[test]
