@@ -21,6 +21,8 @@ const WARM_UP_THREADS: Duration = Duration::from_millis(3);
 const WARM_UP_CALLS: usize = 6;
 /// What these calls may take.
 const WARM_UP_MOST: Duration = Duration::from_millis(8);
+/// Calls from which on none comes before a sample: filling the caches is a hundredth of them.
+const LONG: Duration = Duration::from_millis(200);
 /// Calls in a sample at most, where operands are evicted before each of them.
 const EVICTED_CALLS: usize = 16;
 /// Rounds at most of a subject alone.
@@ -105,16 +107,28 @@ impl Method<'_> {
     }
 
     /// A turn: warm-up and sample.
-    fn turn(&self, subject: &mut dyn Subject, calls: usize) -> f64 {
-        self.warm_up(subject);
-        self.sample(subject, calls)
+    fn turn(&self, subject: &mut dyn Subject, Calls { number, long }: Calls) -> f64 {
+        if !long {
+            self.warm_up(subject);
+        }
+        self.sample(subject, number)
     }
 
     /// Calls in a sample so that it takes about as long as the profile asks.
-    fn calls(&self, subject: &mut dyn Subject) -> usize {
-        let calls = calls_a_sample(subject, self.profile.sample());
-        if self.eviction.is_some() { calls.min(EVICTED_CALLS) } else { calls }
+    fn calls(&self, subject: &mut dyn Subject) -> Calls {
+        let start = Instant::now();
+        let number = calls_a_sample(subject, self.profile.sample());
+        let long = number == 1 && start.elapsed() >= LONG;
+        Calls { number: if self.eviction.is_some() { number.min(EVICTED_CALLS) } else { number }, long }
     }
+}
+
+/// Calls of a sample.
+#[derive(Clone, Copy)]
+struct Calls {
+    number: usize,
+    /// Whether one takes so long that none comes before it.
+    long: bool,
 }
 
 /// What reading the clock twice takes, in nanoseconds.
@@ -150,7 +164,7 @@ pub fn calls_a_sample(subject: &mut dyn Subject, wanted: Duration) -> usize {
 
 /// Paired rounds, as many as a pilot and the budget say before the first one that counts. The first subject is ours.
 pub fn run(subjects: &mut [&mut dyn Subject], method: Method<'_>) -> Rounds {
-    let calls: Vec<usize> = subjects.iter_mut().map(|s| method.calls(&mut **s)).collect();
+    let calls: Vec<Calls> = subjects.iter_mut().map(|s| method.calls(&mut **s)).collect();
     let start = Instant::now();
     take(subjects, &calls, method, 0..1);
     let budget = method.profile.paired_budget().mul_f64(method.share) * subjects.len() as u32;
@@ -168,7 +182,7 @@ pub fn run(subjects: &mut [&mut dyn Subject], method: Method<'_>) -> Rounds {
 /// The samples of some rounds.
 fn take(
     subjects: &mut [&mut dyn Subject],
-    calls: &[usize],
+    calls: &[Calls],
     method: Method<'_>,
     rounds: std::ops::Range<usize>,
 ) -> Vec<Vec<f64>> {
@@ -184,8 +198,10 @@ fn take(
 
 /// Samples of one subject alone: as many as the budget holds, warm from the first one on.
 pub fn alone(subject: &mut dyn Subject, method: Method<'_>, budget: Duration) -> Rounds {
-    let calls = method.calls(subject);
-    method.warm_up(subject);
+    let Calls { number: calls, long } = method.calls(subject);
+    if !long {
+        method.warm_up(subject);
+    }
     let start = Instant::now();
     method.sample(subject, calls);
     let Limits { most, few, .. } = stopping::limits(method.profile.rounds(), budget, start.elapsed());
@@ -274,11 +290,36 @@ mod tests {
     #[test]
     fn every_turn_begins_with_calls_outside_the_clock() {
         let (mut short, mut middle, mut long) = (spin(100), spin(200_000), spin(100_000_000));
-        SMOKE.turn(&mut short, 1);
-        SMOKE.turn(&mut middle, 1);
-        SMOKE.turn(&mut long, 1);
+        let one = Calls { number: 1, long: false };
+        SMOKE.turn(&mut short, one);
+        SMOKE.turn(&mut middle, one);
+        SMOKE.turn(&mut long, one);
         assert!(short.calls > 10, "{} calls", short.calls);
         assert!(middle.calls > 3, "{} calls", middle.calls);
         assert_eq!(long.calls, 2);
+    }
+
+    /// Nor do very long ones.
+    #[test]
+    fn a_call_of_a_fifth_of_a_second_fills_the_caches_by_itself() {
+        struct Wait(usize);
+        impl Subject for Wait {
+            fn name(&self) -> &str {
+                "wait"
+            }
+            fn call(&mut self) {
+                self.0 += 1;
+                std::thread::sleep(LONG);
+            }
+            fn outputs(&self) -> Result<Vec<ArrayD<f64>>, String> {
+                Ok(Vec::new())
+            }
+            fn evict(&self, _: &Eviction) {}
+        }
+        let mut wait = Wait(0);
+        let calls = SMOKE.calls(&mut wait);
+        assert!(calls.long && wait.0 == 1);
+        SMOKE.turn(&mut wait, calls);
+        assert_eq!(wait.0, 2);
     }
 }

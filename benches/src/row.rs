@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use etalon_kernels::check::Prepared;
 use etalon_kernels::isa::Isa;
@@ -35,6 +36,11 @@ pub struct Run {
 
 /// Seed of the inputs that are timed.
 const SEED: u64 = 1;
+/// A peer's call that takes so long, and [`FAR`] times as long as ours, is not timed unless there are hours, or it was
+/// asked for by name.
+const SLOW: Duration = Duration::from_millis(400);
+/// How many times as long.
+const FAR: u32 = 10;
 
 /// The problem with inputs, reference and tolerances, made once for all kernels and threads.
 pub fn prepare(subject: &Subject) -> Prepared {
@@ -108,6 +114,26 @@ impl Run {
         }
     }
 
+    /// The time of a peer's call that is not worth rounds: where it takes long, and many times as long as ours. `so_far` is
+    /// what its first calls took.
+    fn far_behind(
+        &self,
+        so_far: Duration,
+        peer: &mut dyn crate::subject::Subject,
+        ours: &mut Ours<'_>,
+    ) -> Option<Duration> {
+        let call = |subject: &mut dyn crate::subject::Subject| {
+            let start = Instant::now();
+            subject.call();
+            start.elapsed()
+        };
+        if self.profile == Profile::Paper || so_far < SLOW {
+            return None;
+        }
+        let theirs = call(peer);
+        (theirs >= SLOW && theirs > call(ours) * FAR).then_some(theirs)
+    }
+
     /// Checks the kernel, times it in a cache state, and, where `versus` says so, its peers in the same rounds,
     /// within a share of the profile's budgets.
     pub fn time(
@@ -151,6 +177,7 @@ impl Run {
         for name in self.peers.iter().filter(|_| versus) {
             let case = || prepared.case(kernel, threads);
             let survived = if name == "libtorch" { witness::survives(&case(), threads) } else { Ok(()) };
+            let start = Instant::now();
             match survived.and_then(|()| peers::prepare(name, prepared, pool)) {
                 Ok(mut peer) => match agree(&mut *peer, prepared) {
                     Ok(theirs) => {
@@ -158,7 +185,15 @@ impl Run {
                             accuracy.libtorch_max_abs = Some(theirs.iter().map(|c| c.max_abs).fold(0.0, f64::max));
                             accuracy.to_libtorch = difference(&ours, &*peer);
                         }
-                        others.push((name.clone(), peer));
+                        let behind =
+                            (!named).then(|| self.far_behind(start.elapsed(), &mut *peer, &mut ours)).flatten();
+                        match behind {
+                            Some(time) => reasons.push(format!(
+                                "{name}: a call takes {:.1} s, over {FAR} times as long as ours: the profile `paper` times it",
+                                time.as_secs_f64()
+                            )),
+                            None => others.push((name.clone(), peer)),
+                        }
                     }
                     Err(complaint) => reasons.push(complaint),
                 },

@@ -85,7 +85,7 @@ pub fn summary(run: &Run) -> String {
     }
     let mut others = Vec::new();
     for f in all.iter().filter(|f| f.dtype == "f32") {
-        let of_peer = |peer: &&str| against(&table, f, peer).map(|cell| format!("{peer} {cell}"));
+        let of_peer = |peer: &String| against(&table, f, peer).map(|cell| format!("{peer} {cell}"));
         let cells: Vec<String> = table.peers.iter().filter(|peer| **peer != "libtorch").filter_map(of_peer).collect();
         if !cells.is_empty() {
             others.push(format!("`{}` × {}", f.op, cells.join(", ")));

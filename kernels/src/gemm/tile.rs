@@ -290,7 +290,9 @@ macro_rules! tile {
                     for v in (0..width).step_by(LANES) {
                         let from = &from[v.min(len)..];
                         let to = &mut to[v..];
-                        lanes::store_some(to, to.len().min(LANES), lanes::load_some(from, from.len().min(LANES)));
+                        // Without a mask where it can be: some processors read and write with one slowly.
+                        let x = if from.len() < LANES { lanes::load_some(from, from.len()) } else { lanes::load(from) };
+                        if to.len() < LANES { lanes::store_some(to, to.len(), x) } else { lanes::store(to, x) }
                     }
                 }
             }
@@ -310,7 +312,7 @@ macro_rules! tile {
                         let whole = width - j >= LANES;
                         for (i, &v) in square.iter().enumerate().take(deep) {
                             let to = &mut to[i * width + j..];
-                            // Without a mask where it can be: some processors write with one slowly.
+                            // As above.
                             if whole { lanes::store(to, v) } else { lanes::store_some(to, width - j, v) }
                         }
                     }

@@ -2,13 +2,13 @@
 //! its window, by its share of the norm. f32 and f64; images in NCHW or NHWC order, without gaps.
 //!
 //! ```text
-//! for each pixel, for each vector of its channels, for each output over it:  dx += dy·(x/y), or 0 where y = 0
+//! for each element, for each output over it:  dx += dy·(x/y), or 0 where y = 0
 //! ```
-//! NHWC has vectors of channels. NCHW has one channel at a time. Quotients are of single elements, so that nothing
-//! overflows:
+//! NHWC has vectors of channels, NCHW vectors of columns. Quotients are of single elements, so that nothing overflows:
 //! |x| ≤ y. One source for all levels: the same bits on each, for any number of threads.
 //!
-//! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks. Workspace: none.
+//! Error: the problem's tolerance. NaN and ∞ follow the formula. Errors: a level that the CPU lacks. Workspace: by
+//! planes, for each thread, dy and y of a plane, spread over the columns.
 
 mod pixels;
 mod planes;
@@ -20,15 +20,16 @@ use etalon_reference::ops::images::ImageLayout;
 use etalon_reference::ops::l2_pool2d_backward::L2Pool2dBackward;
 
 use crate::avg_pool2d::TASK;
-use crate::call::Call;
+use crate::call::{Call, elements};
 use crate::gemm::{FLOATS, Float, with_float};
 use crate::isa::Isa;
 use crate::isa::wide::{Wide, Work, with_lanes};
 use crate::kernel::{Kernel, KernelError};
 use crate::pool::Pool;
+use crate::workspace::Workspace;
 
-/// Channels side by side.
-const THRESHOLDS: &[Threshold] = &[Threshold::axis("c", 16), Threshold::bytes("x", 4 * TASK)];
+/// Columns, and channels, side by side.
+const THRESHOLDS: &[Threshold] = &[Threshold::axis("w", 16), Threshold::axis("c", 16), Threshold::bytes("x", 4 * TASK)];
 
 /// The kernels, weakest first.
 pub static KERNELS: &[Kernel] = &[
@@ -49,6 +50,7 @@ struct Step<'a, T> {
     p: &'a AvgPool2d,
     operands: Operands<'a, T>,
     pool: &'a Pool,
+    workspace: &'a mut Workspace,
 }
 
 impl<T: Float> Work<T> for Step<'_, T> {
@@ -56,9 +58,9 @@ impl<T: Float> Work<T> for Step<'_, T> {
 
     #[inline(always)]
     fn run<L: Wide<T>>(self, l: L) {
-        let Step { p, operands, pool } = self;
+        let Step { p, operands, pool, workspace } = self;
         match p.x.layout {
-            ImageLayout::Nchw => planes::pool(l, p, operands, pool),
+            ImageLayout::Nchw => planes::pool(l, p, operands, pool, workspace),
             ImageLayout::Nhwc => pixels::pool(l, p, operands, pool),
         }
     }
@@ -72,6 +74,7 @@ fn typed<T: Float>(call: &mut Call<'_>, isa: Isa) -> Result<(), KernelError> {
     let [dy, x, y] = [0, 1, 2].map(|i| call.input::<T>(i));
     let p = &downcast::<L2Pool2dBackward>(call.problem()).forward.pool;
     let pool = call.pool();
-    let operands = Operands { dy, x, y, dx: call.output(0) };
-    with_lanes::<T, _>(isa, Step { p, operands, pool }).map_err(KernelError::Isa)
+    let ([dx], workspace) = call.outputs();
+    let operands = Operands { dy, x, y, dx: elements(dx) };
+    with_lanes::<T, _>(isa, Step { p, operands, pool, workspace }).map_err(KernelError::Isa)
 }

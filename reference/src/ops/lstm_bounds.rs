@@ -26,7 +26,7 @@ use crate::Types;
 use crate::running::{Rounding, Running};
 
 /// Units in the last place within which σ and tanh are evaluated: the budget of
-/// [`FUNCTIONS`](super::activation_functions::FUNCTIONS), which the exponential of the C library keeps in f64, too.
+/// [`FUNCTIONS`](super::activation_functions::FUNCTIONS), which functions of f64 keep, too.
 pub const GATE_ULPS: f64 = 3.0;
 
 /// Bounds of the errors of a pass.

@@ -16,6 +16,8 @@ use crate::workspace::Workspace;
 
 /// Seconds that a build may take: constants that are wrong can keep the compiler busy for ever.
 const BUILD_SECONDS: u64 = 900;
+/// The same of the right sources, with all that they depend on.
+const FIRST_SECONDS: u64 = 3600;
 /// The profile, which builds fast.
 const PROFILE: &str = "mutants";
 
@@ -51,7 +53,11 @@ impl Tree {
         let commit = git(workspace.root(), &["rev-parse", "--short", "HEAD"])?.trim().to_owned();
         let tree = Tree { workspace: workspace.at(root), provision, folder, commit, digest };
         note!("== building the gate for mutants, once");
-        ensure!(tree.build()? == Build::Done, "the sources do not compile: see {}", tree.log("build").display());
+        ensure!(
+            tree.build_within(FIRST_SECONDS)? == Build::Done,
+            "the sources do not compile: see {}",
+            tree.log("build").display()
+        );
         Ok(tree)
     }
 
@@ -100,8 +106,12 @@ impl Tree {
     /// # Errors
     /// If it cannot be linked even so.
     pub fn build(&self) -> anyhow::Result<Build> {
+        self.build_within(BUILD_SECONDS)
+    }
+
+    fn build_within(&self, seconds: u64) -> anyhow::Result<Build> {
         for again in [false, true] {
-            let ended = self.build_once()?;
+            let ended = self.build_once(seconds)?;
             if ended.well() {
                 return Ok(Build::Done);
             }
@@ -116,11 +126,11 @@ impl Tree {
         unreachable!("the second time returns")
     }
 
-    fn build_once(&self) -> anyhow::Result<gate::Ended> {
+    fn build_once(&self, seconds: u64) -> anyhow::Result<gate::Ended> {
         let mut command = self.cargo("build");
         command.args(["--package", "etalon-benches", "--bin", "etalon-parity"]);
         command.args(["--features", &format!("{FEATURES},faults")]);
-        gate::run(&mut command, BUILD_SECONDS, &self.log("build"))
+        gate::run(&mut command, seconds, &self.log("build"))
     }
 
     /// Tests of a package, by name.
