@@ -161,6 +161,7 @@ impl<M: Products, O: Narrow> Panels<'_, M, O> {
                 let words: [M::W; VECTORS] = arrays::from_fn(|v| m.words(&words[v]));
                 // The inner loop is short enough to be unrolled always, and sums stay in registers.
                 for first in (0..M::STEPS).step_by(chains) {
+                    #[expect(clippy::needless_range_loop, reason = "a place in arrays of arrays")]
                     for chain in 0..chains {
                         let step = first + chain;
                         let codes: [M::V; VECTORS] = arrays::from_fn(|v| m.unpack(words[v], step));

@@ -1,8 +1,8 @@
 //! What recurrent layers share: [`lstm`](crate::lstm), [`gru`](crate::gru), [`rnn`](crate::rnn), and their gradients.
 //!
-//! A kind of cell is a few formulas of one unit, [`cells::Cell`]. [`forward`] and [`backward`] are the loops over the
+//! A kind of cell is a few formulas of one unit, `cells::Cell`. `forward` and `backward` are the loops over the
 //! steps: products of all steps at once before and behind the loop, and in the loop products with weights that are packed
-//! once, by [`driver`].
+//! once, by `driver`.
 //!
 //! One source for all levels: products are those of [`gemm`](crate::gemm), in its canonical order, and σ and tanh
 //! those of [`math`](crate::math). So all levels give the same bits, for any number of threads, and a sequence of a batch

@@ -213,7 +213,6 @@ fn functions_of_f64_are_within_their_budgets_with_the_same_bits() {
                 worst = (off, x, got);
             }
         }
-        println!("{function:?}: {worst:?}");
         if worst.0 > function.budget() || worst.0.is_nan() {
             faults.push(format!("{function:?}: {} ulp at {:e}: {:e}", worst.0, worst.1, worst.2));
         }
