@@ -5,9 +5,9 @@ use std::time::Duration;
 /// A profile of RECORDS: what is timed, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Profile {
-    /// A few workloads, a few rounds: the whole suite within two minutes.
+    /// A few workloads, a few rounds: the whole suite in two to three minutes.
     Smoke,
-    /// Every workload: about 25 minutes on two cores.
+    /// Every workload: half an hour or so on two cores.
     Standard,
     /// Every workload, long enough to publish: hours.
     Paper,

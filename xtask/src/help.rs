@@ -10,8 +10,8 @@ one JSON object a line, the report is built from them, and its path is the last 
 the records written so far and says where they are.
 
   FILTER               part of `operator/workload/dtype`: gemm, gemm/square.512, batchnorm, /f64
-  --profile smoke      a few rounds of everything, under two minutes after the build
-  --profile standard   the default: intervals tight enough to compare with, about 25 minutes on two cores
+  --profile smoke      a few rounds of everything, two to three minutes after the build
+  --profile standard   the default: intervals tight enough to compare with, half an hour or so on two cores
   --profile paper      everything, long enough to publish: hours
   --threads 1,2        thread counts to time
   --dtype T            this element type alone: f64, f32

@@ -29,7 +29,7 @@ struct Arguments {
     /// Part of `operator/workload/dtype`: gemm, gemm/square.512, batchnorm, /f64
     #[arg(default_value = "")]
     filter: String,
-    /// How much time to take: smoke under two minutes, standard about 25 on two cores, paper hours
+    /// How much time to take: smoke two to three minutes, standard half an hour or so on two cores, paper hours
     #[arg(long, value_enum, default_value = "standard")]
     profile: Profile,
     /// Numbers of threads, as in 1,2
