@@ -79,8 +79,11 @@ impl Method<'_> {
         if self.threads > 1 { WARM_UP_THREADS } else { WARM_UP }
     }
 
-    /// Calls the subject outside the clock, at least once.
-    fn warm_up(&self, subject: &mut dyn Subject) {
+    /// Calls the subject outside the clock, at least once; not at all where its calls are long.
+    fn warm_up(&self, subject: &mut dyn Subject, long: bool) {
+        if long {
+            return;
+        }
         let (start, mut calls) = (Instant::now(), 0);
         loop {
             subject.call();
@@ -108,9 +111,7 @@ impl Method<'_> {
 
     /// A turn: warm-up and sample.
     fn turn(&self, subject: &mut dyn Subject, Calls { number, long }: Calls) -> f64 {
-        if !long {
-            self.warm_up(subject);
-        }
+        self.warm_up(subject, long);
         self.sample(subject, number)
     }
 
@@ -199,9 +200,7 @@ fn take(
 /// Samples of one subject alone: as many as the budget holds, warm from the first one on.
 pub fn alone(subject: &mut dyn Subject, method: Method<'_>, budget: Duration) -> Rounds {
     let Calls { number: calls, long } = method.calls(subject);
-    if !long {
-        method.warm_up(subject);
-    }
+    method.warm_up(subject, long);
     let start = Instant::now();
     method.sample(subject, calls);
     let Limits { most, few, .. } = stopping::limits(method.profile.rounds(), budget, start.elapsed());

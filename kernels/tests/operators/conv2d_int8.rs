@@ -1,32 +1,23 @@
 //! Known answers and extremes, of every kernel that can run here.
 
-use etalon_reference::compare::Verdict;
 use etalon_reference::ops::conv2d_int8::CONV2D_INT8;
 use etalon_reference::ops::matmul_int8::{S8S8S32, U8S8S32};
 use etalon_reference::{DType, Data, Fill, Point, Problem, Types};
 
 use etalon_kernels::call::Signature;
-use etalon_kernels::check::{Placement, Prepared};
 use etalon_kernels::conv2d_int8::KERNELS;
 use etalon_kernels::kernel::KernelError;
 use etalon_kernels::pool::Pool;
 use etalon_kernels::workspace::Workspace;
 
+use super::agreed;
+
 /// The outputs of each kernel, which also agree with the reference.
 fn all(types: Types, point: &str, inputs: Vec<Data>) -> Vec<f64> {
     let point = Point::parse(CONV2D_INT8.axes, point).expect("a point");
-    let mut outputs: Vec<Vec<f64>> = Vec::new();
-    let parsed = CONV2D_INT8.problem(&point).expect("a problem");
-    for kernel in KERNELS.iter().filter(|kernel| kernel.applies(&*parsed, types).is_ok()) {
-        let problem = CONV2D_INT8.problem(&point).expect("a problem").into();
-        let case = Prepared::with_inputs(&CONV2D_INT8, &point, types, Fill::Real, 0, problem, inputs.clone());
-        let outcome = case.run(kernel, &Pool::eager(2), &mut Workspace::new(), Placement::ALIGNED).expect("it runs");
-        let complaint = outcome.complaint(&case).unwrap_or_default();
-        assert_ne!(outcome.verdict, Verdict::Fail, "{}: {complaint}", kernel.name);
-        outputs.push(outcome.outputs[0].to_f64());
-    }
-    assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
-    outputs.remove(0)
+    let problem = CONV2D_INT8.problem(&point).expect("a problem");
+    let fitting = KERNELS.iter().filter(|kernel| kernel.applies(&*problem, types).is_ok());
+    agreed(&CONV2D_INT8, types, &point, &inputs, fitting)
 }
 
 /// Operands of a convolution to i32, without bias.

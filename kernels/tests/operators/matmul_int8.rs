@@ -1,30 +1,18 @@
 //! Known answers and extremes, of every kernel that can run here.
 
-use etalon_reference::compare::Verdict;
 use etalon_reference::ops::matmul_int8::{MATMUL_INT8, S8S8S32, U8S8S32, U8S8U8};
-use etalon_reference::{Data, Fill, Point, Problem, Types};
+use etalon_reference::{Data, Point, Problem, Types};
 
-use etalon_kernels::check::{Placement, Prepared};
 use etalon_kernels::matmul_int8::KERNELS;
-use etalon_kernels::pool::Pool;
-use etalon_kernels::workspace::Workspace;
+
+use super::agreed;
 
 /// The outputs of each kernel, which also agree with the reference.
 fn all(types: Types, point: &str, fill: impl Fn(&dyn Problem) -> Vec<Data>) -> Vec<f64> {
     let point = Point::parse(MATMUL_INT8.axes, point).expect("a point");
-    let problem = MATMUL_INT8.problem(&point).expect("a problem");
-    let inputs = fill(&*problem);
-    let mut outputs: Vec<Vec<f64>> = Vec::new();
-    for kernel in KERNELS.iter().filter(|kernel| kernel.usable().is_ok()) {
-        let problem = MATMUL_INT8.problem(&point).expect("a problem").into();
-        let case = Prepared::with_inputs(&MATMUL_INT8, &point, types, Fill::Real, 0, problem, inputs.clone());
-        let outcome = case.run(kernel, &Pool::eager(2), &mut Workspace::new(), Placement::ALIGNED).expect("it runs");
-        let complaint = outcome.complaint(&case).unwrap_or_default();
-        assert_ne!(outcome.verdict, Verdict::Fail, "{}: {complaint}", kernel.name);
-        outputs.push(outcome.outputs[0].to_f64());
-    }
-    assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]));
-    outputs.remove(0)
+    let inputs = fill(&*MATMUL_INT8.problem(&point).expect("a problem"));
+    let usable = KERNELS.iter().filter(|kernel| kernel.usable().is_ok());
+    agreed(&MATMUL_INT8, types, &point, &inputs, usable)
 }
 
 /// Operands of a product in i32, without bias.
